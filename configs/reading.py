@@ -1,0 +1,127 @@
+"""Read YAML into frozen pydantic models, and say in one sentence what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+
+__all__ = ["ConfigError", "Duration", "Frozen", "merge", "nearest", "read_yaml", "validated"]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class ConfigError(ValueError):
+    """A settings file or a model file that cannot be used; the message is one sentence for a person."""
+
+
+class Frozen(BaseModel):
+    """Base of every settings model: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", value)
+        if not match:
+            raise ValueError("expected a number and a unit such as 90s, 15m, 2h or 7d")
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    return value
+
+
+def _spell(value: timedelta) -> str:
+    return f"{value.total_seconds():g}s"
+
+
+#: A length of time written as a number and a unit: ``90s``, ``15m``, ``2h``, ``7d``.
+Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_spell, when_used="json")]
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """Return " Did you mean 'x'?" for the closest choice, or an empty string when none is close."""
+    close = get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML mapping.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; create it or name another file.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds a {type(content).__name__}; expected a mapping of settings.")
+    return content
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two mappings deeply: a mapping is merged key by key, anything else is replaced.
+
+    >>> merge({"ports": {"mlflow": 5000, "serve": 8000}}, {"ports": {"serve": 9000}})
+    {'ports': {'mlflow': 5000, 'serve': 9000}}
+    """
+    merged = dict(base)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def validated(model: type[M], content: Mapping[str, Any], where: str) -> M:
+    """Validate ``content`` as ``model``; ``where`` names the files in the error.
+
+    Raises:
+        ConfigError: one sentence with the key, the value, what was expected and the nearest known key.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_sentence(model, error, where)) from None
+
+
+def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = sorted(_fields_at(model, first["loc"][:-1]))
+        return f"{where}: unknown key '{key}'.{nearest(str(first['loc'][-1]), known)} Known here: {', '.join(known)}."
+    if first["type"] == "missing":
+        return f"{where}: '{key}' is missing; add it."
+    message = first["msg"].removeprefix("Value error, ")
+    more = f" ({len(error.errors()) - 1} more problems follow.)" if len(error.errors()) > 1 else ""
+    return f"{where}: {key} = {first['input']!r}: {message}.{more}" if key else f"{where}: {message}.{more}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
+    """Field names of the settings model that sits at ``location`` below ``model``."""
+    candidates: list[type[BaseModel]] = [model]
+    for part in location:
+        found: list[type[BaseModel]] = []
+        for candidate in candidates:
+            field = candidate.model_fields.get(str(part))
+            found += _models_in(field.annotation) if field else []
+        candidates = found or candidates
+    return {name for candidate in candidates for name in candidate.model_fields}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _models_in(argument)]

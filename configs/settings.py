@@ -1,0 +1,240 @@
+"""The settings of one environment: ``configs/base.yaml`` with ``configs/<environment>/headrace.yaml`` over it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field, SecretStr
+
+from configs.reading import ConfigError, Frozen, merge, nearest, read_yaml, validated
+
+__all__ = [
+    "CONFIGS",
+    "Databases",
+    "Demo",
+    "Ports",
+    "RaySettings",
+    "Schedule",
+    "Settings",
+    "Source",
+    "environments",
+    "load_settings",
+]
+
+#: The folder this file is in; the repository root is its parent.
+CONFIGS = Path(__file__).resolve().parent
+
+
+class Ports(Frozen):
+    """TCP ports on ``host``. ``offset`` is added to each, so that two stacks can run side by side."""
+
+    offset: int = Field(0, ge=0, le=20000)
+    prefect: int
+    mlflow: int
+    evidently: int
+    serve: int
+    ray: int
+    ray_dashboard: int
+    ray_agent: int
+    ray_metrics: int
+
+    def __getitem__(self, name: str) -> int:
+        return int(getattr(self, name)) + self.offset
+
+
+class Databases(Frozen):
+    """Where the servers keep their state. The URLs hold passwords and come from the environment only.
+
+    ``embedded`` uses SQLite files under ``home``; ``postgresql`` needs HEADRACE_POSTGRES_URL
+    (``postgresql://user:password@host:port``) and HEADRACE_REDIS (``host:port``), and creates the
+    databases ``<prefix>_prefect``, ``<prefix>_mlflow`` and ``<prefix>_feast``.
+    """
+
+    kind: Literal["embedded", "postgresql"] = "embedded"
+    prefix: str = Field("headrace", pattern=r"^[a-z][a-z0-9_]*$")
+    postgres_url: SecretStr | None = None
+    redis: SecretStr | None = None
+
+
+class RaySettings(Frozen):
+    """The Ray cluster: ``address`` null starts one on this machine; otherwise an existing one is joined."""
+
+    address: str | None = None
+    num_cpus: float | None = Field(None, gt=0)
+    num_gpus: float = Field(0, ge=0)
+    object_store_mb: int = Field(400, ge=80)
+    runtime_env: dict[str, Any] = {}
+
+
+class Source(Frozen):
+    """Where one raw table comes from, and which of its columns say when.
+
+    ``kind`` python: ``location`` is ``module:function``; csv, parquet: a file, folder or glob;
+    sql: a query, run at the SQLAlchemy URL held by the environment variable ``url_env``.
+    ``day`` is the UTC time column that partitions the table, null for a table without time;
+    ``known_at`` the column that says when a row became known, null for always known.
+    """
+
+    kind: Literal["python", "csv", "parquet", "sql"]
+    location: str
+    key: list[str] = Field(min_length=1)
+    day: str | None = None
+    known_at: str | None = None
+    url_env: str | None = None
+
+
+class Schedule(Frozen):
+    """A cron schedule of one flow, in UTC."""
+
+    cron: str
+    parameters: dict[str, Any] = {}
+    active: bool = True
+
+
+class Demo(Frozen):
+    """What ``headrace demo`` replays: train as of ``as_of``, then traffic until ``until``."""
+
+    model: str
+    as_of: AwareDatetime
+    until: AwareDatetime
+    moments: Annotated[list[int], Field(min_length=1)]
+
+
+class Settings(Frozen):
+    """Everything that varies between environments. Built by :func:`load_settings`, then passed down."""
+
+    environment: str
+    home: Path
+    host: str = "127.0.0.1"
+    clock: AwareDatetime | None = None
+    ports: Ports
+    databases: Databases
+    ray: RaySettings
+    sources: dict[str, Source]
+    schedules: dict[str, Schedule] = {}
+    demo: Demo
+    start_timeout: float = Field(120, gt=0, description="seconds a server may take to answer")
+
+    def now(self) -> datetime:
+        """The default ``as_of``: the ``clock`` setting when there is one, else the present, in UTC."""
+        return (self.clock or datetime.now(UTC)).astimezone(UTC)
+
+    def url(self, service: str) -> str:
+        """Base address of one of the HTTP services in :class:`Ports`."""
+        return f"http://{self.host}:{self.ports[service]}"
+
+    @property
+    def root(self) -> Path:
+        """The repository root."""
+        return CONFIGS.parent
+
+    @property
+    def ray_address(self) -> str:
+        """Address of the Ray cluster's GCS, ``host:port``."""
+        return self.ray.address or f"{self.host}:{self.ports['ray']}"
+
+    @property
+    def feast_yaml(self) -> Path:
+        """Feast's own settings file for this environment."""
+        return CONFIGS / self.environment / "feature_store.yaml"
+
+    def database_url(self, name: Literal["prefect", "mlflow", "feast"]) -> str:
+        """SQLAlchemy URL of one server's database (asynchronous driver for Prefect, as it demands)."""
+        if self.databases.kind == "embedded":
+            driver = "sqlite+aiosqlite" if name == "prefect" else "sqlite"
+            return f"{driver}:///{self.home / 'databases' / f'{name}.db'}"
+        assert self.databases.postgres_url is not None
+        driver = "postgresql+asyncpg" if name == "prefect" else "postgresql+psycopg"
+        server = self.databases.postgres_url.get_secret_value().split("://", 1)[1].rstrip("/")
+        return f"{driver}://{server}/{self.databases.prefix}_{name}"
+
+    def variables(self) -> dict[str, str]:
+        """Environment variables for child processes and for the tools' own command lines.
+
+        They point Prefect, MLflow, Ray and Feast at this environment, and switch off telemetry
+        and update checks of every library in the stack.
+        """
+        home = self.home
+        variables = {
+            "HEADRACE_ENV": self.environment,
+            "HEADRACE_HOME": str(home),
+            "HEADRACE_PORT_OFFSET": str(self.ports.offset),
+            "HEADRACE_FEATURES": str(home / "features"),
+            "HEADRACE_REGISTRY_URL": self.database_url("feast"),
+            "FEAST_FS_YAML_FILE_PATH": str(self.feast_yaml),
+            "FEAST_USAGE": "false",
+            "PREFECT_HOME": str(home / "prefect"),
+            "PREFECT_API_URL": f"{self.url('prefect')}/api",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_API_HOST": self.host,
+            "MLFLOW_TRACKING_URI": self.url("mlflow"),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "RAY_ADDRESS": self.ray_address,
+            "RAY_API_SERVER_ADDRESS": self.url("ray_dashboard"),
+            "RAY_DASHBOARD_ADDRESS": self.url("ray_dashboard"),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "DO_NOT_TRACK": "1",
+        }
+        if self.databases.redis is not None:
+            variables["HEADRACE_REDIS"] = self.databases.redis.get_secret_value()
+        if self.databases.postgres_url is not None:
+            variables["HEADRACE_POSTGRES_URL"] = self.databases.postgres_url.get_secret_value()
+        return variables
+
+
+def environments() -> list[str]:
+    """Names of the environments that have a folder with a ``headrace.yaml`` under ``configs/``."""
+    return sorted(path.parent.name for path in CONFIGS.glob("*/headrace.yaml"))
+
+
+def load_settings(environment: str | None = None, variables: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of one environment.
+
+    Args:
+        environment: its name; default the variable HEADRACE_ENV, else ``local``.
+        variables: stands in for ``os.environ``. HEADRACE_HOME, HEADRACE_PORT_OFFSET, HEADRACE_POSTGRES_URL,
+            HEADRACE_REDIS and HEADRACE_DATABASE_PREFIX override the files.
+
+    Raises:
+        ConfigError: unknown environment, unknown key, or a value that does not fit.
+    """
+    variables = os.environ if variables is None else variables
+    name = environment or variables.get("HEADRACE_ENV") or "local"
+    if name not in environments():
+        raise ConfigError(
+            f"There is no environment '{name}'.{nearest(name, environments())} "
+            f"Known: {', '.join(environments())} (a folder with headrace.yaml under configs/)."
+        )
+    files = [CONFIGS / "base.yaml", CONFIGS / name / "headrace.yaml"]
+    content = merge(read_yaml(files[0]), read_yaml(files[1]))
+    overrides: dict[str, Any] = {"environment": name}
+    if offset := variables.get("HEADRACE_PORT_OFFSET"):
+        overrides["ports"] = {"offset": offset}
+    databases = {
+        key: variables[variable]
+        for key, variable in (
+            ("postgres_url", "HEADRACE_POSTGRES_URL"),
+            ("redis", "HEADRACE_REDIS"),
+            ("prefix", "HEADRACE_DATABASE_PREFIX"),
+        )
+        if variables.get(variable)
+    }
+    content = merge(content, merge(overrides, {"databases": databases}))
+    home = Path(variables.get("HEADRACE_HOME") or content.get("home") or ".headrace")
+    content["home"] = home if home.is_absolute() else CONFIGS.parent / home
+    settings = validated(Settings, content, " + ".join(str(path.relative_to(CONFIGS.parent)) for path in files))
+    if settings.databases.kind == "postgresql":
+        for variable, value in (
+            ("HEADRACE_POSTGRES_URL", settings.databases.postgres_url),
+            ("HEADRACE_REDIS", settings.databases.redis),
+        ):
+            if value is None:
+                raise ConfigError(
+                    f"Environment '{name}' keeps its state in PostgreSQL and Redis: set {variable} "
+                    "(postgresql://user:password@host:port and host:port)."
+                )
+    return settings

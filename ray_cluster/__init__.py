@@ -1,0 +1,1 @@
+"""Training, evaluation, registry, serving, scoring and monitoring: what runs on Ray."""
