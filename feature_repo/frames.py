@@ -1,0 +1,99 @@
+"""Which rows a model is about: requests, their labels, and the training frame that joins features to both."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from configs.model import ModelSpec
+from configs.settings import Settings
+from feature_repo.tables import connect, manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FrameError", "TrainingFrame", "labels", "requests", "training_frame"]
+
+#: Column that holds when a prediction is made.
+PREDICTION_TIME = "prediction_time"
+
+
+class FrameError(ValueError):
+    """There are no usable rows; one sentence that says which were looked for."""
+
+
+@dataclass(frozen=True)
+class TrainingFrame:
+    """Labelled requests with their features as known at prediction time, in the order of that time.
+
+    ``rows`` has the request's id, entities and fields, ``prediction_time``, ``label`` and the ``features``.
+    """
+
+    rows: pd.DataFrame
+    features: list[str]
+    fingerprint: str
+    tables: dict[str, str]
+
+
+def requests(settings: Settings, spec: ModelSpec, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
+    """Events to predict whose prediction time is in [start, end), among those known at ``as_of``."""
+    request = spec.requests
+    columns = list(dict.fromkeys([request.id, *request.entities, *request.fields]))
+    lead = f"INTERVAL {int(request.lead.total_seconds())} SECONDS"
+    with connect(settings, as_of) as connection:
+        _require(settings, request.table)
+        frame = connection.execute(
+            f'SELECT {", ".join(columns)}, {request.event_time} - {lead} AS {PREDICTION_TIME} FROM "{request.table}" '
+            f"WHERE {PREDICTION_TIME} >= ? AND {PREDICTION_TIME} < ? ORDER BY {PREDICTION_TIME}, {request.id}",
+            [start, end],
+        ).df()
+    return frame
+
+
+def labels(settings: Settings, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:
+    """Outcomes known at ``as_of``: columns id, ``label`` (0 or 1), ``label_known_at``."""
+    _require(settings, spec.label.table)
+    with connect(settings, as_of) as connection:
+        return connection.execute(
+            f"SELECT {spec.requests.id}, ({spec.label.positive})::INTEGER AS label, "
+            f'{spec.label.known_at} AS label_known_at FROM "{spec.label.table}" ORDER BY {spec.requests.id}'
+        ).df()
+
+
+def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime) -> TrainingFrame:
+    """Every labelled request of which request and outcome were known at ``as_of``, with features point in time.
+
+    Raises:
+        FrameError: no row is labelled by then, or the label does not have both values.
+    """
+    import pandas as pd
+
+    from feature_repo.store import retrieve
+    from feature_repo.transforms import VIEWS
+
+    asked = requests(settings, spec, datetime(1970, 1, 1, tzinfo=as_of.tzinfo), as_of, as_of)
+    known = labels(settings, spec, as_of)
+    labelled = asked.merge(known[[spec.requests.id, "label"]], on=spec.requests.id, how="inner", validate="1:1")
+    if labelled["label"].nunique() < 2:
+        raise FrameError(
+            f"Model '{spec.name}': {len(labelled)} labelled rows in table '{spec.requests.table}' were known at "
+            f"{as_of:%Y-%m-%d %H:%M} UTC, and they need both outcomes; ingest more or choose another as_of."
+        )
+    rows = retrieve(settings, spec.feature_service, labelled, at=PREDICTION_TIME)
+    features = [column for column in rows.columns if column not in labelled.columns]
+    tables = {spec.requests.table, spec.label.table, *(table for used in VIEWS.values() for table in used)}
+    return TrainingFrame(
+        rows=rows,
+        features=features,
+        fingerprint=hashlib.blake2b(
+            pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes(), digest_size=8
+        ).hexdigest(),
+        tables={table: found.fingerprint for table in sorted(tables) if (found := manifest(settings, table))},
+    )
+
+
+def _require(settings: Settings, table: str) -> None:
+    if manifest(settings, table) is None:
+        raise FrameError(f"Table '{table}' holds nothing yet; run `headrace run ingest`.")

@@ -1,0 +1,192 @@
+"""What a request and its answer look like: pydantic models made from a model's own specification."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, WithJsonSchema
+from pydantic import ValidationError, create_model
+from pydantic_core import from_json
+
+from configs.model import RequestField, Requests
+from ray_cluster.serving.problems import Problem, RequestProblem, problems_of, shown
+
+__all__ = ["Answer", "Answers", "Explanation", "RequestSchema", "ViewAge"]
+
+#: Strings longer than this are refused: no identifier is, and they would be kept in the prediction log.
+MOST_CHARACTERS = 256
+#: Times outside these years are refused: nanosecond timestamps end in 2262.
+FIRST_YEAR, LAST_YEAR = 1900, 2200
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)")
+_TIME_WORDS = "an ISO 8601 time with offset, such as 2013-12-17T15:30:00Z"
+
+
+def _time(value: object) -> datetime:
+    if not isinstance(value, str) or not _ISO.fullmatch(value):
+        raise ValueError(_TIME_WORDS)
+    moment = datetime.fromisoformat(value.upper())
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"a year from {FIRST_YEAR} to {LAST_YEAR}")
+    return moment.astimezone(UTC)
+
+
+#: A time as JSON carries it; in Python a UTC datetime.
+Moment = Annotated[datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+_TYPES: dict[str, tuple[Any, str]] = {
+    "string": (Annotated[StrictStr, Field(max_length=MOST_CHARACTERS)], f"a string of at most {MOST_CHARACTERS} characters"),
+    "integer": (Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)], "a whole number (not in quotes)"),
+    "number": (Annotated[StrictFloat, Field(allow_inf_nan=False)], "a finite number (not in quotes)"),
+    "time": (Moment, f"{_TIME_WORDS} (years {FIRST_YEAR} to {LAST_YEAR})"),
+}
+
+
+class ViewAge(BaseModel):
+    """How fresh the values of one feature view were."""
+
+    event_time: datetime | None = Field(description="The time the values describe; null where the view holds none")
+    age_seconds: float | None = Field(description="as_of less event_time, in seconds")
+
+
+class Explanation(BaseModel):
+    """Where a probability came from."""
+
+    features: dict[str, Any] = Field(description="The model's input, as it was read")
+    views: dict[str, ViewAge]
+
+
+class Answer(BaseModel):
+    """The prediction for one row."""
+
+    prediction_id: str = Field(description="Under which the prediction log holds this row")
+    id: str | None = Field(description="The request's own id, as sent")
+    probability: float = Field(ge=0, le=1, description="Of the positive class")
+    decision: bool = Field(description="probability ≥ threshold")
+    model: str
+    version: int = Field(description="The registered version that answered")
+    as_of: datetime = Field(description="Features are as known at this time")
+    status: Literal["ok", "partial", "unknown"] = Field(
+        description="ok: every feature view holds a value for this row; partial: some do; "
+        "unknown: none does, and the probability rests on the request alone"
+    )
+    unknown_entities: list[str] | None = Field(None, description="Entities never seen in any of their feature views")
+    missing_features: int = Field(description="How many of the model's inputs were null")
+    explanation: Explanation | None = None
+
+
+class Answers(BaseModel):
+    """The predictions for the rows of ``instances``, in their order."""
+
+    predictions: list[Answer]
+
+
+class RequestSchema:
+    """Reads request bodies of one model.
+
+    A body is one JSON object, or ``{"instances": [object, ...]}`` with 1 to ``max_rows`` of them.
+
+    >>> from configs import load_model
+    >>> schema = RequestSchema(load_model("flight_delay").requests, max_rows=10)
+    >>> schema.read(b'{"instances": 7}')
+    Traceback (most recent call last):
+    ray_cluster.serving.problems.RequestProblem: instances = 7: expected a list of 1 to 10 objects.
+    """
+
+    def __init__(self, requests: Requests, max_rows: int) -> None:
+        self.requests = requests
+        self.max_rows = max_rows
+        self.times = [name for name, field in requests.fields.items() if field.type == "time"]
+        self.expectations: dict[str, str] = {}
+        fields: dict[str, Any] = {}
+        for name, field in {**requests.entities, **requests.fields}.items():
+            fields[name] = self._field(name, field)
+        for name, field in {
+            requests.id: RequestField(type="string", description="Your own id of this row, kept in the log", required=False),
+            "as_of": RequestField(
+                type="time", description="Features as known then; default: now or earlier", required=False
+            ),
+        }.items():
+            fields.setdefault(name, self._field(name, field))
+        self.row = create_model("PredictionRequest", __config__=ConfigDict(extra="forbid"), **fields)
+
+    def _field(self, name: str, field: RequestField) -> tuple[Any, Any]:
+        kind, words = _TYPES[field.type]
+        options: dict[str, Any] = {"description": field.description}
+        if field.example is not None:
+            options["examples"] = [field.example]
+        if field.pattern is not None:
+            kind = Annotated[kind, Field(pattern=field.pattern)]
+            words += f" matching {field.pattern}"
+        self.expectations[name] = words if field.required else f"{words}, or null"
+        return (kind, Field(..., **options)) if field.required else (kind | None, Field(None, **options))
+
+    def read(self, body: bytes) -> tuple[list[dict[str, Any]], bool]:
+        """The rows of a body, and whether they came as ``instances``; times are UTC datetimes, absent values None.
+
+        Raises:
+            RequestProblem: what is wrong, field by field.
+        """
+        try:
+            content = from_json(body, allow_inf_nan=False)
+        except ValueError as error:
+            expected = "a JSON object"
+            shortened = shown(body[:200].decode("utf-8", "replace"))
+            raise RequestProblem.of("", shortened, expected, f"The body is not JSON: {error}.") from None
+        if not isinstance(content, dict) or "instances" not in content:
+            return [self._row(content, "")], False
+        instances = content["instances"]
+        if len(content) > 1:
+            other = next(name for name in content if name != "instances")
+            message = f"{shown(other)} stands beside instances: expected every field inside the objects of instances."
+            raise RequestProblem.of(str(shown(other)), content[other], "nothing beside instances", message)
+        expected = f"a list of 1 to {self.max_rows} objects"
+        if not isinstance(instances, list):
+            raise RequestProblem.of("instances", instances, expected, f"instances = {shown(instances)}: expected {expected}.")
+        if not 1 <= len(instances) <= self.max_rows:
+            message = f"instances holds {len(instances)} rows: expected {expected}."
+            raise RequestProblem.of("instances", len(instances), expected, message)
+        rows, problems = [], list[Problem]()
+        for number, instance in enumerate(instances):
+            try:
+                rows.append(self._row(instance, f"instances[{number}]."))
+            except RequestProblem as problem:
+                problems += problem.problems
+        if problems:
+            raise RequestProblem(problems)
+        return rows, True
+
+    def _row(self, content: object, prefix: str) -> dict[str, Any]:
+        if not isinstance(content, Mapping):
+            where, expected = prefix.rstrip(".") or "body", "a JSON object with the fields of one request"
+            raise RequestProblem.of(where, content, expected, f"{where} = {shown(content)!r}: expected {expected}.")
+        try:
+            return dict(self.row.model_validate(content))
+        except ValidationError as error:
+            raise RequestProblem(problems_of(error, self.expectations, prefix)) from None
+
+    def example(self) -> dict[str, Any]:
+        """A request made of the fields' examples; null where there is none."""
+        fields = {**self.requests.entities, **self.requests.fields}
+        return {name: field.example for name, field in fields.items()}
+
+    def openapi(self) -> dict[str, Any]:
+        """The ``requestBody`` of the OpenAPI description: one row or ``instances``, with examples."""
+        row = self.row.model_json_schema()
+        rows = {"type": "array", "items": row, "minItems": 1, "maxItems": self.max_rows}
+        many = {
+            "title": "PredictionRequests",
+            "type": "object",
+            "properties": {"instances": rows},
+            "required": ["instances"],
+            "additionalProperties": False,
+        }
+        examples = {
+            "one row": {"value": self.example()},
+            "several rows": {"value": {"instances": [self.example(), self.example()]}},
+        }
+        content = {"application/json": {"schema": {"anyOf": [row, many]}, "examples": examples}}
+        return {"requestBody": {"required": True, "content": content}}
