@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -136,6 +137,7 @@ class Serving(Frozen):
 class Monitoring(Frozen):
     """When the prediction log says retrain, and what is left out because it moves by design."""
 
+    window: Duration = timedelta(days=30)
     min_rows: int = Field(1000, ge=1)
     ignore: list[str] = []
     feature_psi: float = Field(0.25, gt=0)

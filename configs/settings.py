@@ -41,6 +41,9 @@ class Ports(Frozen):
     ray_dashboard: int
     ray_agent: int
     ray_metrics: int
+    serve_metrics: int
+    serve_stats: int
+    serve_replicas: int = Field(description="first of 1000 ports for the replicas behind HAProxy")
 
     def __getitem__(self, name: str) -> int:
         return int(getattr(self, name)) + self.offset
@@ -173,6 +176,8 @@ class Settings(Frozen):
             "PREFECT_SERVER_API_HOST": self.host,
             "MLFLOW_TRACKING_URI": self.url("mlflow"),
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "RAY_ADDRESS": self.ray_address,
             "RAY_API_SERVER_ADDRESS": self.url("ray_dashboard"),
             "RAY_DASHBOARD_ADDRESS": self.url("ray_dashboard"),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureStore
 
-__all__ = ["OnlineReader", "OnlineVectors", "ViewState", "apply", "compute", "freshness", "materialize", "open_store", "retrieve"]
+__all__ = ["OnlineReader", "OnlineVectors", "ViewState", "apply", "compute", "freshness", "materialize", "open_store", "request_features", "retrieve"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +45,18 @@ class ViewState:
 
 
 def open_store(settings: Settings) -> FeatureStore:
-    """Feast's own store object for this environment."""
-    os.environ.update({name: value for name, value in settings.variables().items() if name.startswith("HEADRACE_")})
+    """Feast's own store object for this environment; one per process, as opening it reads the whole registry."""
+    return _open(settings.root, settings.feast_yaml, settings.home, tuple(sorted(settings.variables().items())))
+
+
+@cache
+def _open(root: Path, feast_yaml: Path, home: Path, variables: tuple[tuple[str, str], ...]) -> FeatureStore:
+    os.environ.update({name: value for name, value in variables if name.startswith("HEADRACE_")})
     from feast import FeatureStore
 
     for folder in ("databases", "features"):
-        (settings.home / folder).mkdir(parents=True, exist_ok=True)
-    return FeatureStore(repo_path=str(settings.root / "feature_repo"), fs_yaml_file=settings.feast_yaml)
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    return FeatureStore(repo_path=str(root / "feature_repo"), fs_yaml_file=feast_yaml)
 
 
 def apply(settings: Settings) -> bool:
@@ -153,6 +159,12 @@ def retrieve(settings: Settings, service: str, requests: pd.DataFrame, at: str) 
     return frame.rename(columns={"event_timestamp": at})
 
 
+def request_features(settings: Settings, service: str) -> list[str]:
+    """Features of the service that are computed from the request alone, by on-demand views."""
+    projections = open_store(settings).get_feature_service(service).feature_view_projections
+    return [feature.name for projection in projections if projection.name not in VIEWS for feature in projection.features]
+
+
 def freshness(settings: Settings) -> list[ViewState]:
     """State of every view that was computed, for ``headrace status``."""
     return [found for view in VIEWS if (found := state(settings, view))]
@@ -184,9 +196,11 @@ class OnlineReader:
         self.request_fields: list[str] = []
         self.features: list[str] = []
         self._views: dict[str, tuple[list[str], float]] = {}
+        self._texts: set[str] = set()
         for projection in self._service.feature_view_projections:
             names = [feature.name for feature in projection.features]
             self.features += names
+            self._texts |= {feature.name for feature in projection.features if str(feature.dtype) == "String"}
             view = self._store.get_feature_view(projection.name) if projection.name in VIEWS else None
             if view is None:
                 on_demand = self._store.get_on_demand_feature_view(projection.name)
@@ -210,6 +224,7 @@ class OnlineReader:
             response = self._store.get_online_features(self._service, records)
         read = response.to_dict(include_event_timestamps=True)
         features = pd.DataFrame({name: read[name] for name in self.features}, index=rows.index)
+        features = features.astype({name: "float64" for name in self.features if name not in self._texts})
         moments = (pd.to_datetime(as_of, utc=True) - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
         times = {}
         for view, (names, ttl) in self._views.items():

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from configs.settings import Settings, Source
 from feature_repo import quality
 from feature_repo.files import read_json, replacing, write_json
+from feature_repo.profile import profile_table
 from feature_repo.sources import read, source_fingerprint
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-__all__ = ["Manifest", "connect", "ingest_table", "manifest", "table_path"]
+__all__ = ["Manifest", "connect", "ingest_table", "manifest", "profile", "table_path"]
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,15 @@ def ingest_table(settings: Settings, table: str, as_of: datetime) -> tuple[Manif
         reasons={str(reason): int(count) for reason, count in checked.refused["reason"].value_counts().head(20).items()},
     )
     _quarantine(settings, table, checked.refused)
+    write_json(table_path(settings, table) / "profile.json", profile_table(valid))
     write_json(table_path(settings, table) / "manifest.json", asdict(after))
     _sweep(table_path(settings, table), before, after)
     return after, before is None or before.fingerprint != after.fingerprint
+
+
+def profile(settings: Settings, table: str) -> list[dict[str, Any]]:
+    """What each column of the table held at its last ingest (:func:`feature_repo.profile.profile_table`)."""
+    return read_json(table_path(settings, table) / "profile.json") or []
 
 
 def connect(settings: Settings, as_of: datetime | None = None) -> duckdb.DuckDBPyConnection:

@@ -71,7 +71,9 @@ class Decision:
         """
         missing = [key for key in ("rule", "action", "reasons", "evidence", "policy") if key not in content]
         if missing:
-            raise DecisionError(f"The stored decision lacks {', '.join(missing)}; expected what Decision.to_dict writes.")
+            raise DecisionError(
+                f"The stored decision lacks {', '.join(missing)}; expected what Decision.to_dict writes."
+            )
         for key, known in (("rule", get_args(Rule)), ("action", get_args(Action))):
             if content[key] not in known:
                 raise DecisionError(f"The stored decision has {key} = {content[key]!r}; expected {', '.join(known)}.")
@@ -181,9 +183,7 @@ def monitoring_verdict(measurements: Mapping[str, Any], monitoring: Monitoring) 
     Returns:
         ``wait`` (too few rows to judge), ``retrain`` or ``keep``.
     """
-    return decide_monitoring(
-        measurements, {**monitoring.model_dump(mode="json"), "min_class_rows": MIN_CLASS_ROWS}
-    )
+    return decide_monitoring(measurements, {**monitoring.model_dump(mode="json"), "min_class_rows": MIN_CLASS_ROWS})
 
 
 def decide_monitoring(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
@@ -241,9 +241,7 @@ def _performance(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tupl
     )
 
 
-def _monitored(
-    action: Action, reasons: list[str], evidence: Mapping[str, Any], policy: Mapping[str, Any]
-) -> Decision:
+def _monitored(action: Action, reasons: list[str], evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
     return Decision("monitoring", action, tuple(reasons), dict(evidence), dict(policy))
 
 

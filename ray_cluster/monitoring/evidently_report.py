@@ -1,7 +1,8 @@
-"""Evidently's report of a stretch of the prediction log: one HTML file, and a run in the workspace its UI shows.
+"""Evidently's reports of a stretch of the prediction log: HTML files, and runs in the workspace that its UI shows.
 
-It is for looking at; what is decided comes from the profiles. Evidently's cost is per column (about 0.2 s each for
-drift and summary) more than per row, so rows are sampled and the summary keeps to the columns that moved most.
+They are for looking at; what is decided comes from the profiles. Evidently's cost is per column (0.1 s or more each,
+for drift and again for the summary) rather than per row, so rows are sampled and the summary keeps to the columns that
+moved most. Performance is a run of its own, because its rows are those with an outcome.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,38 +21,35 @@ from configs.settings import Settings
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
-__all__ = ["MAX_ROWS", "SUMMARY_COLUMNS", "add_to_workspace", "drift_report", "write_html"]
+__all__ = ["MAX_ROWS", "SUMMARY_COLUMNS", "add_to_workspace", "drift_run", "performance_run", "write_html"]
 
 MAX_ROWS = 20_000
 SUMMARY_COLUMNS = 15
 _RUNS = uuid.UUID("6f6b4f4e-5d0e-4b5e-9f43-2a0b7d1f6f10")
 
 
-def drift_report(
-    spec: ModelSpec,
-    measurements: Mapping[str, Any],
-    current: pd.DataFrame,
-    reference: pd.DataFrame,
-    as_of: pd.Timestamp,
-    labelled: pd.DataFrame | None = None,
+def drift_run(
+    spec: ModelSpec, measurements: Mapping[str, Any], current: pd.DataFrame, reference: pd.DataFrame
 ) -> Snapshot:
-    """Run Evidently on at most ``MAX_ROWS`` rows of each side.
+    """Run Evidently's drift report, and the data summary of the ``SUMMARY_COLUMNS`` columns that moved most.
 
     Args:
-        measurements: as :func:`ray_cluster.monitoring.measuring.measure` gives them; say which columns there are,
-            which are numeric, and which moved most.
-        current, reference: feature columns and ``score``.
-        labelled: ``score``, ``label`` and ``decision`` of the predictions whose outcomes have arrived; adds the
-            classification section when both classes are there. Then ``reference`` needs ``label`` too.
+        measurements: as :func:`ray_cluster.monitoring.measuring.measure` gives them: which columns there are,
+            which are numeric, and how far each moved. Columns without a value on either side are left out.
+        current, reference: feature columns and ``score``, one row or more; ``MAX_ROWS`` of each are used.
     """
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Evidently is imported: it calls home without it
+    _stay_quiet()
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset, DataSummaryPreset
 
-    rows = [row for row in [*measurements["features"], measurements["prediction"]] if _filled(row)]
+    rows = [
+        row
+        for row in [*measurements["features"], measurements["prediction"]]
+        if row["null_share"] < 1 and row["reference_null_share"] < 1
+    ]
     numeric = [row["feature"] for row in rows if row["kind"] == "numeric"]
     categorical = [row["feature"] for row in rows if row["kind"] == "categorical"]
-    moved = [row["feature"] for row in sorted(rows, key=lambda row: -row["psi"])][:SUMMARY_COLUMNS]
+    moved = [row["feature"] for row in sorted(rows, key=lambda row: -float(row["psi"]))]
     metrics: list[Any] = [
         DataDriftPreset(
             columns=[*numeric, *categorical],
@@ -60,14 +57,94 @@ def drift_report(
             threshold=spec.monitoring.feature_psi,
             drift_share=spec.monitoring.drifted_share,
         ),
-        DataSummaryPreset(columns=moved),
+        DataSummaryPreset(columns=moved[:SUMMARY_COLUMNS]),
     ]
-    sides = [_typed(side, numeric, categorical) for side in (current, reference)]
     definition = DataDefinition(numerical_columns=numeric, categorical_columns=categorical)
-    run = Report(metrics).run(
-        *(Dataset.from_pandas(side, data_definition=definition) for side in sides),
-        timestamp=as_of.tz_convert(UTC).tz_localize(None).to_pydatetime(),
-        name=f"{spec.name} {as_of:%Y-%m-%d %H:%M} UTC",
-        metadata={"as_of": as_of.isoformat(), "rows": str(measurements["rows"])},
+    sides = (
+        Dataset.from_pandas(_typed(side, numeric, categorical), data_definition=definition)
+        for side in (current, reference)
     )
-    return run
+    return Report(metrics).run(*sides, **_labels(spec, "drift", measurements))
+
+
+def performance_run(
+    spec: ModelSpec, measurements: Mapping[str, Any], labelled: pd.DataFrame, reference: pd.DataFrame, threshold: float
+) -> Snapshot:
+    """Run Evidently's classification report on predictions whose outcomes have arrived, beside the held-out rows.
+
+    Args:
+        labelled, reference: ``score`` and ``label``, with both classes in each.
+        threshold: scores from here on count as predicted positives.
+    """
+    _stay_quiet()
+    from evidently import BinaryClassification, DataDefinition, Dataset, Report
+    from evidently.presets import ClassificationPreset
+
+    definition = DataDefinition(
+        numerical_columns=["score"],
+        categorical_columns=["label", "predicted"],
+        classification=[BinaryClassification(target="label", prediction_labels="predicted", prediction_probas="score")],
+    )
+    sides = []
+    for side in (labelled, reference):
+        rows = _sample(side[["score", "label"]].dropna())
+        rows = rows.assign(label=rows["label"].astype(int), predicted=(rows["score"] >= threshold).astype(int))
+        sides.append(Dataset.from_pandas(rows, data_definition=definition))
+    return Report([ClassificationPreset()]).run(*sides, **_labels(spec, "performance", measurements))
+
+
+def write_html(run: Snapshot, path: Path) -> Path:
+    """Render one run as a self-contained page at ``path``; a reader sees the old page or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(run.get_html_str(as_iframe=False), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def add_to_workspace(settings: Settings, spec: ModelSpec, run: Snapshot) -> str:
+    """Add a run to the model's project in the workspace under ``home/evidently`` and return the project's id.
+
+    The project is made when it is missing. A second run of the same name replaces the first: monitoring one
+    stretch twice leaves one run.
+    """
+    _stay_quiet()
+    from evidently.ui.workspace import Workspace
+    from filelock import FileLock
+
+    folder, locks = settings.home / "evidently", settings.home / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / "evidently.lock"):
+        workspace = Workspace.create(str(folder))
+        found = [project for project in workspace.list_projects() if project and project.name == spec.name]
+        project = found[0] if found else workspace.create_project(spec.name, spec.description)
+        workspace.state.write_snapshot(project.id, uuid.uuid5(_RUNS, str(run.get_name())), run.to_snapshot_model())
+    return str(project.id)
+
+
+def _stay_quiet() -> None:
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Evidently is imported: it calls home without it
+
+
+def _labels(spec: ModelSpec, part: str, measurements: Mapping[str, Any]) -> dict[str, Any]:
+    as_of = pd.Timestamp(measurements["as_of"])
+    return {
+        "timestamp": as_of.tz_convert("UTC").tz_localize(None).to_pydatetime(),
+        "name": f"{spec.name} {part} {as_of:%Y-%m-%d %H:%M}",
+        "metadata": {"as_of": measurements["as_of"], "rows": str(measurements["rows"])},
+        "tags": [part],
+    }
+
+
+def _sample(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.sample(MAX_ROWS, random_state=0) if len(rows) > MAX_ROWS else rows
+
+
+def _typed(side: pd.DataFrame, numeric: list[str], categorical: list[str]) -> pd.DataFrame:
+    """One sampled side with plain float and text columns, on which Evidently's type checks agree."""
+    rows = _sample(side)
+    columns: dict[str, Any] = {name: pd.to_numeric(rows[name]).astype("float64") for name in numeric}
+    for name in categorical:
+        columns[name] = rows[name].astype(str).where(rows[name].notna(), None).astype(object)
+    return pd.DataFrame(columns).reset_index(drop=True)

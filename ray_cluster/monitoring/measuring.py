@@ -53,7 +53,7 @@ def measure(
             f"is a column of the reference ({', '.join(names[:5])}, ...); expected predictions of the same model."
         )
     times = pd.to_datetime(predictions["as_of"], utc=True)
-    versions = predictions["version"].value_counts().sort_index() if "version" in predictions else {}
+    versions = predictions["version"].value_counts().sort_index() if "version" in predictions else pd.Series(dtype=int)
     return {
         "model": spec.name,
         "as_of": as_of.isoformat(),
@@ -133,7 +133,8 @@ def _performance(
 def _scored(rows: pd.DataFrame, time: str) -> Scored:
     days: npt.NDArray[np.int64] | None = None
     if time in rows:
-        days = pd.to_datetime(rows[time], utc=True).dt.floor("D").astype("datetime64[s, UTC]").astype("int64").to_numpy()
+        dates = pd.to_datetime(rows[time], utc=True).dt.floor("D")
+        days = np.unique(dates.to_numpy(), return_inverse=True)[1].astype(np.int64)
     return Scored(rows["label"].to_numpy(dtype=np.float64), rows["score"].to_numpy(dtype=np.float64), days)
 
 

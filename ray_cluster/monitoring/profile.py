@@ -98,14 +98,15 @@ def numbers(column: pd.Series[Any], name: str = "") -> npt.NDArray[np.float64]:
         times = pd.to_datetime(column, utc=True).dropna()
         return times.astype("datetime64[ns, UTC]").astype("int64").to_numpy(dtype=np.float64) / 1e9
     try:
-        values = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+        values: npt.NDArray[np.float64] = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError):
         bad = next(value for value in column.dropna() if not _is_number(value))
         raise MonitoringError(
             f"Column '{name or column.name}' holds {bad!r}, but the reference holds numbers; "
             "expected the same type as in training."
         ) from None
-    return values[np.isfinite(values)]
+    finite: npt.NDArray[np.float64] = values[np.isfinite(values)]
+    return finite
 
 
 def words(column: pd.Series[Any]) -> pd.Series[Any]:

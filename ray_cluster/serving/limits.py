@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 __all__ = ["BodyLimit"]
 
 
-class _TooLarge(Exception):
+class _TooLargeError(Exception):
     """More bytes arrived than are allowed."""
 
 
@@ -40,7 +40,7 @@ class BodyLimit:
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > self.most:
-                    raise _TooLarge
+                    raise _TooLargeError
             return message
 
         async def noted(message: Message) -> None:
@@ -50,7 +50,7 @@ class BodyLimit:
 
         try:
             await self.app(scope, counted, noted)
-        except _TooLarge:
+        except _TooLargeError:
             if started:
                 raise
             await self._refuse(send, seen)

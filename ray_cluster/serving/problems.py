@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from configs.reading import nearest
 
-__all__ = ["Problem", "Refusal", "RequestProblem", "install", "problems_of"]
+__all__ = ["Problem", "Refusal", "InvalidRequestError", "install", "problems_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,9 @@ MOST_CHARACTERS = 80
 class Problem(BaseModel):
     """One thing wrong with a request."""
 
-    field: str = Field(description="Where: a field, or instances[3].field; empty for the whole body", examples=["origin"])
+    field: str = Field(
+        description="Where: a field, or instances[3].field; empty for the whole body", examples=["origin"]
+    )
     value: Any = Field(description="What was sent, shortened to 80 characters", examples=[7])
     expected: str = Field(description="What would have been accepted", examples=["a string"])
     message: str = Field(description="The sentence for a person", examples=["origin = 7: expected a string."])
@@ -40,7 +42,7 @@ class Refusal(BaseModel):
     detail: list[Problem]
 
 
-class RequestProblem(Exception):
+class InvalidRequestError(Exception):
     """A request that cannot be answered: the problems, and the HTTP status to send."""
 
     def __init__(self, problems: Sequence[Problem], status: int = 422) -> None:
@@ -49,7 +51,7 @@ class RequestProblem(Exception):
         self.status = status
 
     @classmethod
-    def of(cls, field: str, value: object, expected: str, message: str, status: int = 422) -> RequestProblem:
+    def of(cls, field: str, value: object, expected: str, message: str, status: int = 422) -> InvalidRequestError:
         """A request with a single problem."""
         return cls([Problem(field=field, value=shown(value), expected=expected, message=message)], status)
 
@@ -95,17 +97,15 @@ def problems_of(error: ValidationError, expectations: Mapping[str, str], prefix:
             expected = expectations.get(name, "a JSON object with the fields of one request")
             where = f"{prefix}{short}" or "body"
             message = f"{where} = {shown(each['input'])!r}: expected {expected}."
-        found.append(
-            Problem(field=f"{prefix}{short}", value=shown(each["input"]), expected=expected, message=message)
-        )
+        found.append(Problem(field=f"{prefix}{short}", value=shown(each["input"]), expected=expected, message=message))
     return found
 
 
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` with a :class:`Refusal`; what is unexpected with a sentence and a logged id."""
 
-    @app.exception_handler(RequestProblem)
-    async def refused(_: Request, error: RequestProblem) -> JSONResponse:
+    @app.exception_handler(InvalidRequestError)
+    async def refused(_: Request, error: InvalidRequestError) -> JSONResponse:
         more = len(error.problems) - MOST_PROBLEMS
         told = [problem.model_dump() for problem in error.problems[:MOST_PROBLEMS]]
         if more > 0:
@@ -120,8 +120,10 @@ def install(app: FastAPI) -> None:
         for each in error.errors():
             name = ".".join(str(part) for part in each["loc"][1:])
             value, expected = shown(each.get("input")), str(each["msg"])
-            found.append(Problem(field=name, value=value, expected=expected, message=f"{name} = {value!r}: {expected}."))
-        return await refused(_, RequestProblem(found))
+            found.append(
+                Problem(field=name, value=value, expected=expected, message=f"{name} = {value!r}: {expected}.")
+            )
+        return await refused(_, InvalidRequestError(found))
 
     @app.exception_handler(HTTPException)
     async def known(request: Request, error: HTTPException) -> JSONResponse:

@@ -7,12 +7,22 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, WithJsonSchema
-from pydantic import ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 from pydantic_core import from_json
 
 from configs.model import RequestField, Requests
-from ray_cluster.serving.problems import Problem, RequestProblem, problems_of, shown
+from ray_cluster.serving.problems import InvalidRequestError, Problem, problems_of, shown
 
 __all__ = ["Answer", "Answers", "Explanation", "RequestSchema", "ViewAge"]
 
@@ -38,7 +48,10 @@ def _time(value: object) -> datetime:
 Moment = Annotated[datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 _TYPES: dict[str, tuple[Any, str]] = {
-    "string": (Annotated[StrictStr, Field(max_length=MOST_CHARACTERS)], f"a string of at most {MOST_CHARACTERS} characters"),
+    "string": (
+        Annotated[StrictStr, Field(max_length=MOST_CHARACTERS)],
+        f"a string of at most {MOST_CHARACTERS} characters",
+    ),
     "integer": (Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)], "a whole number (not in quotes)"),
     "number": (Annotated[StrictFloat, Field(allow_inf_nan=False)], "a finite number (not in quotes)"),
     "time": (Moment, f"{_TIME_WORDS} (years {FIRST_YEAR} to {LAST_YEAR})"),
@@ -93,7 +106,7 @@ class RequestSchema:
     >>> schema = RequestSchema(load_model("flight_delay").requests, max_rows=10)
     >>> schema.read(b'{"instances": 7}')
     Traceback (most recent call last):
-    ray_cluster.serving.problems.RequestProblem: instances = 7: expected a list of 1 to 10 objects.
+    ray_cluster.serving.problems.InvalidRequestError: instances = 7: expected a list of 1 to 10 objects.
     """
 
     def __init__(self, requests: Requests, max_rows: int) -> None:
@@ -105,7 +118,9 @@ class RequestSchema:
         for name, field in {**requests.entities, **requests.fields}.items():
             fields[name] = self._field(name, field)
         for name, field in {
-            requests.id: RequestField(type="string", description="Your own id of this row, kept in the log", required=False),
+            requests.id: RequestField(
+                type="string", description="Your own id of this row, kept in the log", required=False
+            ),
             "as_of": RequestField(
                 type="time", description="Features as known then; default: now or earlier", required=False
             ),
@@ -128,45 +143,49 @@ class RequestSchema:
         """The rows of a body, and whether they came as ``instances``; times are UTC datetimes, absent values None.
 
         Raises:
-            RequestProblem: what is wrong, field by field.
+            InvalidRequestError: what is wrong, field by field.
         """
         try:
             content = from_json(body, allow_inf_nan=False)
         except ValueError as error:
             expected = "a JSON object"
             shortened = shown(body[:200].decode("utf-8", "replace"))
-            raise RequestProblem.of("", shortened, expected, f"The body is not JSON: {error}.") from None
+            raise InvalidRequestError.of("", shortened, expected, f"The body is not JSON: {error}.") from None
         if not isinstance(content, dict) or "instances" not in content:
             return [self._row(content, "")], False
         instances = content["instances"]
         if len(content) > 1:
             other = next(name for name in content if name != "instances")
             message = f"{shown(other)} stands beside instances: expected every field inside the objects of instances."
-            raise RequestProblem.of(str(shown(other)), content[other], "nothing beside instances", message)
+            raise InvalidRequestError.of(str(shown(other)), content[other], "nothing beside instances", message)
         expected = f"a list of 1 to {self.max_rows} objects"
         if not isinstance(instances, list):
-            raise RequestProblem.of("instances", instances, expected, f"instances = {shown(instances)}: expected {expected}.")
+            raise InvalidRequestError.of(
+                "instances", instances, expected, f"instances = {shown(instances)}: expected {expected}."
+            )
         if not 1 <= len(instances) <= self.max_rows:
             message = f"instances holds {len(instances)} rows: expected {expected}."
-            raise RequestProblem.of("instances", len(instances), expected, message)
+            raise InvalidRequestError.of("instances", len(instances), expected, message)
         rows, problems = [], list[Problem]()
         for number, instance in enumerate(instances):
             try:
                 rows.append(self._row(instance, f"instances[{number}]."))
-            except RequestProblem as problem:
+            except InvalidRequestError as problem:
                 problems += problem.problems
         if problems:
-            raise RequestProblem(problems)
+            raise InvalidRequestError(problems)
         return rows, True
 
     def _row(self, content: object, prefix: str) -> dict[str, Any]:
         if not isinstance(content, Mapping):
             where, expected = prefix.rstrip(".") or "body", "a JSON object with the fields of one request"
-            raise RequestProblem.of(where, content, expected, f"{where} = {shown(content)!r}: expected {expected}.")
+            raise InvalidRequestError.of(
+                where, content, expected, f"{where} = {shown(content)!r}: expected {expected}."
+            )
         try:
             return dict(self.row.model_validate(content))
         except ValidationError as error:
-            raise RequestProblem(problems_of(error, self.expectations, prefix)) from None
+            raise InvalidRequestError(problems_of(error, self.expectations, prefix)) from None
 
     def example(self) -> dict[str, Any]:
         """A request made of the fields' examples; null where there is none."""

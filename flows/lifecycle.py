@@ -1,0 +1,88 @@
+"""The whole loop: tables, features, training, registration, live endpoint, traffic, monitoring, one report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact
+
+from configs import load_model
+from flows.deploy import deploy
+from flows.entry import begin
+from flows.ingest import ingest
+from flows.materialize import materialize
+from flows.monitor import monitor
+from flows.register import register
+from flows.traffic import send_traffic
+from flows.train import train
+
+
+@task(task_run_name="report on {model}")
+def write_report(
+    model: str, as_of: datetime, steps: list[dict[str, Any]], version: int, run_id: str, monitoring: dict[str, Any]
+) -> str:
+    """Write the run's page; returns its path."""
+    from ray_cluster.lifecycle_report import write_lifecycle_report
+
+    settings, as_of = begin(as_of)
+    return str(write_lifecycle_report(settings, load_model(model), as_of, steps, version, run_id, monitoring))
+
+
+@flow(name="lifecycle", flow_run_name="lifecycle of {model}")
+def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None = None) -> dict[str, Any]:
+    """Train ``model`` as of ``as_of``, put it live, replay the traffic until ``until`` (default: two weeks), monitor.
+
+    Every step is skipped where its result is there already, so the same call again is quick and changes nothing.
+    """
+    load_model(model)
+    _, as_of = begin(as_of)
+    until = begin(until)[1] if until else as_of + timedelta(days=14)
+    steps: list[dict[str, Any]] = []
+
+    @contextmanager
+    def step(name: str) -> Iterator[dict[str, Any]]:
+        entry: dict[str, Any] = {"name": name, "note": ""}
+        started = monotonic()
+        yield entry
+        entry["seconds"] = round(monotonic() - started, 1)
+        steps.append(entry)
+
+    with step("ingest") as entry:
+        tables = ingest(as_of=until)
+        changed = sum(row["changed"] for row in tables)
+        entry["note"] = f"{changed} of {len(tables)} tables changed"
+    with step("materialize") as entry:
+        views = materialize(as_of=as_of)
+        entry["note"] = f"{sum(view['computed'] for view in views.values())} of {len(views)} views computed"
+    with step("train") as entry:
+        trained = train(model, as_of=as_of)
+        entry["note"] = "trained before" if trained["unchanged"] else "trained"
+    with step("register") as entry:
+        registered = register(model, as_of=as_of, run_id=trained["run_id"])
+        entry["note"] = f"version {registered['version']}: {registered['decision']['action']}"
+    with step("deploy") as entry:
+        deployed = deploy(model, as_of=as_of)
+        entry["note"] = f"version {deployed['version']} {deployed['action']}"
+    with step("traffic") as entry:
+        traffic = send_traffic(model, as_of, until)
+        entry["note"] = f"{traffic['sent']} requests sent, {traffic['skipped']} sent before"
+    with step("monitor") as entry:
+        monitored = monitor(model, as_of=until)
+        entry["note"] = f"{monitored['decision']['action']}{' (unchanged)' if monitored['unchanged'] else ''}"
+    with step("report") as entry:
+        path = write_report(model, as_of, steps, registered["version"], trained["run_id"], monitored)
+        create_link_artifact(key=f"report-{model.replace('_', '-')}", link=f"file://{path}", description="Lifecycle report")
+    return {
+        "model": model,
+        "version": registered["version"],
+        "champion": registered["champion"],
+        "url": deployed["url"],
+        "report": path,
+        "verdict": monitored["decision"]["action"],
+        "steps": steps,
+    }

@@ -1,0 +1,177 @@
+"""Start a service as a process group of its own, remember it, and leave nothing of it behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from configs.settings import Settings
+from flows.stack.services import MARK, Service, ray_folder
+
+__all__ = ["Record", "StackError", "log_path", "processes_of", "read_record", "start", "stop", "tail"]
+
+GRACE_SECONDS = 10.0
+
+
+class StackError(RuntimeError):
+    """A server cannot be started, used or stopped; the message is one sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A started service: its process id, and the process's creation time, without which an id means nothing."""
+
+    service: str
+    pid: int
+    created: float
+
+    def process(self) -> psutil.Process | None:
+        """The process if it runs; None if it ended, also when another process has its id now."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < 0.05
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def log_path(settings: Settings, name: str) -> Path:
+    """The log of the service's present or last run; the run before is in ``<name>.1.log``."""
+    return settings.home / "logs" / f"{name}.log"
+
+
+def record_path(settings: Settings, name: str) -> Path:
+    """Where the service's record is kept."""
+    return settings.home / "run" / f"{name}.json"
+
+
+def read_record(settings: Settings, name: str) -> Record | None:
+    """The record of a service, or None when there is none that can be read."""
+    try:
+        return Record(**json.loads(record_path(settings, name).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def start(settings: Settings, service: Service) -> Record:
+    """Start a service in a session of its own, with its output in its log, and write its record.
+
+    Raises:
+        StackError: the program is not installed.
+    """
+    log = log_path(settings, service.name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists():
+        log.replace(log.with_suffix(".1.log"))
+    command = service.command if service.urgent else ("nice", "-n", "5", *service.command)
+    try:
+        with log.open("ab") as output:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **service.environment},
+                cwd=service.folder if service.folder and service.folder.is_dir() else settings.home,
+                start_new_session=True,
+            )
+    except FileNotFoundError:
+        raise StackError(
+            f"{service.title} cannot start: {service.command[0]} does not exist; install the project into this "
+            "Python environment (`uv sync`), or run `headrace doctor`."
+        ) from None
+    record = Record(service.name, child.pid, _created(child.pid))
+    path = record_path(settings, service.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(asdict(record)), encoding="utf-8")
+    fresh.replace(path)
+    return record
+
+
+def stop(settings: Settings, names: Iterable[str]) -> int:
+    """Stop services and everything they started: SIGTERM, ``GRACE_SECONDS`` to comply, then SIGKILL.
+
+    A record whose process ended, or whose id belongs to another process now, is only deleted.
+
+    Returns:
+        how many processes ended.
+    """
+    names = list(names)
+    ended: dict[int, psutil.Process] = {}
+    for name in names:
+        record = read_record(settings, name)
+        root = record.process() if record else None
+        if root is not None:
+            ended.update({process.pid: process for process in [root, *root.children(recursive=True)]})
+    end(list(ended.values()))
+    for name in names:
+        record_path(settings, name).unlink(missing_ok=True)
+    return len(ended)
+
+
+def end(processes: list[psutil.Process]) -> None:
+    """End processes and the descendants they have by then; returns when all are gone."""
+    _send(processes, signal.SIGTERM)
+    _, alive = psutil.wait_procs(processes, timeout=GRACE_SECONDS)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while alive and time.monotonic() < deadline:
+        _send(alive, signal.SIGKILL)
+        _, alive = psutil.wait_procs(alive, timeout=1)
+
+
+def processes_of(settings: Settings) -> list[psutil.Process]:
+    """Every process of this stack, also those in sessions of their own whose parents have ended.
+
+    A process belongs to the stack when its environment carries the mark, its command line names the stack's Ray
+    folder, or, for Ray's workers, which overwrite both, it holds a file below that folder open.
+    """
+    folder = str(ray_folder(settings))
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    return [process for process in psutil.process_iter() if process.pid not in own and _belongs(process, settings, folder)]
+
+
+def _belongs(process: psutil.Process, settings: Settings, folder: str) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        command = " ".join(process.cmdline())
+        if f"{folder}/" in f"{command}/".replace(" ", "/"):
+            return True
+        if command.startswith("ray::"):
+            return any(file.path.startswith(f"{folder}/") for file in process.open_files())
+        return process.environ().get(MARK) == str(settings.home)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
+def tail(path: Path, lines: int = 8) -> str:
+    """The last non-empty lines of a log, joined by `` | `` (an empty string for a missing file)."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
+
+
+def _created(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _send(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue

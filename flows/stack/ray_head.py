@@ -1,0 +1,25 @@
+"""``ray start`` without the Ray Client server, which nothing here uses.
+
+It would cost a process, and when the machine is so busy that the raylet needs more than 30 s it gives up, and
+``--block`` takes its end for the end of the cluster.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run Ray's command line; the arguments are those of ``ray``."""
+    from ray.scripts import scripts
+
+    # `ray start` has no option for this: it starts the Client server wherever that could run.
+    scripts.get_ray_client_dependency_error = lambda: ImportError("not wanted")
+    sys.argv[0] = "ray"
+    scripts.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""What an environment runs: one :class:`Service` per server, in starting order."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from configs.settings import Settings
+
+__all__ = ["MARK", "Service", "ray_folder", "services"]
+
+#: Environment variable that marks every process of a stack; its value is ``settings.home``.
+MARK = "HEADRACE_STACK"
+
+
+@dataclass(frozen=True)
+class Service:
+    """One server, as a command that stays in the foreground.
+
+    ``address`` is for people. It is ready when ``probe`` (a URL) answers below 400, or without one when its log
+    holds ``line``. It starts after the services named in ``after`` are ready, at a lower priority if not ``urgent``.
+    ``ports`` are those it listens on, which must be free before it starts.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    address: str
+    environment: dict[str, str] = field(default_factory=dict)
+    probe: str | None = None
+    line: str | None = None
+    ports: tuple[int, ...] = ()
+    after: tuple[str, ...] = ()
+    urgent: bool = True
+    folder: Path | None = None
+
+
+def ray_folder(settings: Settings) -> Path:
+    """Ray's files of this stack: ``<temporary folder>/headrace-<hash of home>``.
+
+    Ray's sockets lie about 60 characters below it and a Unix socket's path may have 107, so it cannot be under
+    ``home``. Two stacks have two homes, so they never share it.
+    """
+    digest = hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]
+    return Path(tempfile.gettempdir()) / f"headrace-{digest}"
+
+
+def services(settings: Settings) -> list[Service]:
+    """The services of an environment, in starting order; no Ray where ``ray.address`` names a cluster."""
+    common = {
+        **settings.variables(),
+        "HEADRACE_DATABASE_PREFIX": settings.databases.prefix,
+        MARK: str(settings.home),
+        "PYTHONUNBUFFERED": "1",
+        "COLUMNS": "200",  # so that no line of a log is wrapped
+    }
+    found = [_prefect(settings, common)]
+    if settings.ray.address is None:
+        found.append(_ray(settings, common))
+    return [*found, _mlflow(settings, common), _schedules(settings, common), _evidently(settings, common)]
+
+
+def _tool(name: str) -> str:
+    """The command-line tool of this Python environment, found even when its folder is not on PATH."""
+    return str(Path(sys.executable).parent / name)
+
+
+def _prefect(settings: Settings, common: dict[str, str]) -> Service:
+    port = settings.ports["prefect"]
+    return Service(
+        name="prefect",
+        title="Prefect (flows)",
+        command=(_tool("prefect"), "server", "start", "--host", settings.host, "--port", str(port)),
+        address=settings.url("prefect"),
+        environment={
+            **common,
+            "PREFECT_API_DATABASE_CONNECTION_URL": settings.database_url("prefect"),
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite has one writer: wait for it rather than fail
+            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+            "PREFECT_SERVER_UI_API_URL": f"{settings.url('prefect')}/api",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS": "1",
+            "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "10",
+            "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        },
+        probe=f"{settings.url('prefect')}/api/health",
+        ports=(port,),
+    )
+
+
+def _ray(settings: Settings, common: dict[str, str]) -> Service:
+    ports = settings.ports
+    command = [sys.executable, "-m", "flows.stack.ray_head", "start", "--head", "--block", "--disable-usage-stats", "--log-style", "record"]
+    command += ["--node-ip-address", settings.host, "--port", str(ports["ray"]), "--temp-dir", str(ray_folder(settings))]
+    command += ["--dashboard-host", settings.host, "--dashboard-port", str(ports["ray_dashboard"])]
+    command += ["--dashboard-agent-listen-port", str(ports["ray_agent"])]
+    command += ["--metrics-export-port", str(ports["ray_metrics"])]
+    command += ["--min-worker-port", "0", "--max-worker-port", "0"]
+    command += ["--include-dashboard", "true", "--include-log-monitor", "false"]
+    command += ["--object-store-memory", str(settings.ray.object_store_mb * 1024**2)]
+    command += ["--num-gpus", f"{settings.ray.num_gpus:g}"]
+    if settings.ray.num_cpus is not None:
+        command += ["--num-cpus", f"{settings.ray.num_cpus:g}"]
+    environment = {**common, **_serve_environment(settings)}
+    environment.pop("RAY_ADDRESS", None)  # the address of a cluster to join; this one is started
+    listening = ("ray", "ray_dashboard", "ray_agent", "ray_metrics", "serve", "serve_metrics", "serve_stats")
+    return Service(
+        name="ray",
+        title="Ray (cluster, dashboard, endpoints)",
+        command=tuple(command),
+        address=settings.url("ray_dashboard"),
+        environment=environment,
+        probe=f"{settings.url('ray_dashboard')}/api/gcs_healthz",
+        ports=tuple(ports[name] for name in listening),
+        folder=ray_folder(settings),
+    )
+
+
+def _serve_environment(settings: Settings) -> dict[str, str]:
+    """Ray Serve behind HAProxy, about four times the requests per second of Serve's own Python proxy.
+
+    Serve reads these when its processes start, and each of its files and ports has one default for the whole
+    machine; these are the stack's own. Replicas take ports from a range that begins at ``ports.serve_replicas``.
+    """
+    folder = ray_folder(settings) / "haproxy"
+    replicas = settings.ports["serve_replicas"]
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(settings.ports["serve_metrics"]),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(settings.ports["serve_stats"]),
+        "RAY_SERVE_HAPROXY_NBTHREAD": "2",
+        # A replica that dies before it answers costs no request: another one gets it.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "3",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + 499),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + 500),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 999),
+    }
+
+
+def _mlflow(settings: Settings, common: dict[str, str]) -> Service:
+    """MLflow's server application in one process.
+
+    ``mlflow server`` imports everything, then starts a second process that does so again: twice the memory and 22 s
+    in place of 8. The variables are those in which it passes its options on.
+    """
+    port = settings.ports["mlflow"]
+    environment = {
+        **common,
+        "_MLFLOW_SERVER_FILE_STORE": settings.database_url("mlflow"),
+        "_MLFLOW_SERVER_REGISTRY_STORE": settings.database_url("mlflow"),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": (settings.home / "mlflow").as_uri(),
+        "_MLFLOW_SGI_NAME": "uvicorn",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{settings.host}:{port},localhost:{port},127.0.0.1:{port}",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    environment.pop("MLFLOW_TRACKING_URI")  # the server would take itself for its own client
+    command = (sys.executable, "-m", "uvicorn", "--host", settings.host, "--port", str(port), "--no-access-log")
+    return Service(
+        name="mlflow",
+        title="MLflow (runs, registry)",
+        command=(*command, "mlflow.server.fastapi_app:app"),
+        address=settings.url("mlflow"),
+        environment=environment,
+        # `/health` answers before the tables are made; the first query makes them.
+        probe=f"{settings.url('mlflow')}/api/2.0/mlflow/experiments/search?max_results=1",
+        ports=(port,),
+    )
+
+
+def _schedules(settings: Settings, common: dict[str, str]) -> Service:
+    return Service(
+        name="schedules",
+        title="Schedules (served flows)",
+        command=(sys.executable, "-m", "flows.schedules"),
+        address=f"{settings.url('prefect')}/deployments",
+        environment=common,
+        line="polling for scheduled runs",
+        after=("prefect",),
+        urgent=False,
+        folder=settings.root,
+    )
+
+
+def _evidently(settings: Settings, common: dict[str, str]) -> Service:
+    port = settings.ports["evidently"]
+    command = [_tool("evidently"), "ui", "--host", settings.host, "--port", str(port)]
+    return Service(
+        name="evidently",
+        title="Evidently (monitoring)",
+        command=(*command, "--workspace", str(settings.home / "evidently")),
+        address=settings.url("evidently"),
+        environment=common,
+        probe=settings.url("evidently"),
+        ports=(port,),
+        after=("prefect",),
+        urgent=False,
+    )

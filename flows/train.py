@@ -1,0 +1,47 @@
+"""Training: point-in-time frame, search on Ray Tune, final fit, evaluation, MLflow run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+
+from configs import load_model
+from flows.entry import begin, context
+from flows.progress import shown
+
+
+@task(task_run_name="train {model}")
+def train_one(model: str, as_of: datetime, tags: dict[str, str]) -> dict[str, Any]:
+    """Train on the Ray cluster; the same training is not done twice."""
+    from ray_cluster.training.train import train_model
+
+    settings, as_of = begin(as_of)
+    with shown(f"train {model}") as progress:
+        return dict(train_model(settings, load_model(model), as_of, tags, progress))
+
+
+@flow(name="train", flow_run_name="train {model}")
+def train(model: str, as_of: datetime | None = None, promote: bool = False) -> dict[str, Any]:
+    """Train ``model`` on what was known at ``as_of``; with ``promote`` also register it and deploy what passes the gate."""
+    load_model(model)
+    _, as_of = begin(as_of)
+    trained = train_one(model, as_of, context())
+    if trained["unchanged"]:
+        get_run_logger().info("the same training was done before: run %s", trained["run_id"])
+    else:
+        get_run_logger().info(
+            "run %s: held-out ROC AUC %.4f, PR AUC %.4f",
+            trained["run_id"],
+            trained["roc_auc"],
+            trained["average_precision"],
+        )
+    if promote:
+        from flows.deploy import deploy
+        from flows.register import register
+
+        registered = register(model, as_of=as_of, run_id=trained["run_id"])
+        if registered["champion"] == registered["version"]:
+            deploy(model, as_of=as_of)
+    return trained

@@ -1,0 +1,67 @@
+"""Join the Ray cluster, and wait for work on it so that a flow can still be cancelled."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from configs.settings import Settings
+
+__all__ = ["ClusterError", "connected", "wait"]
+
+
+class ClusterError(ConnectionError):
+    """No Ray cluster answers; one sentence with the address and how to start one."""
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[None]:
+    """Be a driver of the environment's cluster for the length of the block.
+
+    Ray retries a wrong address for minutes, so the port is tried first; and it replaces the SIGTERM handler, by
+    which Prefect cancels a flow, so that is put back.
+
+    Raises:
+        ClusterError: nothing listens at the address.
+    """
+    host, _, port = settings.ray_address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"No Ray cluster answers at {settings.ray_address} ({error}); run `headrace up`, or set ray.address to yours."
+        ) from None
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    ray.init(
+        address=settings.ray_address,
+        log_to_driver=False,
+        logging_level="WARNING",
+        runtime_env={"env_vars": settings.variables(), **settings.ray.runtime_env},
+        namespace="headrace",
+    )
+    if main and handler is not None:
+        signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def wait(references: list[Any]) -> list[Any]:
+    """Results of Ray references, in order; signals are handled between short waits."""
+    import ray
+
+    pending = references
+    while pending:
+        _, pending = ray.wait(pending, num_returns=len(pending), timeout=0.5)
+    return ray.get(references)  # type: ignore[no-any-return]

@@ -1,0 +1,112 @@
+"""Measure scores against outcomes: metrics, curves, slices, thresholds. Pure functions of arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["calibration", "curves", "f1_threshold", "metrics", "ranking", "slices"]
+
+#: Below this many rows of either outcome a slice's ranking metrics say nothing and are left out.
+_ENOUGH = 20
+
+
+def ranking(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """ROC AUC and average precision (PR AUC)."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    return {
+        "roc_auc": float(roc_auc_score(y, scores)),
+        "average_precision": float(average_precision_score(y, scores)),
+    }
+
+
+def metrics(y: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
+    """Ranking, probability and decision metrics of scores in [0, 1]; positive at ``scores >= threshold``."""
+    from sklearn.metrics import brier_score_loss, f1_score, log_loss, precision_score, recall_score
+
+    decided = scores >= threshold
+    predicted, observed, rows = calibration(y, scores)
+    return {
+        **ranking(y, scores),
+        "brier": float(brier_score_loss(y, scores)),
+        "log_loss": float(log_loss(y, np.clip(scores, 1e-7, 1 - 1e-7))),
+        "precision": float(precision_score(y, decided, zero_division=0)),
+        "recall": float(recall_score(y, decided, zero_division=0)),
+        "f1": float(f1_score(y, decided, zero_division=0)),
+        "ece": float(np.sum(np.abs(np.subtract(predicted, observed)) * rows) / np.sum(rows)),
+    }
+
+
+def calibration(y: np.ndarray, scores: np.ndarray, bins: int = 15) -> tuple[list[float], list[float], list[int]]:
+    """Mean score, share of positives and rows in ``bins`` groups of equal size by score (empty groups left out).
+
+    Expected calibration error over such groups: Naeini et al., AAAI 2015, with equal-mass bins.
+    """
+    order = np.argsort(scores, kind="stable")
+    groups = [group for group in np.array_split(order, bins) if len(group)]
+    return (
+        [float(np.mean(scores[group])) for group in groups],
+        [float(np.mean(y[group])) for group in groups],
+        [len(group) for group in groups],
+    )
+
+
+def curves(y: np.ndarray, scores: np.ndarray, points: int = 200) -> dict[str, dict[str, list[float]]]:
+    """ROC, precision-recall and calibration curves, thinned to at most ``points`` points each, and score counts."""
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    false_positive, true_positive, _ = roc_curve(y, scores)
+    precision, recall, _ = precision_recall_curve(y, scores)
+    predicted, observed, rows = calibration(y, scores)
+
+    edges = np.linspace(0, 1, 41)
+
+    def thin(values: np.ndarray) -> list[float]:
+        return [float(value) for value in values[np.unique(np.linspace(0, len(values) - 1, points).astype(int))]]
+
+    return {
+        "roc": {"x": thin(false_positive), "y": thin(true_positive)},
+        "pr": {"x": thin(recall), "y": thin(precision)},
+        "calibration": {"predicted": predicted, "observed": observed, "rows": [float(count) for count in rows]},
+        "scores": {
+            "edges": edges.tolist(),
+            "positives": np.histogram(scores[y == 1], edges)[0].astype(float).tolist(),
+            "negatives": np.histogram(scores[y == 0], edges)[0].astype(float).tolist(),
+        },
+    }
+
+
+def f1_threshold(y: np.ndarray, scores: np.ndarray) -> float:
+    """The threshold with the highest F1, kept inside (0, 1)."""
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, thresholds = precision_recall_curve(y, scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return float(np.clip(thresholds[int(np.argmax(f1[:-1]))], 1e-6, 1 - 1e-6))
+
+
+def slices(frame: pd.DataFrame, columns: list[str], y: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
+    """Ranking metrics per value of each column, for values with enough rows of both outcomes."""
+    found: list[dict[str, Any]] = []
+    for column in columns:
+        values = frame[column].astype(str).to_numpy()
+        for value in sorted(set(values)):
+            rows = values == value
+            positives = int(y[rows].sum())
+            if min(positives, int(rows.sum()) - positives) < _ENOUGH:
+                continue
+            found.append(
+                {
+                    "slice": column,
+                    "value": value,
+                    "rows": int(rows.sum()),
+                    "positives": positives,
+                    **ranking(y[rows], scores[rows]),
+                }
+            )
+    return found

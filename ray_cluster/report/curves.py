@@ -1,0 +1,129 @@
+"""Charts of the held-out evaluation: ROC, precision-recall and calibration curves, and the scores of both classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ray_cluster.report.charts import COLOURS, figure, svg
+
+__all__ = ["calibration", "precision_recall", "roc", "scores"]
+
+
+def roc(evaluation: Mapping[str, Any]) -> str | None:
+    """The ROC curve with the chance line and the operating point; None without a curve."""
+    curve = _curve(evaluation, "roc", "x", "y")
+    if curve is None:
+        return None
+    with figure() as (drawing, axes):
+        axes.plot([0, 1], [0, 1], "--", color=COLOURS["muted"], linewidth=1, label="chance")
+        axes.fill_between(*curve, color=COLOURS["blue"], alpha=0.1, linewidth=0)
+        value = evaluation.get("metrics", {}).get("roc_auc")
+        axes.plot(*curve, color=COLOURS["blue"], label="model" if value is None else f"model, area {value:.3f}")
+        point = _operating_point(evaluation)
+        if point:
+            axes.plot(point["false_positive_rate"], point["recall"], "o", **_dot(), label=_threshold(evaluation))
+        axes.set(xlabel="False positive rate", ylabel="True positive rate", xlim=(0, 1), ylim=(0, 1.01))
+        axes.legend(loc="lower right")
+        return svg(drawing, "roc", "ROC curve of the held-out rows, above the diagonal of chance")
+
+
+def precision_recall(evaluation: Mapping[str, Any]) -> str | None:
+    """The precision-recall curve with the base rate and the operating point; None without a curve."""
+    curve = _curve(evaluation, "pr", "x", "y")
+    if curve is None:
+        return None
+    with figure() as (drawing, axes):
+        held_out = evaluation.get("periods", {}).get("held_out", {})
+        if held_out.get("rows"):
+            rate = held_out["positives"] / held_out["rows"]
+            axes.axhline(rate, linestyle="--", color=COLOURS["muted"], linewidth=1, label=f"base rate {rate:.3f}")
+        value = evaluation.get("metrics", {}).get("average_precision")
+        label = "model" if value is None else f"model, average precision {value:.3f}"
+        axes.fill_between(*curve, color=COLOURS["blue"], alpha=0.1, linewidth=0)
+        axes.plot(*curve, color=COLOURS["blue"], label=label)
+        point = _operating_point(evaluation)
+        if point:
+            axes.plot(point["recall"], point["precision"], "o", **_dot(), label=_threshold(evaluation))
+        axes.set(xlabel="Recall", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.01))
+        axes.legend(loc="upper right")
+        return svg(drawing, "pr", "Precision against recall on the held-out rows, above the base rate")
+
+
+def calibration(evaluation: Mapping[str, Any]) -> str | None:
+    """Observed share of positives against the predicted one, points as large as their bins; None without a curve."""
+    curve = _curve(evaluation, "calibration", "predicted", "observed")
+    if curve is None:
+        return None
+    rows = np.asarray(evaluation["curves"]["calibration"].get("rows") or np.ones(len(curve[0])), dtype=float)
+    end = min(1.0, float(max(curve[0].max(), curve[1].max())) * 1.08 or 1.0)
+    with figure() as (drawing, axes):
+        axes.plot([0, end], [0, end], "--", color=COLOURS["muted"], linewidth=1, label="perfectly calibrated")
+        axes.plot(*curve, color=COLOURS["blue"], linewidth=1.2)
+        sizes = 14 + 110 * rows / rows.max()
+        axes.scatter(
+            *curve, s=sizes, color=COLOURS["blue"], edgecolor=COLOURS["surface"], linewidth=1, zorder=3, label="model"
+        )
+        axes.set(xlabel="Predicted probability", ylabel="Observed share", xlim=(0, end), ylim=(0, end))
+        axes.legend(loc="upper left", markerscale=0.6)
+        return svg(drawing, "calibration", "Observed share of positives against the predicted probability, by bin")
+
+
+def scores(evaluation: Mapping[str, Any]) -> str | None:
+    """How the scores of positives and negatives are spread; from the calibration bins when no histogram is kept."""
+    curves = evaluation.get("curves") or {}
+    kept, bins = curves.get("scores"), curves.get("calibration") or {}
+    if kept:
+        edges = np.asarray(kept["edges"], dtype=float)
+        up, down = (np.asarray(kept[side], dtype=float) for side in ("positives", "negatives"))
+    elif bins.get("rows") and len(bins["rows"]) > 1:
+        centres, rows = np.asarray(bins["predicted"], dtype=float), np.asarray(bins["rows"], dtype=float)
+        edges = np.concatenate([[0.0], (centres[1:] + centres[:-1]) / 2, [min(1.0, centres[-1] * 1.1)]])
+        up = rows * np.asarray(bins["observed"], dtype=float)
+        down = rows - up
+    else:
+        return None
+    with figure() as (drawing, axes):
+        for side, counts, colour in (("negatives", down, "sky"), ("positives", up, "vermillion")):
+            density = counts / (max(counts.sum(), 1) * np.diff(edges))
+            axes.stairs(density, edges, fill=True, color=COLOURS[colour], alpha=0.3)
+            axes.stairs(density, edges, color=COLOURS[colour], linewidth=1.6, label=f"{side} ({counts.sum():,.0f})")
+        if evaluation.get("threshold") is not None:
+            axes.axvline(evaluation["threshold"], color=COLOURS["ink"], linewidth=1.2, label=_threshold(evaluation))
+        axes.set(xlabel="Score", ylabel="Density", xlim=(float(edges[0]), float(edges[-1])))
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="upper right")
+        return svg(drawing, "scores", "Distribution of the scores of held-out positives and negatives")
+
+
+def _curve(evaluation: Mapping[str, Any], name: str, x: str, y: str) -> tuple[np.ndarray[Any, Any], ...] | None:
+    found = (evaluation.get("curves") or {}).get(name) or {}
+    if not found.get(x):
+        return None
+    return tuple(np.asarray(found[axis], dtype=float) for axis in (x, y))
+
+
+def _operating_point(evaluation: Mapping[str, Any]) -> dict[str, float] | None:
+    """Rates at the threshold, from precision, recall and the counts of the held-out period."""
+    metrics, held_out = evaluation.get("metrics", {}), evaluation.get("periods", {}).get("held_out", {})
+    precision, recall = metrics.get("precision"), metrics.get("recall")
+    rows, positives = held_out.get("rows"), held_out.get("positives")
+    if not precision or recall is None or not positives or rows == positives:
+        return None
+    true = recall * positives
+    return {
+        "precision": precision,
+        "recall": recall,
+        "false_positive_rate": (true / precision - true) / (rows - positives),
+    }
+
+
+def _dot() -> dict[str, Any]:
+    return {"color": COLOURS["vermillion"], "markeredgecolor": COLOURS["surface"], "markersize": 7, "zorder": 4}
+
+
+def _threshold(evaluation: Mapping[str, Any]) -> str:
+    value = evaluation.get("threshold")
+    return "operating point" if value is None else f"threshold {value:.3f}"

@@ -1,0 +1,181 @@
+"""The Ray Serve application of one model; ``ray_cluster.serving.app:build`` is its import path.
+
+Serve calls :func:`build` with the arguments in its declarative configuration. Changing only ``user_config``
+(``{"version": N}``) makes every replica load version N beside the one that answers, and swap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from configs.model import ModelSpec, Requests, Serving
+from configs.reading import Frozen
+from configs.settings import load_settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from ray.serve import Application
+
+    from ray_cluster.serving.predictor import Prediction
+    from ray_cluster.serving.routes import ModelFacts
+
+__all__ = ["AppArgs", "DEPLOYMENT", "Endpoint", "build"]
+
+logger = logging.getLogger(__name__)
+
+#: Name of the Serve deployment inside every model's application.
+DEPLOYMENT = "Endpoint"
+
+
+class AppArgs(Frozen):
+    """What an application is built from: the part of a model's specification that requests depend on.
+
+    ``reader`` and ``loader`` are import paths: ``reader(settings, feature_service)`` gives an online reader,
+    ``loader(settings, model, version)`` a loaded version.
+    """
+
+    model: str
+    description: str
+    feature_service: str
+    requests: Requests
+    max_rows: int
+    max_body_bytes: int
+    reader: str = "feature_repo.store:OnlineReader"
+    loader: str = "ray_cluster.registry:load_version"
+
+    @classmethod
+    def of(cls, spec: ModelSpec, **paths: str) -> AppArgs:
+        """The arguments for ``spec``; ``paths`` may replace ``reader`` and ``loader``."""
+        serving: Serving = spec.serving
+        return cls(
+            model=spec.name,
+            description=spec.description,
+            feature_service=spec.feature_service,
+            requests=spec.requests,
+            max_rows=serving.max_rows,
+            max_body_bytes=serving.max_body_bytes,
+            **paths,
+        )
+
+
+class Endpoint:
+    """One replica: a reader, the live version, and the FastAPI application over them."""
+
+    def __init__(self, args: dict[str, Any]) -> None:
+        from ray_cluster.serving.batches import Batches
+        from ray_cluster.serving.measures import Measures
+        from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder
+        from ray_cluster.serving.predictor import Predictor
+        from ray_cluster.serving.schema import RequestSchema
+
+        self._args = AppArgs.model_validate(args)
+        self._settings = load_settings()
+        for name, value in self._settings.variables().items():
+            os.environ.setdefault(name, value)
+        self._replica = _replica_name()
+        self._measures = Measures(self._args.model)
+        self._schema = RequestSchema(self._args.requests, self._args.max_rows)
+        self._predictor = Predictor(
+            self._args.model,
+            self._schema,
+            _imported(self._args.reader)(self._settings, self._args.feature_service),
+            PredictionLog(predictions_folder(self._settings, self._args.model), self._replica),
+            self._settings.now,
+            self._measures.predicted,
+        )
+        self._batches: Batches[dict[str, Any], Prediction] = Batches(self._predictor.predict, self._args.max_rows)
+        self._refused: tuple[int, str] | None = None
+        self._loading = asyncio.Lock()
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Load ``user_config["version"]`` beside the live version and swap; requests go on meanwhile.
+
+        When it cannot be loaded and another version is live, that one goes on answering and :meth:`facts` tells
+        which was refused and why.
+
+        Raises:
+            Exception: it cannot be loaded and nothing is live, so that Serve reports the application as failed.
+        """
+        wanted = int(user_config["version"])
+        async with self._loading:
+            live = self._predictor.live
+            if live is not None and live.version == wanted:
+                self._refused = None
+                return
+            try:
+                await asyncio.to_thread(self._load, wanted)
+            except Exception as error:
+                if live is None:
+                    raise
+                logger.exception("version %s of %s was refused; %s stays", wanted, self._args.model, live.version)
+                self._refused = (wanted, f"{type(error).__name__}: {error}")
+                return
+            self._refused = None
+            self._measures.loaded(wanted, self._replica)
+
+    def _load(self, version: int) -> None:
+        self._predictor.swap(_imported(self._args.loader)(self._settings, self._args.model, version))
+
+    def facts(self) -> ModelFacts:
+        """What answers at the moment."""
+        from ray_cluster.serving.routes import ModelFacts, RefusedVersion
+
+        live = self._predictor.live
+        return ModelFacts(
+            name=self._args.model,
+            description=self._args.description,
+            version=live.version if live else None,
+            alias=getattr(live, "alias", None),
+            threshold=float(live.threshold) if live else None,
+            features=list(live.features) if live else [],
+            feature_service=self._args.feature_service,
+            run_id=getattr(live, "run_id", None),
+            trained_as_of=_text(getattr(live, "as_of", None)),
+            replica=self._replica,
+            refused=RefusedVersion(version=self._refused[0], reason=self._refused[1]) if self._refused else None,
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """The ASGI application; Serve calls this once, after the constructor."""
+        from ray_cluster.serving.routes import routes
+
+        return routes(self._schema, self.facts, self._batches.run, self._args.max_body_bytes, self._measures.answered)
+
+
+def build(args: AppArgs) -> Application:
+    """The Serve application of one model; replicas, CPUs and the version come with the declarative configuration."""
+    from ray import serve
+
+    deployment: Any = serve.deployment(
+        serve.ingress()(Endpoint),
+        name=DEPLOYMENT,
+        max_ongoing_requests=64,
+        graceful_shutdown_wait_loop_s=0.5,
+        graceful_shutdown_timeout_s=15,
+        health_check_period_s=5,
+        health_check_timeout_s=30,
+    )
+    return cast("Application", deployment.bind(args.model_dump(mode="json")))
+
+
+def _imported(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(import_module(module), name)
+
+
+def _replica_name() -> str:
+    """A file name no other replica has: Serve's own id, or the process id outside Serve."""
+    from ray import serve
+
+    try:
+        return serve.get_replica_context().replica_id.unique_id
+    except Exception:
+        return f"process-{os.getpid()}"
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else value.isoformat() if hasattr(value, "isoformat") else str(value)

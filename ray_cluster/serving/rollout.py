@@ -1,0 +1,195 @@
+"""Bring a version to the live endpoint, take a model away, and say what is live.
+
+Everything goes through Serve's declarative configuration, merged with what is running, one change at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+from configs.model import ModelSpec
+from configs.settings import Settings
+from ray_cluster.serving.serve_api import (
+    GATEWAY,
+    ServeError,
+    application,
+    configuration,
+    details,
+    facts_of,
+    keep,
+    last_line,
+    put,
+)
+from ray_cluster.serving.smoke import smoke_test
+
+__all__ = ["Rollout", "ServeError", "deploy", "live", "restore", "smoke_test", "undeploy"]
+
+#: Seconds between two looks at a rollout.
+_POLL = 0.25
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What a deploy did. ``previous`` is the version that answered before, None for a new application."""
+
+    model: str
+    version: int
+    previous: int | None
+    action: Literal["deployed", "unchanged"]
+    seconds: float
+    url: str
+
+
+def deploy(
+    settings: Settings,
+    spec: ModelSpec,
+    version: int,
+    *,
+    reader: str | None = None,
+    loader: str | None = None,
+    timeout: float | None = None,
+) -> Rollout:
+    """Make ``version`` answer at ``/models/<name>`` and wait until every replica does.
+
+    Left alone when it answers already with the same configuration. When the version is refused or does not come up,
+    the configuration that ran before is put back; the old version answers throughout.
+
+    Args:
+        reader, loader: other import paths than :class:`ray_cluster.serving.app.AppArgs` has.
+        timeout: seconds to wait; default ``settings.start_timeout``.
+
+    Raises:
+        ServeError: the stack is not up, Serve refuses, or the version does not answer in time.
+    """
+    started = time.monotonic()
+    paths = {name: path for name, path in (("reader", reader), ("loader", loader)) if path is not None}
+    with _lock(settings):
+        running = details(settings)
+        wanted = application(settings, spec, version, **paths)
+        mine = running.get(spec.name)
+        before = facts_of(settings, spec.name) if mine else None
+        previous = before["version"] if before else None
+        url = f"{settings.url('serve')}/models/{spec.name}"
+        healthy = mine is not None and mine["status"] == "RUNNING" and not (before or {}).get("refused")
+        if mine and healthy and previous == version and GATEWAY in running and _same(mine, wanted):
+            return Rollout(spec.name, version, previous, "unchanged", time.monotonic() - started, url)
+        applications = _declared(running)
+        config = configuration(settings, {**applications, spec.name: wanted})
+        put(settings, config)
+        try:
+            _wait(settings, spec, version, started + (timeout or settings.start_timeout))
+        except ServeError:
+            put(settings, configuration(settings, applications))
+            raise
+        keep(settings, config)
+    return Rollout(spec.name, version, previous, "deployed", time.monotonic() - started, url)
+
+
+def undeploy(settings: Settings, model: str) -> bool:
+    """Take a model's application away; False when there was none."""
+    with _lock(settings):
+        applications = _declared(details(settings))
+        found = applications.pop(model, None) is not None
+        if found:
+            config = configuration(settings, applications)
+            put(settings, config)
+            keep(settings, config)
+    return found
+
+
+def restore(settings: Settings) -> list[str]:
+    """Send the kept configuration again, as after a restart of Ray; names of the models in it.
+
+    Applications that are running already are left as they are. Does not wait for them to come up.
+    """
+    path = settings.home / "serve" / "config.yaml"
+    with _lock(settings):
+        kept = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        applications = {each["name"]: each for each in kept.get("applications", [])} | _declared(details(settings))
+        put(settings, configuration(settings, applications))
+    return sorted(name for name in applications if name != GATEWAY)
+
+
+def live(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What is live: model → status, message, version, threshold, replicas, refused, url. Empty when Serve is not up."""
+    try:
+        running = details(settings, timeout=3)
+    except ServeError:
+        return {}
+    found = {}
+    for name, each in sorted(running.items()):
+        if name == GATEWAY:
+            continue
+        facts = facts_of(settings, name) or {}
+        replicas = [
+            replica["state"] for deployment in each["deployments"].values() for replica in deployment["replicas"]
+        ]
+        found[name] = {
+            "status": each["status"],
+            "message": last_line(each["message"]) if each["message"] else "",
+            "version": facts.get("version"),
+            "threshold": facts.get("threshold"),
+            "refused": facts.get("refused"),
+            "replicas": replicas.count("RUNNING"),
+            "url": f"{settings.url('serve')}/models/{name}",
+        }
+    return found
+
+
+def _wait(settings: Settings, spec: ModelSpec, version: int, deadline: float) -> None:
+    """Until Serve calls the application RUNNING and as many answers in a row as it has replicas, twice, say so."""
+    needed, seen, status, message = 2 * spec.serving.replicas, 0, "NOT_STARTED", ""
+    while time.monotonic() < deadline:
+        entry = details(settings).get(spec.name)
+        status, message = (entry["status"], entry["message"]) if entry else ("NOT_STARTED", "")
+        if status in ("DEPLOY_FAILED", "UNHEALTHY"):
+            raise ServeError(f"Version {version} of {spec.name} did not come up ({status}): {last_line(message)}.")
+        while status == "RUNNING" and time.monotonic() < deadline:
+            facts = facts_of(settings, spec.name)
+            refused = (facts or {}).get("refused")
+            if refused and refused["version"] == version:
+                raise ServeError(f"Version {version} of {spec.name} was refused: {refused['reason'].rstrip('.')}.")
+            if not facts or facts["version"] != version:
+                seen = 0
+                break
+            seen += 1
+            if seen >= needed:
+                return
+        time.sleep(_POLL)
+    said = f": {last_line(message)}" if message else ""
+    raise ServeError(
+        f"Version {version} of {spec.name} did not answer in time (Serve says {status}{said}); "
+        "see the Serve page of Ray's dashboard."
+    )
+
+
+def _declared(running: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The configurations of what runs, by name, as they were sent."""
+    return {
+        name: each["deployed_app_config"]
+        for name, each in running.items()
+        if each.get("deployed_app_config") and each["status"] != "DELETING"
+    }
+
+
+def _same(running: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether an application runs exactly what is wanted; Serve returns the configuration as it was sent."""
+    declared = running.get("deployed_app_config") or {}
+    return all(declared.get(key) == value for key, value in wanted.items())
+
+
+@contextmanager
+def _lock(settings: Settings) -> Iterator[None]:
+    """One change of the configuration at a time on this machine."""
+    from filelock import FileLock
+
+    path = settings.home / "locks" / "serve.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield

@@ -1,0 +1,154 @@
+"""The HTTP face of one model: a FastAPI application around a function that predicts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ray_cluster.serving.limits import BodyLimit
+from ray_cluster.serving.predictor import Prediction
+from ray_cluster.serving.problems import Refusal, install
+from ray_cluster.serving.schema import Answer, Answers, RequestSchema
+
+__all__ = ["ModelFacts", "RefusedVersion", "routes"]
+
+
+class RefusedVersion(BaseModel):
+    """A version that was asked for and could not be loaded; the one before goes on answering."""
+
+    version: int
+    reason: str
+
+
+class ModelFacts(BaseModel):
+    """What answers here."""
+
+    name: str
+    description: str
+    version: int | None = Field(description="The registered version that answers; null before one is loaded")
+    alias: str | None = Field(None, description="The alias under which the version was asked for, where the registry tells")
+    threshold: float | None
+    features: list[str]
+    feature_service: str
+    run_id: str | None = Field(description="The MLflow run that made the version")
+    trained_as_of: str | None = Field(description="The version was trained on what was known then")
+    replica: str
+    refused: RefusedVersion | None = None
+
+
+class _Timed:
+    """ASGI middleware: tells ``observe`` the status and the seconds of every POST."""
+
+    def __init__(self, app: ASGIApp, observe: Callable[[int, float], None]) -> None:
+        self.app = app
+        self.observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.observe(message["status"], time.perf_counter() - started)
+            await send(message)
+
+        await self.app(scope, receive, noted)
+
+
+def routes(
+    schema: RequestSchema,
+    facts: Callable[[], ModelFacts],
+    predict: Callable[[list[dict[str, Any]]], Awaitable[Sequence[Prediction]]],
+    max_body_bytes: int,
+    observe: Callable[[int, float], None] = lambda status, seconds: None,
+) -> FastAPI:
+    """The application of one model.
+
+    Args:
+        schema: reads the request bodies.
+        facts: what answers at the moment.
+        predict: rows → predictions, in order; already logged.
+        max_body_bytes: bodies larger than this get 413.
+        observe: told the status and the seconds of every prediction request.
+    """
+    about = facts()
+    app = FastAPI(title=about.name, description=about.description, version="1")
+    install(app)
+    app.add_middleware(BodyLimit, most=max_body_bytes)
+    app.add_middleware(_Timed, observe=observe)
+    refusals: dict[int | str, dict[str, Any]] = {
+        413: {"model": Refusal, "description": "The body is too large"},
+        422: {"model": Refusal, "description": "The request is not what the model takes: one entry per problem"},
+        503: {"description": "Too many requests are waiting; try again"},
+    }
+
+    @app.post(
+        "/predict",
+        response_model=Answer | Answers,
+        responses=refusals,
+        openapi_extra=schema.openapi(),
+        summary="Predict one row or several",
+    )
+    async def predict_rows(
+        request: Request,
+        explain: Annotated[bool, Query(description="Also return the features and their ages")] = False,
+    ) -> Response:
+        rows, several = schema.read(await request.body())
+        answers = [_answer(prediction, explain) for prediction in await predict(rows)]
+        return JSONResponse({"predictions": answers} if several else answers[0])
+
+    @app.get("/", response_model=ModelFacts, summary="What answers here")
+    async def model_facts() -> ModelFacts:
+        return facts()
+
+    @app.get("/healthz", summary="The process is up")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", summary="A version is loaded and answers")
+    async def readyz() -> JSONResponse:
+        version = facts().version
+        ready = version is not None
+        return JSONResponse(
+            {"status": "ok" if ready else "no version is loaded", "version": version}, 200 if ready else 503
+        )
+
+    return app
+
+
+def _answer(prediction: Prediction, explain: bool) -> dict[str, Any]:
+    """A prediction as :class:`Answer` describes it."""
+    line = prediction.line
+    answer = {
+        "prediction_id": line["prediction_id"],
+        "id": line["id"],
+        "probability": line["score"],
+        "decision": line["decision"],
+        "model": line["model"],
+        "version": line["version"],
+        "as_of": line["as_of"],
+        "status": prediction.status,
+        "missing_features": prediction.missing_features,
+    }
+    if prediction.unknown_entities:
+        answer["unknown_entities"] = prediction.unknown_entities
+    if explain:
+        moment = datetime.fromisoformat(line["as_of"])
+        views = {
+            view: {
+                "event_time": seen,
+                "age_seconds": (moment - datetime.fromisoformat(seen)).total_seconds() if seen else None,
+            }
+            for view, seen in line["event_times"].items()
+        }
+        answer["explanation"] = {"features": line["features"], "views": views}
+    return answer

@@ -1,0 +1,161 @@
+"""Ray Serve's declarative configuration: made from settings and specifications, kept as YAML, sent to the dashboard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from configs.model import ModelSpec
+from configs.settings import Settings
+from ray_cluster.serving.app import DEPLOYMENT, AppArgs
+from ray_cluster.serving.gateway import NAME as GATEWAY
+
+__all__ = [
+    "GATEWAY",
+    "ServeError",
+    "application",
+    "configuration",
+    "details",
+    "facts_of",
+    "keep",
+    "put",
+    "shared_variables",
+]
+
+
+class ServeError(RuntimeError):
+    """Ray Serve did not do what was asked; one sentence says what, and what to look at."""
+
+
+def shared_variables(settings: Settings) -> dict[str, str]:
+    """The environment variables replicas get through Serve: all of ``settings.variables()`` that hold no secret.
+
+    Serve shows an application's environment in its dashboard. Passwords reach replicas through the environment in
+    which Ray was started.
+    """
+    databases = settings.databases
+    secrets = [each.get_secret_value() for each in (databases.postgres_url, databases.redis) if each is not None]
+    secrets += [each.split("://", 1)[-1].rstrip("/") for each in secrets]
+    return {
+        name: value
+        for name, value in settings.variables().items()
+        if name != "RAY_ADDRESS" and not any(secret in value for secret in secrets)
+    }
+
+
+def application(settings: Settings, spec: ModelSpec, version: int, **paths: str) -> dict[str, Any]:
+    """One model's entry in the configuration; ``paths`` may replace the ``reader`` and ``loader`` of its AppArgs."""
+    return {
+        "name": spec.name,
+        "route_prefix": f"/models/{spec.name}",
+        "import_path": "ray_cluster.serving.app:build",
+        "runtime_env": _runtime_env(settings),
+        "args": AppArgs.of(spec, **paths).model_dump(mode="json"),
+        "deployments": [
+            {
+                "name": DEPLOYMENT,
+                "num_replicas": spec.serving.replicas,
+                "max_queued_requests": spec.serving.max_queued_requests,
+                "ray_actor_options": {"num_cpus": spec.serving.cpus_per_replica},
+                "user_config": {"version": version},
+            }
+        ],
+    }
+
+
+def _gateway(settings: Settings) -> dict[str, Any]:
+    return {
+        "name": GATEWAY,
+        "route_prefix": "/",
+        "import_path": "ray_cluster.serving.gateway:build",
+        "runtime_env": _runtime_env(settings),
+    }
+
+
+def _runtime_env(settings: Settings) -> dict[str, Any]:
+    environment = dict(settings.ray.runtime_env)
+    return {**environment, "env_vars": {**environment.get("env_vars", {}), **shared_variables(settings)}}
+
+
+def configuration(settings: Settings, applications: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The whole configuration: HTTP options, the gateway, and ``applications`` by name."""
+    others = [dict(each) for name, each in sorted(applications.items()) if name != GATEWAY]
+    return {
+        "proxy_location": "EveryNode",
+        "http_options": {"host": settings.host, "port": settings.ports["serve"], "request_timeout_s": 60},
+        "applications": [_gateway(settings), *others],
+    }
+
+
+def details(settings: Settings, timeout: float = 30) -> dict[str, Any]:
+    """What Serve runs: application name → its entry in the dashboard's answer.
+
+    Raises:
+        ServeError: the dashboard does not answer.
+    """
+    import httpx
+
+    url = f"{settings.url('ray_dashboard')}/api/serve/applications/"
+    try:
+        answer = httpx.get(url, timeout=timeout, trust_env=False)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json().get("applications", {})
+    except (httpx.HTTPError, ValueError) as error:
+        raise ServeError(
+            f"Ray's dashboard at {url} gave no answer ({error}); start the stack with `headrace up`."
+        ) from None
+    return found
+
+
+def facts_of(settings: Settings, model: str) -> dict[str, Any] | None:
+    """What the endpoint says of itself, or None. A new connection each time, so that any replica may answer."""
+    import httpx
+
+    try:
+        answer = httpx.get(f"{settings.url('serve')}/models/{model}/", timeout=3, trust_env=False)
+        content: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return content if answer.is_success and content.get("name") == model else None
+
+
+def put(settings: Settings, config: Mapping[str, Any]) -> None:
+    """Send the configuration to Serve, which starts what is new, changes what differs and stops what is absent.
+
+    Raises:
+        ServeError: the dashboard does not answer, or Serve refuses the configuration.
+    """
+    import httpx
+
+    url = f"{settings.url('ray_dashboard')}/api/serve/applications/"
+    try:
+        answer = httpx.put(url, json=config, timeout=settings.start_timeout, trust_env=False)
+    except httpx.HTTPError as error:
+        raise ServeError(
+            f"Ray's dashboard at {url} did not take the configuration ({type(error).__name__}: {error}); "
+            "see `headrace status`."
+        ) from None
+    if not answer.is_success:
+        raise ServeError(f"Ray Serve refused the configuration: {last_line(answer.text)} (HTTP {answer.status_code}).")
+
+
+def keep(settings: Settings, config: Mapping[str, Any]) -> None:
+    """Write the configuration to ``serve/config.yaml`` under home, whole or not at all; ``serve deploy`` takes it."""
+    path = settings.home / "serve" / "config.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(
+        "# Written by every deploy; `serve deploy` and `serve status` work with it.\n"
+        + yaml.safe_dump(dict(config), sort_keys=False),
+        encoding="utf-8",
+    )
+    temporary.replace(path)
+
+
+def last_line(text: str) -> str:
+    """The last line of a traceback or message that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:500].rstrip(".") if lines else "no reason given"

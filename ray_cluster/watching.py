@@ -1,0 +1,52 @@
+"""Gather what monitoring looks at: the live version's predictions, the outcomes known by now, its reference."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+from configs.model import ModelSpec
+from configs.settings import Settings
+from feature_repo.files import read_json, write_json
+from feature_repo.frames import labels
+from ray_cluster import registry
+from ray_cluster.monitoring import MonitoringError, monitor
+from ray_cluster.serving.prediction_log import read_predictions
+
+__all__ = ["watch"]
+
+
+def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[str, Any], bool]:
+    """Monitor the champion over ``spec.monitoring.window`` before ``as_of``.
+
+    Returns the result (:meth:`ray_cluster.monitoring.MonitoringResult.to_dict`, with ``version``), and whether it is
+    new: the same predictions, outcomes and policy give the result kept before.
+
+    Raises:
+        MonitoringError: there is no champion, or it made no prediction in the window.
+    """
+    champion = registry.champion(settings, spec.name)
+    if champion is None:
+        raise MonitoringError(f"Model '{spec.name}' has no champion to monitor; run `headrace run lifecycle` first.")
+    predictions = read_predictions(settings, spec.name, as_of - spec.monitoring.window, as_of)
+    predictions = predictions[predictions["version"] == champion.version]
+    if predictions.empty:
+        raise MonitoringError(
+            f"Version {champion.version} of '{spec.name}' logged no prediction in the {spec.monitoring.window.days} days "
+            f"before {as_of:%Y-%m-%d %H:%M} UTC; send it traffic, or choose another as_of."
+        )
+    outcomes = labels(settings, spec, as_of).rename(columns={spec.requests.id: "id", "label_known_at": "known_at"})
+    outcomes = outcomes[outcomes["id"].isin(set(predictions["id"].dropna()))]
+    digest = hashlib.blake2b(spec.monitoring.model_dump_json().encode(), digest_size=8)
+    digest.update("".join(sorted(predictions["prediction_id"])).encode())
+    digest.update(outcomes.to_csv(index=False).encode())
+    digest.update(f"{champion.version} {as_of.isoformat()}".encode())
+    path = settings.home / "monitoring" / spec.name / "latest.json"
+    before = read_json(path)
+    if before and before["key"] == digest.hexdigest():
+        return before, False
+    result = monitor(settings, spec, predictions, outcomes, registry.reference(settings, champion.run_id), as_of)
+    document = {**result.to_dict(), "version": champion.version, "as_of": as_of.isoformat(), "key": digest.hexdigest()}
+    write_json(path, document)
+    return document, True

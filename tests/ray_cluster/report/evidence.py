@@ -1,0 +1,186 @@
+"""Realistic evidence for a page, made from a simulated model; no part of the stack is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve, average_precision_score
+
+from configs.model import Gate, load_model
+from feature_repo.profile import profile_table
+from ray_cluster.decisions import monitoring_verdict, promotion
+from ray_cluster.monitoring.measuring import measure
+from ray_cluster.report import ReportContent
+
+FEATURES = [
+    "origin_delay_mean_1h", "wind_speed", "visibility", "precipitation", "pressure", "humidity", "carrier_delay_share_7d",
+    "dest_delay_mean_24h", "tail_previous_delay", "tail_turnaround_minutes", "origin_departures_1h", "origin_cancelled_share_6h",
+    "plane_age_years", "seats", "distance", "route_delay_mean_28d", "temperature", "dew_point", "wind_gust", "wind_direction",
+]  # fmt: skip
+
+
+def frame(rows: int, start: str, days: int, shift: float, seed: int) -> pd.DataFrame:
+    """Held-out or live rows: features, ``score``, ``label``, ``id``, ``prediction_time``."""
+    random = np.random.default_rng(seed)
+    columns: dict[str, Any] = {
+        name: random.gamma(2, 1, rows) + shift * (i % 4 == 0) for i, name in enumerate(FEATURES)
+    }
+    columns["month"] = np.full(rows, pd.Timestamp(start).month)
+    columns["carrier"] = random.choice(["UA", "B6", "EV", "DL", "AA", "MQ", "US", "WN", "9E"], rows, p=np.array([58, 54, 54, 48, 33, 26, 20, 12, 5]) / 310)
+    columns["origin"] = random.choice(["EWR", "JFK", "LGA"], rows)
+    logit = -3.2 + 0.55 * columns[FEATURES[0]] + 0.3 * columns[FEATURES[6]] - 0.3 * columns["visibility"] + 0.4 * columns[FEATURES[8]]
+    columns["score"] = 1 / (1 + np.exp(-logit))
+    columns["label"] = (random.random(rows) < 1 / (1 + np.exp(-logit - 0.8 * random.normal(size=rows)))).astype(int)
+    table = pd.DataFrame(columns)
+    table.loc[random.random(rows) < 0.08, "wind_gust"] = np.nan
+    table["prediction_time"] = pd.Timestamp(start, tz="UTC") + pd.to_timedelta(random.random(rows) * days, unit="D")
+    table["id"] = [f"{start}-{row}" for row in range(rows)]
+    return table
+
+
+def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
+    """An evaluation in the format kept with a run."""
+    labels, scores = rows["label"].to_numpy(), rows["score"].to_numpy()
+    threshold = 0.42
+    flagged = scores >= threshold
+    false, true, _ = roc_curve(labels, scores)
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    thin = slice(None, None, max(1, len(false) // 200))
+    thin_pr = slice(None, None, max(1, len(recall) // 200))
+    bins = pd.qcut(scores, 12, labels=False, duplicates="drop")
+    grouped = rows.groupby(bins)
+    edges = np.linspace(0, 1, 41)
+    slices = []
+    for column in ("carrier", "origin"):
+        for value, part in rows.groupby(column):
+            slices.append(
+                {
+                    "slice": column, "value": value, "rows": len(part), "positives": int(part["label"].sum()),
+                    "roc_auc": roc_auc_score(part["label"], part["score"]),
+                    "average_precision": average_precision_score(part["label"], part["score"]),
+                }  # fmt: skip
+            )
+    auc, area = roc_auc_score(labels, scores), average_precision_score(labels, scores)
+    hit, share = labels[flagged].mean(), flagged[labels == 1].mean()
+    period = {"rows": len(rows), "positives": int(labels.sum())}
+    return {
+        "periods": {
+            "train": {"start": "2013-01-01T00:00:00+00:00", "end": "2013-08-16T00:00:00+00:00", "rows": 209_311, "positives": 41_020},
+            "validation": {"start": "2013-08-16T00:00:00+00:00", "end": "2013-10-01T00:00:00+00:00", "rows": 41_002, "positives": 5_611},
+            "held_out": {"start": "2013-10-01T00:00:00+00:00", "end": "2013-12-17T00:00:00+00:00", **period},
+        },
+        "family": "xgboost",
+        "params": {"learning_rate": 0.0812, "max_depth": 7, "min_child_weight": 8.3, "subsample": 0.83, "iterations": 150},
+        "threshold": threshold,
+        "metrics": {
+            "roc_auc": auc, "average_precision": area, "brier": float(np.mean((scores - labels) ** 2)), "log_loss": 0.4712,
+            "precision": float(hit), "recall": float(share), "f1": float(2 * hit * share / (hit + share)), "ece": 0.0214,
+        },
+        "baselines": {
+            "base rate": {"roc_auc": 0.5, "average_precision": float(labels.mean())},
+            "logistic regression, calendar only": {"roc_auc": auc - 0.12, "average_precision": area - 0.17},
+            "XGBoost defaults, all features": {"roc_auc": auc - 0.012, "average_precision": area - 0.021},
+        },
+        "curves": {
+            "roc": {"x": false[thin].tolist(), "y": true[thin].tolist()},
+            "pr": {"x": recall[thin_pr].tolist(), "y": precision[thin_pr].tolist()},
+            "calibration": {
+                "predicted": grouped["score"].mean().tolist(), "observed": grouped["label"].mean().tolist(), "rows": grouped.size().tolist(),
+            },
+            "scores": {
+                "edges": edges.tolist(),
+                "positives": np.histogram(scores[labels == 1], edges)[0].tolist(),
+                "negatives": np.histogram(scores[labels == 0], edges)[0].tolist(),
+            },
+        },
+        "slices": slices,
+        "importance": [{"feature": name, "importance": 0.21 * 0.8**i} for i, name in enumerate([*FEATURES, "carrier", "origin"])],
+    }  # fmt: skip
+
+
+def trials() -> list[dict[str, Any]]:
+    """Eight trials of two families, half of them stopped early."""
+    random, found = np.random.default_rng(5), []
+    for number in range(8):
+        family = "xgboost" if number < 5 else "hist_gradient_boosting"
+        end, stop = 0.40 + 0.05 * random.random(), [150, 45, 150, 30, 90, 120, 60, 30][number]
+        steps = np.arange(15, stop + 1, 15)
+        values = end * (1 - 0.35 * np.exp(-steps / 35)) + 0.002 * random.normal(size=len(steps))
+        rate = float(np.exp(random.uniform(np.log(0.04), np.log(0.25))))
+        tree = {"max_depth": int(random.integers(4, 10)), "min_child_weight": float(np.exp(random.uniform(0, 4))), "subsample": float(random.uniform(0.6, 1)), "reg_lambda": float(np.exp(random.uniform(-1, 3)))}
+        leaf = {"max_leaf_nodes": int(random.integers(15, 63)), "min_samples_leaf": int(random.integers(20, 200)), "l2_regularization": float(np.exp(random.uniform(-6, 2)))}
+        found.append(
+            {
+                "trial": f"{number:02d}", "family": family, "params": {"learning_rate": rate, **(tree if number < 5 else leaf)},
+                "status": "finished" if stop in (150, 120) else "stopped early", "iterations": int(stop), "metric": float(values[-1]),
+                "seconds": 0.21 * stop, "history": [[int(step), float(value)] for step, value in zip(steps, values)],
+            }  # fmt: skip
+        )
+    return found
+
+
+def content(seed: int = 0) -> ReportContent:
+    """A page's whole content."""
+    spec = load_model("flight_delay")
+    held_out, live = frame(12_000, "2013-10-01", 77, 0.0, seed), frame(4_200, "2013-12-17", 14, 0.9, seed + 1)
+    facts = evaluation(held_out)
+    log = pd.DataFrame(
+        {
+            "id": live["id"], "as_of": live["prediction_time"], "version": 3, "score": live["score"], "threshold": 0.42,
+            "features": live[[*FEATURES, "month", "carrier", "origin"]].to_dict("records"),
+        }  # fmt: skip
+    )
+    measured = measure(spec, log, live[["id", "label"]], held_out, pd.Timestamp("2013-12-31", tz="UTC"))
+    champion = {name: value - 0.011 for name, value in facts["metrics"].items() if name in ("average_precision", "roc_auc")}
+    challenger = {name: facts["metrics"][name] for name in champion}
+    tables = []
+    for name, quarantined, later in (("flights", 37, 14_120), ("weather", 0, 1_003), ("planes", 4, 0)):
+        table = held_out.drop(columns=["label", "score"]).iloc[:, : {"flights": 12, "weather": 8, "planes": 5}[name]]
+        table = table.assign(carrier=held_out["carrier"], observed_at=held_out["prediction_time"], wind_gust=held_out["wind_gust"])
+        rows = len(table)
+        tables.append(
+            {
+                "table": name, "rows_in": rows + quarantined + later, "rows_out": rows, "quarantined": quarantined, "later": later,
+                "fingerprint": f"{abs(hash(name)):016x}", "columns": profile_table(table),
+            }  # fmt: skip
+        )
+    return ReportContent(
+        title="Will the flight be late?",
+        model="flight_delay",
+        description=spec.description,
+        version=3,
+        run_id="5f1d0a9c7b3e4f2a8d6c1b0e9f7a5c3d",
+        as_of="2013-12-17T00:00:00+00:00",
+        steps=[
+            {"name": "ingest", "seconds": 14.2, "note": "6 tables, 41 rows quarantined"},
+            {"name": "materialize", "seconds": 8.4, "note": "61,204 rows to the online store"},
+            {"name": "train", "seconds": 96.1, "note": "8 trials, refit on train and validation"},
+            {"name": "register", "seconds": 1.3, "note": "version 3"},
+            {"name": "deploy", "seconds": 11.9, "note": "1 replica, answering"},
+            {"name": "score", "seconds": 6.2, "note": "4,200 predictions"},
+            {"name": "monitor", "seconds": 9.7, "note": "outcomes for 4,200 predictions"},
+        ],
+        ingest=tables,
+        evaluation=facts,
+        trials=trials(),
+        dataset={
+            "fingerprint": "b3c1f0a5d2", "rows": 291_313, "as_of": "2013-12-17T00:00:00+00:00", "feature_service": "flight_risk",
+            "tables": {"flights": "9a1e77c0", "weather": "77d0e1b2", "planes": "01cfa913"}, "git": {"commit": "994be8e", "dirty": True},
+        },  # fmt: skip
+        decision={**promotion(challenger, champion, Gate(margin=0.002, minimum={"roc_auc": 0.6})).to_dict(), "champion": 2, "challenger": 3},
+        monitoring={
+            "measurements": measured, "decision": monitoring_verdict(measured, spec.monitoring).to_dict(),
+            "html": "monitoring/flight_delay/2013-12-31T0000.html", "performance_html": "monitoring/flight_delay/2013-12-31T0000-performance.html",
+        },  # fmt: skip
+        endpoint={
+            "url": "http://127.0.0.1:8000/flight_delay",
+            "curl": "curl -s http://127.0.0.1:8000/flight_delay/predict -H 'content-type: application/json' \\\n  -d '{\"rows\": [{\"carrier\": \"UA\", \"origin\": \"EWR\", \"dest\": \"ORD\", \"tailnum\": \"N14228\"}]}'",
+        },
+        links={
+            "Prefect": "http://127.0.0.1:4200", "MLflow": "http://127.0.0.1:5000", "Evidently": "http://127.0.0.1:8085",
+            "Ray dashboard": "http://127.0.0.1:8265", "Endpoint docs": "http://127.0.0.1:8000/flight_delay/docs",
+        },  # fmt: skip
+        versions={"headrace": "0.1.0", "xgboost": "3.2.0", "scikit-learn": "1.9.1", "feast": "0.67.0", "mlflow": "3.17.2"},
+    )

@@ -1,0 +1,72 @@
+"""An online reader and a version loader small enough to run anywhere; replicas import them by path."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+FEATURES = ["late_rate", "wind", "hour_of_day"]
+
+
+@dataclass(frozen=True)
+class StandInVectors:
+    features: pd.DataFrame
+    event_times: pd.DataFrame
+
+
+class StandInReader:
+    """Knows the carriers UA and B6 and the airport EWR; ``hour_of_day`` comes with the request."""
+
+    features = FEATURES
+    view_keys = {"carrier_stats": ["carrier"], "weather": ["origin"]}
+
+    def __init__(self, settings: Any = None, feature_service: str = "") -> None:
+        self.reads: list[int] = []
+
+    def read(self, rows: pd.DataFrame, as_of: pd.Series) -> StandInVectors:
+        self.reads.append(len(rows))
+        carrier, origin = rows["carrier"].isin(["UA", "B6"]), rows["origin"].eq("EWR")
+        hour = as_of - pd.Timedelta("1h")
+        features = pd.DataFrame(
+            {
+                "late_rate": np.where(carrier, 0.25, np.nan),
+                "wind": np.where(origin, 7.0, np.nan),
+                "hour_of_day": rows["scheduled_departure"].dt.hour,
+            }
+        )
+        times = pd.DataFrame({"carrier_stats": hour.where(carrier), "weather": hour.where(origin)})
+        return StandInVectors(features, times)
+
+
+class StandInPipeline:
+    def __init__(self, score: float) -> None:
+        self.score = score
+
+    def predict_proba(self, features: pd.DataFrame) -> Any:
+        scores = np.full(len(features), self.score) + features["hour_of_day"].to_numpy(float) / 1000
+        return np.column_stack([1 - scores, scores])
+
+
+@dataclass(frozen=True)
+class StandInVersion:
+    model: str = "flight_delay"
+    version: int = 1
+    run_id: str = "run"
+    pipeline: Any = field(default_factory=lambda: StandInPipeline(0.3))
+    threshold: float = 0.3
+    features: list[str] = field(default_factory=lambda: list(FEATURES))
+
+
+def load(settings: Any, model: str, version: int | None = None) -> StandInVersion:
+    """Version N scores N/10; 9 needs a feature nobody gives; 13 is not there; 5 takes a while."""
+    if version == 13:
+        raise LookupError("there is no version 13 of flight_delay")
+    if version == 5:
+        time.sleep(3)
+    features = [*FEATURES, "moon_phase"] if version == 9 else list(FEATURES)
+    assert version is not None
+    return StandInVersion(model, version, f"run-{version}", StandInPipeline(version / 10), 0.3, features)
