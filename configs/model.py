@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.reading import ConfigError, Duration, Frozen, nearest, read_yaml, validated
-from configs.settings import CONFIGS
+from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
+from configs.settings import CONFIGS, environment_folder
 
 __all__ = [
     "Family",
@@ -178,8 +178,8 @@ def model_names(folder: Path = CONFIGS / "models") -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def load_model(name: str, folder: Path = CONFIGS / "models") -> ModelSpec:
-    """Read one model's file.
+def load_model(name: str, environment: str | None = None, folder: Path = CONFIGS / "models") -> ModelSpec:
+    """Read one model's file, with ``models/<name>.yaml`` of the environment merged over it where there is one.
 
     Raises:
         ConfigError: no such model (with the nearest name), an unknown key, or a value that does not fit.
@@ -189,7 +189,11 @@ def load_model(name: str, folder: Path = CONFIGS / "models") -> ModelSpec:
         raise ConfigError(
             f"There is no model '{name}'.{nearest(name, names)} Known: {', '.join(names)} (files under {folder.name}/)."
         )
-    spec = validated(ModelSpec, read_yaml(folder / f"{name}.yaml"), f"configs/models/{name}.yaml")
+    content, where = read_yaml(folder / f"{name}.yaml"), f"models/{name}.yaml"
+    overlay = environment_folder(environment) / "models" / f"{name}.yaml"
+    if overlay.is_file():
+        content, where = merge(content, read_yaml(overlay)), f"{where} + {overlay.parts[-3]}/{where}"
+    spec = validated(ModelSpec, content, where)
     if spec.name != name:
-        raise ConfigError(f"configs/models/{name}.yaml: name = '{spec.name}': expected '{name}', the file's own name.")
+        raise ConfigError(f"{where}: name = '{spec.name}': expected '{name}', the file's own name.")
     return spec

@@ -21,6 +21,7 @@ __all__ = [
     "Schedule",
     "Settings",
     "Source",
+    "environment_folder",
     "environments",
     "load_settings",
 ]
@@ -41,6 +42,7 @@ class Ports(Frozen):
     ray_dashboard: int
     ray_agent: int
     ray_metrics: int
+    ray_dashboard_metrics: int
     serve_metrics: int
     serve_stats: int
     serve_replicas: int = Field(description="first of 1000 ports for the replicas behind HAProxy")
@@ -111,6 +113,7 @@ class Settings(Frozen):
     """Everything that varies between environments. Built by :func:`load_settings`, then passed down."""
 
     environment: str
+    folder: Path
     home: Path
     host: str = "127.0.0.1"
     clock: AwareDatetime | None = None
@@ -142,8 +145,10 @@ class Settings(Frozen):
 
     @property
     def feast_yaml(self) -> Path:
-        """Feast's own settings file for this environment."""
-        return CONFIGS / self.environment / "feature_store.yaml"
+        """Feast's own settings file: the environment's, else that of the same kind of databases."""
+        own = self.folder / "feature_store.yaml"
+        kind = "local" if self.databases.kind == "embedded" else "production"
+        return own if own.exists() else CONFIGS / kind / "feature_store.yaml"
 
     def database_url(self, name: Literal["prefect", "mlflow", "feast"]) -> str:
         """SQLAlchemy URL of one server's database (asynchronous driver for Prefect, as it demands)."""
@@ -163,7 +168,7 @@ class Settings(Frozen):
         """
         home = self.home
         variables = {
-            "HEADRACE_ENV": self.environment,
+            "HEADRACE_ENV": self.environment if self.folder.parent == CONFIGS else str(self.folder),
             "HEADRACE_HOME": str(home),
             "HEADRACE_PORT_OFFSET": str(self.ports.offset),
             "HEADRACE_FEATURES": str(home / "features"),
@@ -196,11 +201,28 @@ def environments() -> list[str]:
     return sorted(path.parent.name for path in CONFIGS.glob("*/headrace.yaml"))
 
 
+def environment_folder(environment: str | None = None, variables: Mapping[str, str] | None = None) -> Path:
+    """Folder of an environment, given by name (a folder under ``configs/``) or by path; default HEADRACE_ENV, else local.
+
+    Raises:
+        ConfigError: there is none, with the nearest name.
+    """
+    variables = os.environ if variables is None else variables
+    name = environment or variables.get("HEADRACE_ENV") or "local"
+    folder = Path(name).resolve() if os.sep in name else CONFIGS / name
+    if not (folder / "headrace.yaml").is_file():
+        raise ConfigError(
+            f"There is no environment '{name}'.{nearest(name, environments())} "
+            f"Known: {', '.join(environments())} (a folder with headrace.yaml, under configs/ or given by its path)."
+        )
+    return folder
+
+
 def load_settings(environment: str | None = None, variables: Mapping[str, str] | None = None) -> Settings:
     """Read the settings of one environment.
 
     Args:
-        environment: its name; default the variable HEADRACE_ENV, else ``local``.
+        environment: its name or folder; default the variable HEADRACE_ENV, else ``local``.
         variables: stands in for ``os.environ``. HEADRACE_HOME, HEADRACE_PORT_OFFSET, HEADRACE_POSTGRES_URL,
             HEADRACE_REDIS and HEADRACE_DATABASE_PREFIX override the files.
 
@@ -208,15 +230,11 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
         ConfigError: unknown environment, unknown key, or a value that does not fit.
     """
     variables = os.environ if variables is None else variables
-    name = environment or variables.get("HEADRACE_ENV") or "local"
-    if name not in environments():
-        raise ConfigError(
-            f"There is no environment '{name}'.{nearest(name, environments())} "
-            f"Known: {', '.join(environments())} (a folder with headrace.yaml under configs/)."
-        )
-    files = [CONFIGS / "base.yaml", CONFIGS / name / "headrace.yaml"]
+    folder = environment_folder(environment, variables)
+    name = folder.name
+    files = [CONFIGS / "base.yaml", folder / "headrace.yaml"]
     content = merge(read_yaml(files[0]), read_yaml(files[1]))
-    overrides: dict[str, Any] = {"environment": name}
+    overrides: dict[str, Any] = {"environment": name, "folder": folder}
     if offset := variables.get("HEADRACE_PORT_OFFSET"):
         overrides["ports"] = {"offset": offset}
     databases = {
@@ -231,7 +249,7 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
     content = merge(content, merge(overrides, {"databases": databases}))
     home = Path(variables.get("HEADRACE_HOME") or content.get("home") or ".headrace")
     content["home"] = home if home.is_absolute() else CONFIGS.parent / home
-    settings = validated(Settings, content, " + ".join(str(path.relative_to(CONFIGS.parent)) for path in files))
+    settings = validated(Settings, content, " + ".join(f"{path.parent.name}/{path.name}" for path in files))
     if settings.databases.kind == "postgresql":
         for variable, value in (
             ("HEADRACE_POSTGRES_URL", settings.databases.postgres_url),

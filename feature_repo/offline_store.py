@@ -108,7 +108,8 @@ class AsofOfflineStore(OfflineStore):
         if not isinstance(entity_df, pd.DataFrame):
             raise ValueError(f"Pass the request rows as a pandas DataFrame; got {type(entity_df).__name__}.")
         at = infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
-        entity_df = entity_df.assign(**{at: pd.to_datetime(entity_df[at], utc=True)})
+        # microseconds, as in the Parquet files: DuckDB compares no two precisions
+        entity_df = entity_df.assign(**{at: pd.to_datetime(entity_df[at], utc=True).dt.as_unit("us")})
         columns = set(entity_df.columns)
         for view in feature_views:
             missing = sorted(set(_join_keys(view).values()) - columns)

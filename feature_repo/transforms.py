@@ -18,7 +18,8 @@ __all__ = ["VIEWS", "calendar_features", "compute", "sql"]
 #: An outcome in numbers: late is 30 minutes or more, or cancelled or diverted; delays are capped at three hours.
 _OUTCOMES = """(
   SELECT *, (cancelled OR diverted OR arr_delay >= 30)::DOUBLE AS is_late, cancelled::DOUBLE AS is_cancelled,
-         least(arr_delay, 180) AS delay, least(dep_delay, 180) AS departure_delay
+         CASE WHEN arr_delay > 180 THEN 180 ELSE arr_delay END AS delay,  -- least() would take 180 for a missing one
+         CASE WHEN dep_delay > 180 THEN 180 ELSE dep_delay END AS departure_delay
   FROM outcomes
 )"""
 

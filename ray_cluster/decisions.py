@@ -107,8 +107,7 @@ def promotion(
         champion_metrics: the present champion's on the *same* rows; None when there is no champion.
         gate: the model's promotion rule.
 
-    Returns:
-        ``promote`` or ``refuse``; every bound that was not reached is one reason.
+    Returns ``promote`` or ``refuse``; every bound that was not reached is one reason.
     """
     evidence = {
         "challenger": _numbers(challenger_metrics),
@@ -152,15 +151,10 @@ def decide_promotion(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> 
             refusals.append(
                 f"The challenger's {_name(metric)} {new:.4f} exceeds {compared}, less than the margin {margin:g}."
             )
-        elif gain == 0:
-            refusals.append(
-                f"The challenger's {_name(metric)} {new:.4f} equals the champion's {old:.4f} on the same held-out "
-                f"rows; the gate asks for a gain, with a margin of {margin:g}."
-            )
         else:
             refusals.append(
-                f"The challenger's {_name(metric)} {new:.4f} falls short of {compared}; "
-                f"the gate asks for a gain with a margin of {margin:g}."
+                f"The challenger's {_name(metric)} {new:.4f} does not exceed the champion's {old:.4f} on the same "
+                f"held-out rows; the gate asks for a gain, with a margin of {margin:g}."
             )
     return Decision(
         rule="promotion",
@@ -180,8 +174,7 @@ def monitoring_verdict(measurements: Mapping[str, Any], monitoring: Monitoring) 
             further keys are kept as evidence.
         monitoring: the model's bounds.
 
-    Returns:
-        ``wait`` (too few rows to judge), ``retrain`` or ``keep``.
+    Returns ``wait`` (too few rows to judge), ``retrain`` or ``keep``.
     """
     return decide_monitoring(measurements, {**monitoring.model_dump(mode="json"), "min_class_rows": MIN_CLASS_ROWS})
 
@@ -194,10 +187,11 @@ def decide_monitoring(evidence: Mapping[str, Any], policy: Mapping[str, Any]) ->
     """
     if evidence["rows"] < policy["min_rows"]:
         reason = f"{evidence['rows']:,} predictions are logged; drift is judged from {policy['min_rows']:,} on."
-        return _monitored("wait", [reason], evidence, policy)
+        return Decision("monitoring", "wait", (reason,), dict(evidence), dict(policy))
     findings = [_drifted_share(evidence, policy), _prediction(evidence, policy), _performance(evidence, policy)]
     alarms = [sentence for alarm, sentence in findings if alarm]
-    return _monitored("retrain" if alarms else "keep", alarms or [s for _, s in findings], evidence, policy)
+    reasons = tuple(alarms or [sentence for _, sentence in findings])
+    return Decision("monitoring", "retrain" if alarms else "keep", reasons, dict(evidence), dict(policy))
 
 
 def _drifted_share(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[bool, str]:
@@ -239,10 +233,6 @@ def _performance(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tupl
         f"{seen['held_out']:.3f} to {seen['live']:.3f} (95 % interval of the drop {seen['drop_low']:.3f} to "
         f"{seen['drop_high']:.3f}), {beyond} the bound of {policy['metric_drop']:g}{doubt}."
     )
-
-
-def _monitored(action: Action, reasons: list[str], evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
-    return Decision("monitoring", action, tuple(reasons), dict(evidence), dict(policy))
 
 
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:

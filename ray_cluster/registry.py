@@ -119,7 +119,7 @@ def log_run(
         mlflow.log_params(dict(params))
         mlflow.log_metrics(dict(metrics))
         mlflow.log_input(
-            mlflow.data.from_pandas(reference.head(100), name=f"{model}-frame", digest=str(tags["headrace.dataset"])),
+            mlflow.data.from_pandas(example, name=f"{model}-frame", digest=str(tags["headrace.dataset"])),
             context="training",
         )
         add_evidence(settings, run.info.run_id, documents)
@@ -202,8 +202,8 @@ def register_run(settings: Settings, model: str, run_id: str, tags: Mapping[str,
     outputs = client.get_run(run_id).outputs
     if outputs is None or not outputs.model_outputs:
         raise RegistryError(f"Run {run_id} of model '{model}' logged no model; run `headrace run train` again.")
-    source = f"models:/{outputs.model_outputs[0].model_id}"
-    created = client.create_model_version(model, source, run_id, tags=dict(tags))
+    logged = outputs.model_outputs[0].model_id
+    created = client.create_model_version(model, f"models:/{logged}", run_id, tags=dict(tags), model_id=logged)
     return _facts(client, created)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from configs.settings import Settings
-from flows.stack.processes import StackError, log_path
+from flows.stack.processes import StackError, read_record
 from flows.stack.services import Service
 
 __all__ = ["WORK_POOL", "create_work_pool", "is_ready", "request"]
@@ -35,14 +36,23 @@ def request(method: str, url: str, content: Any = None, timeout: float = 5.0) ->
 
 
 def is_ready(settings: Settings, service: Service) -> bool:
-    """Whether the service answers its probe, or has written the line that says so."""
-    if service.probe is None:
-        log = log_path(settings, service.name)
-        return service.line is None or (log.exists() and service.line in log.read_text("utf-8", "replace"))
+    """Whether the service does its work now."""
     try:
-        return request("GET", service.probe, timeout=5.0)[0] < 400
+        if service.probe is None:
+            return _polled(settings, service)
+        return request("GET", service.probe)[0] < 400
     except OSError:
         return False
+
+
+def _polled(settings: Settings, service: Service) -> bool:
+    """Whether a process that serves flows has asked Prefect for their runs since it was started."""
+    record = read_record(settings, service.name)
+    status, deployments = request("POST", f"{settings.url('prefect')}/api/deployments/filter", {"limit": 200})
+    if record is None or status >= 400:
+        return False
+    times = [each["last_polled"] for each in deployments if each.get("last_polled")]
+    return any(datetime.fromisoformat(time).timestamp() >= record.created for time in times)
 
 
 def create_work_pool(settings: Settings) -> None:

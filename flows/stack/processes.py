@@ -16,7 +16,7 @@ import psutil
 from configs.settings import Settings
 from flows.stack.services import MARK, Service, ray_folder
 
-__all__ = ["Record", "StackError", "log_path", "processes_of", "read_record", "start", "stop", "tail"]
+__all__ = ["Record", "StackError", "end", "log_path", "processes_of", "read_record", "start", "stop", "tail"]
 
 GRACE_SECONDS = 10.0
 
@@ -98,30 +98,34 @@ def start(settings: Settings, service: Service) -> Record:
 
 
 def stop(settings: Settings, names: Iterable[str]) -> int:
-    """Stop services and everything they started: SIGTERM, ``GRACE_SECONDS`` to comply, then SIGKILL.
+    """Stop services and everything they started.
 
-    A record whose process ended, or whose id belongs to another process now, is only deleted.
+    Each service gets SIGTERM and ``GRACE_SECONDS`` to end itself and its children; what is left then is ended by
+    :func:`end`. A record whose process ended, or whose id belongs to another process now, is only deleted.
 
     Returns:
         how many processes ended.
     """
     names = list(names)
-    ended: dict[int, psutil.Process] = {}
-    for name in names:
-        record = read_record(settings, name)
-        root = record.process() if record else None
-        if root is not None:
-            ended.update({process.pid: process for process in [root, *root.children(recursive=True)]})
-    end(list(ended.values()))
+    records = [read_record(settings, name) for name in names]
+    roots = [root for record in records if record and (root := record.process())]
+    family: dict[int, psutil.Process] = {}
+    for root in roots:
+        family.update({process.pid: process for process in _family(root)})
+    _send(roots, signal.SIGTERM)
+    psutil.wait_procs(roots, timeout=GRACE_SECONDS)
+    for root in roots:
+        family.update({process.pid: process for process in _family(root)})
+    end([process for process in family.values() if process.is_running()])
     for name in names:
         record_path(settings, name).unlink(missing_ok=True)
-    return len(ended)
+    return len(family)
 
 
 def end(processes: list[psutil.Process]) -> None:
-    """End processes and the descendants they have by then; returns when all are gone."""
+    """End processes: SIGTERM, two seconds, SIGKILL; returns when all are gone, or after ``GRACE_SECONDS``."""
     _send(processes, signal.SIGTERM)
-    _, alive = psutil.wait_procs(processes, timeout=GRACE_SECONDS)
+    _, alive = psutil.wait_procs(processes, timeout=2)
     deadline = time.monotonic() + GRACE_SECONDS
     while alive and time.monotonic() < deadline:
         _send(alive, signal.SIGKILL)
@@ -136,7 +140,8 @@ def processes_of(settings: Settings) -> list[psutil.Process]:
     """
     folder = str(ray_folder(settings))
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    return [process for process in psutil.process_iter() if process.pid not in own and _belongs(process, settings, folder)]
+    others = (process for process in psutil.process_iter() if process.pid not in own)
+    return [process for process in others if _belongs(process, settings, folder)]
 
 
 def _belongs(process: psutil.Process, settings: Settings, folder: str) -> bool:
@@ -148,7 +153,8 @@ def _belongs(process: psutil.Process, settings: Settings, folder: str) -> bool:
             return True
         if command.startswith("ray::"):
             return any(file.path.startswith(f"{folder}/") for file in process.open_files())
-        return process.environ().get(MARK) == str(settings.home)
+        mark: str | None = process.environ().get(MARK)
+        return mark == str(settings.home)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
@@ -162,9 +168,16 @@ def tail(path: Path, lines: int = 8) -> str:
     return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
 
 
+def _family(root: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def _created(pid: int) -> float:
     try:
-        return psutil.Process(pid).create_time()
+        return float(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:
         return 0.0
 

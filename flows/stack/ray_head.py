@@ -16,9 +16,9 @@ def main() -> None:
     from ray.scripts import scripts
 
     # `ray start` has no option for this: it starts the Client server wherever that could run.
-    scripts.get_ray_client_dependency_error = lambda: ImportError("not wanted")
+    setattr(scripts, "get_ray_client_dependency_error", lambda: ImportError("not wanted"))  # noqa: B010
     sys.argv[0] = "ray"
-    scripts.main()
+    scripts.main()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

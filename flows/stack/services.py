@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -20,9 +21,9 @@ MARK = "HEADRACE_STACK"
 class Service:
     """One server, as a command that stays in the foreground.
 
-    ``address`` is for people. It is ready when ``probe`` (a URL) answers below 400, or without one when its log
-    holds ``line``. It starts after the services named in ``after`` are ready, at a lower priority if not ``urgent``.
-    ``ports`` are those it listens on, which must be free before it starts.
+    ``address`` is for people. It is ready when ``probe`` (a URL) answers below 400; one without, which serves flows,
+    when Prefect has been asked for their runs since it was started. It starts after the services named in ``after``
+    are ready, at a lower priority if not ``urgent``. ``ports`` are those it listens on, which must be free before.
     """
 
     name: str
@@ -31,7 +32,6 @@ class Service:
     address: str
     environment: dict[str, str] = field(default_factory=dict)
     probe: str | None = None
-    line: str | None = None
     ports: tuple[int, ...] = ()
     after: tuple[str, ...] = ()
     urgent: bool = True
@@ -39,13 +39,14 @@ class Service:
 
 
 def ray_folder(settings: Settings) -> Path:
-    """Ray's files of this stack: ``<temporary folder>/headrace-<hash of home>``.
+    """Ray's files of this stack: ``/tmp/headrace-<hash of home>``, below TMPDIR instead if that is short.
 
-    Ray's sockets lie about 60 characters below it and a Unix socket's path may have 107, so it cannot be under
-    ``home``. Two stacks have two homes, so they never share it.
+    A Unix socket's path may have 107 characters; Ray's sockets lie about 70 below this folder, and HAProxy's, which
+    may have only 97, lie 59 below. So it cannot be under ``home``. Two stacks have two homes and never share it.
     """
     digest = hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]
-    return Path(tempfile.gettempdir()) / f"headrace-{digest}"
+    temporary = tempfile.gettempdir()
+    return Path(temporary if len(temporary) <= 20 else "/tmp") / f"headrace-{digest}"
 
 
 def services(settings: Settings) -> list[Service]:
@@ -93,27 +94,46 @@ def _prefect(settings: Settings, common: dict[str, str]) -> Service:
 
 def _ray(settings: Settings, common: dict[str, str]) -> Service:
     ports = settings.ports
-    command = [sys.executable, "-m", "flows.stack.ray_head", "start", "--head", "--block", "--disable-usage-stats", "--log-style", "record"]
-    command += ["--node-ip-address", settings.host, "--port", str(ports["ray"]), "--temp-dir", str(ray_folder(settings))]
-    command += ["--dashboard-host", settings.host, "--dashboard-port", str(ports["ray_dashboard"])]
-    command += ["--dashboard-agent-listen-port", str(ports["ray_agent"])]
-    command += ["--metrics-export-port", str(ports["ray_metrics"])]
-    command += ["--min-worker-port", "0", "--max-worker-port", "0"]
-    command += ["--include-dashboard", "true", "--include-log-monitor", "false"]
-    command += ["--object-store-memory", str(settings.ray.object_store_mb * 1024**2)]
-    command += ["--num-gpus", f"{settings.ray.num_gpus:g}"]
+    options = {
+        "--node-ip-address": settings.host,
+        "--port": ports["ray"],
+        "--temp-dir": ray_folder(settings),
+        "--dashboard-host": settings.host,
+        "--dashboard-port": ports["ray_dashboard"],
+        "--dashboard-agent-listen-port": ports["ray_agent"],
+        "--metrics-export-port": ports["ray_metrics"],
+        "--min-worker-port": 0,  # any free port
+        "--max-worker-port": 0,
+        "--include-dashboard": "true",
+        "--include-log-monitor": "false",  # workers' output stays in their logs; no driver asks for it
+        "--object-store-memory": settings.ray.object_store_mb * 1024**2,
+        "--num-gpus": f"{settings.ray.num_gpus:g}",
+        "--log-style": "record",
+    }
     if settings.ray.num_cpus is not None:
-        command += ["--num-cpus", f"{settings.ray.num_cpus:g}"]
-    environment = {**common, **_serve_environment(settings)}
+        options["--num-cpus"] = f"{settings.ray.num_cpus:g}"
+    command = [sys.executable, "-m", "flows.stack.ray_head", "start", "--head", "--block", "--disable-usage-stats"]
+    command += ["--no-monitor"]  # no autoscaler: one machine
+    command += [str(word) for option in options.items() for word in option]
+    patience = f"{settings.start_timeout:.0f}"  # a busy machine is slow, not broken
+    environment = {
+        **common,
+        **_serve_environment(settings),
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": patience,
+        "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": patience,
+        "DASHBOARD_METRIC_PORT": str(ports["ray_dashboard_metrics"]),
+    }
     environment.pop("RAY_ADDRESS", None)  # the address of a cluster to join; this one is started
-    listening = ("ray", "ray_dashboard", "ray_agent", "ray_metrics", "serve", "serve_metrics", "serve_stats")
+    listening = ["ray", "ray_dashboard", "ray_agent", "ray_metrics", "ray_dashboard_metrics"]
+    listening += ["serve", "serve_metrics", "serve_stats"]
     return Service(
         name="ray",
         title="Ray (cluster, dashboard, endpoints)",
         command=tuple(command),
         address=settings.url("ray_dashboard"),
         environment=environment,
-        probe=f"{settings.url('ray_dashboard')}/api/gcs_healthz",
+        # The agent starts last, after GCS, dashboard and raylet.
+        probe=f"{settings.url('ray_agent')}/api/local_raylet_healthz",
         ports=tuple(ports[name] for name in listening),
         folder=ray_folder(settings),
     )
@@ -125,19 +145,20 @@ def _serve_environment(settings: Settings) -> dict[str, str]:
     Serve reads these when its processes start, and each of its files and ports has one default for the whole
     machine; these are the stack's own. Replicas take ports from a range that begins at ``ports.serve_replicas``.
     """
-    folder = ray_folder(settings) / "haproxy"
+    folder = ray_folder(settings)  # Serve adds the node's id of 56 characters, so the sockets' names are short
     replicas = settings.ports["serve_replicas"]
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "a"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "m"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(settings.ports["serve_metrics"]),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(settings.ports["serve_stats"]),
         "RAY_SERVE_HAPROXY_NBTHREAD": "2",
+        "RAY_SERVE_HAPROXY_MAXCONN": str(_connections()),
         # A replica that dies before it answers costs no request: another one gets it.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "3",
@@ -147,6 +168,12 @@ def _serve_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + 500),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 999),
     }
+
+
+def _connections() -> int:
+    """HAProxy's connection limit: it needs 2.5 files per connection and refuses to start when it may not have them."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 20000 if files == resource.RLIM_INFINITY else max(100, min(20000, files // 4))
 
 
 def _mlflow(settings: Settings, common: dict[str, str]) -> Service:
@@ -188,7 +215,6 @@ def _schedules(settings: Settings, common: dict[str, str]) -> Service:
         command=(sys.executable, "-m", "flows.schedules"),
         address=f"{settings.url('prefect')}/deployments",
         environment=common,
-        line="polling for scheduled runs",
         after=("prefect",),
         urgent=False,
         folder=settings.root,

@@ -171,7 +171,7 @@ def _await(settings: Settings, waiting: list[Service], on_progress: Progress | N
             if record is None:
                 raise StackError(f"{service.title} is not running: start it with `headrace up`.")
             if record.process() is None:
-                raise StackError(f"{service.title} died while starting. Its log {log} ends: {tail(log)}")
+                raise StackError(f"{service.title} died while starting; its log {log} ends: {tail(log)}")
             if is_ready(settings, service):
                 pending.remove(service)
                 if on_progress:

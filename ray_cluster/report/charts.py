@@ -37,7 +37,7 @@ def figure(width: float = 4.6, height: float = 3.6) -> Iterator[tuple[Figure, Ax
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    style: dict[str, Any] = {
+    style: Any = {
         "svg.fonttype": "none",
         "text.parse_math": False,
         "font.family": "DejaVu Sans",

@@ -12,6 +12,9 @@ from ray_cluster.report.charts import COLOURS, figure, svg
 __all__ = ["calibration", "precision_recall", "roc", "scores"]
 
 
+Values = np.ndarray[Any, Any]
+
+
 def roc(evaluation: Mapping[str, Any]) -> str | None:
     """The ROC curve with the chance line and the operating point; None without a curve."""
     curve = _curve(evaluation, "roc", "x", "y")
@@ -19,7 +22,7 @@ def roc(evaluation: Mapping[str, Any]) -> str | None:
         return None
     with figure() as (drawing, axes):
         axes.plot([0, 1], [0, 1], "--", color=COLOURS["muted"], linewidth=1, label="chance")
-        axes.fill_between(*curve, color=COLOURS["blue"], alpha=0.1, linewidth=0)
+        axes.fill_between(curve[0], curve[1], color=COLOURS["blue"], alpha=0.1, linewidth=0)
         value = evaluation.get("metrics", {}).get("roc_auc")
         axes.plot(*curve, color=COLOURS["blue"], label="model" if value is None else f"model, area {value:.3f}")
         point = _operating_point(evaluation)
@@ -42,7 +45,7 @@ def precision_recall(evaluation: Mapping[str, Any]) -> str | None:
             axes.axhline(rate, linestyle="--", color=COLOURS["muted"], linewidth=1, label=f"base rate {rate:.3f}")
         value = evaluation.get("metrics", {}).get("average_precision")
         label = "model" if value is None else f"model, average precision {value:.3f}"
-        axes.fill_between(*curve, color=COLOURS["blue"], alpha=0.1, linewidth=0)
+        axes.fill_between(curve[0], curve[1], color=COLOURS["blue"], alpha=0.1, linewidth=0)
         axes.plot(*curve, color=COLOURS["blue"], label=label)
         point = _operating_point(evaluation)
         if point:
@@ -64,7 +67,14 @@ def calibration(evaluation: Mapping[str, Any]) -> str | None:
         axes.plot(*curve, color=COLOURS["blue"], linewidth=1.2)
         sizes = 14 + 110 * rows / rows.max()
         axes.scatter(
-            *curve, s=sizes, color=COLOURS["blue"], edgecolor=COLOURS["surface"], linewidth=1, zorder=3, label="model"
+            curve[0],
+            curve[1],
+            s=sizes,
+            color=COLOURS["blue"],
+            edgecolor=COLOURS["surface"],
+            linewidth=1,
+            zorder=3,
+            label="model",
         )
         axes.set(xlabel="Predicted probability", ylabel="Observed share", xlim=(0, end), ylim=(0, end))
         axes.legend(loc="upper left", markerscale=0.6)
@@ -98,11 +108,11 @@ def scores(evaluation: Mapping[str, Any]) -> str | None:
         return svg(drawing, "scores", "Distribution of the scores of held-out positives and negatives")
 
 
-def _curve(evaluation: Mapping[str, Any], name: str, x: str, y: str) -> tuple[np.ndarray[Any, Any], ...] | None:
+def _curve(evaluation: Mapping[str, Any], name: str, x: str, y: str) -> tuple[Values, Values] | None:
     found = (evaluation.get("curves") or {}).get(name) or {}
     if not found.get(x):
         return None
-    return tuple(np.asarray(found[axis], dtype=float) for axis in (x, y))
+    return np.asarray(found[x], dtype=float), np.asarray(found[y], dtype=float)
 
 
 def _operating_point(evaluation: Mapping[str, Any]) -> dict[str, float] | None:

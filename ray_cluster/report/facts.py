@@ -1,4 +1,4 @@
-"""What the page shows that is not in the evidence as such: gains over baselines, a confusion matrix, the worst slice."""
+"""What the page shows that is not in the evidence as such: the best baseline, a confusion matrix, the worst slice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-__all__ = ["best_baseline", "confusion", "drift_bars", "interval_bars", "scored_rows", "shares", "slice_groups", "worst_slice"]
+__all__ = [
+    "best_baseline",
+    "confusion",
+    "drift_bars",
+    "interval_bars",
+    "scored_rows",
+    "shares",
+    "slice_groups",
+    "worst_slice",
+]
 
 Facts = Mapping[str, Any]
 
@@ -67,8 +76,11 @@ def slice_groups(evaluation: Facts) -> list[tuple[str, list[Facts]]]:
 
 
 def drift_bars(measurements: Facts, bound: float) -> dict[str, Any]:
-    """Rows for the bars of drift, the largest first, with widths in percent; ``bound`` is where the bound lies."""
-    rows = sorted(measurements.get("features") or [], key=lambda row: -float(row["psi"]))
+    """Rows for the bars of drift, widths in percent, the largest first and those that are not judged last.
+
+    ``bound`` is where the bound lies; bars end at four times the bound, where only the figure tells more.
+    """
+    rows = sorted(measurements.get("features") or [], key=lambda row: (bool(row.get("ignored")), -float(row["psi"])))
     end = max([bound * 1.25, *(min(float(row["psi"]), bound * 4) for row in rows)])
     return {
         "bound": 100 * bound / end,

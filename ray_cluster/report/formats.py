@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 __all__ = ["FILTERS", "address", "amount", "duration", "metric", "moment", "percent", "pretty", "short", "words"]
 
-NOTHING = "–"
+NOTHING = "-"
 
 _WORDS = {
     "average_precision": "Average precision",
@@ -26,10 +26,10 @@ _WORDS = {
 
 
 def amount(value: Any) -> str:
-    """A number as a person writes it: thousands separated, at most four significant decimals; text as it is.
+    """A number as a person writes it: thousands separated, four significant digits; text as it is.
 
     >>> amount(336776), amount(0.123456), amount(None)
-    ('336,776', '0.1235', '–')
+    ('336,776', '0.1235', '-')
     """
     if isinstance(value, bool) or value is None:
         return NOTHING if value is None else str(value).lower()
@@ -59,7 +59,7 @@ def percent(value: Any) -> str:
     """
     if not isinstance(value, (int, float)) or not isfinite(value):
         return NOTHING
-    if value == 0 or value == 1:
+    if value in (0, 1):
         return f"{value:.0%}"
     return f"{value:.1%}" if abs(value) < 0.1 or abs(value) > 0.99 else f"{value:.0%}"
 

@@ -26,7 +26,7 @@ def histories(trials: Sequence[Trial], metric: str) -> str | None:
     if not drawn:
         return None
     best, families = best_trial(drawn), list(dict.fromkeys(str(trial.get("family")) for trial in drawn))
-    with figure(7.2, 3.4) as (drawing, axes):
+    with figure(9.6, 3.3) as (drawing, axes):
         named: set[str] = set()
         for trial in sorted(drawn, key=lambda trial: trial is best):
             family = str(trial.get("family"))
@@ -36,7 +36,12 @@ def histories(trials: Sequence[Trial], metric: str) -> str | None:
             label = f"best: trial {trial.get('trial')}" if top else (None if family in named else family)
             named.add(family if not top else "")
             axes.plot(
-                line[:, 0], line[:, 1], color=colour, label=label, alpha=1 if top else 0.55, linewidth=2.8 if top else 1.3
+                line[:, 0],
+                line[:, 1],
+                color=colour,
+                label=label,
+                alpha=1 if top else 0.55,
+                linewidth=2.8 if top else 1.3,
             )
             axes.plot(line[-1, 0], line[-1, 1], "o", color=colour, markersize=6 if top else 3.5)
         axes.set(xlabel="Iterations", ylabel=metric)
@@ -57,8 +62,8 @@ def parallel_coordinates(trials: Sequence[Trial], family: str, metric: str) -> s
     columns.append(np.asarray([trial["metric"] for trial in drawn], dtype=float))
     heights = np.column_stack([_scaled(column) for column in columns])
     order = np.argsort(columns[-1])
-    with figure(7.2, 2.9) as (drawing, axes):
-        places = np.arange(len(columns))
+    with figure(5.4, 3.0) as (drawing, axes):
+        places = [float(place) for place in range(len(columns))]
         for rank, row in enumerate(order):
             top = rank == len(order) - 1
             axes.plot(
@@ -73,9 +78,9 @@ def parallel_coordinates(trials: Sequence[Trial], family: str, metric: str) -> s
         for place, column in zip(places, columns, strict=True):
             axes.axvline(place, color=COLOURS["line"], linewidth=1)
             for height, value in ((1.06, column.max()), (-0.06, column.min())):
-                axes.text(place, height, f"{value:.3g}", ha="center", va="center", fontsize=8, color=COLOURS["muted"])
+                axes.text(place, height, f"{value:.3g}", ha="center", va="center", fontsize=8.5, color=COLOURS["muted"])
         axes.set(ylim=(-0.14, 1.14), yticks=[], xticks=places)
-        axes.set_xticklabels([*(_broken(name) for name in names), _broken(metric)], fontsize=8.5)
+        axes.set_xticklabels([*(_broken(name) for name in names), _broken(metric)], fontsize=8)
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.margins(x=0.06)
         return svg(drawing, f"parallel-{family}", f"Parameters of the {family} trials and the {metric} they reached")
@@ -96,6 +101,6 @@ def _scaled(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _broken(name: str) -> str:
     """The name in two lines where it is long."""
-    words = name.split("_")
+    words = name.replace("_", "_ ").split()
     half = (len(words) + 1) // 2
-    return name if len(name) < 12 or len(words) < 2 else "_".join(words[:half]) + "_\n" + "_".join(words[half:])
+    return name if len(name) < 10 or len(words) < 2 else "".join(words[:half]) + "\n" + "".join(words[half:])

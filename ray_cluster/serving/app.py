@@ -134,7 +134,7 @@ class Endpoint:
             features=list(live.features) if live else [],
             feature_service=self._args.feature_service,
             run_id=getattr(live, "run_id", None),
-            trained_as_of=_text(getattr(live, "as_of", None)),
+            trained_as_of=_text(getattr(live, "facts", {}).get("as_of")),
             replica=self._replica,
             refused=RefusedVersion(version=self._refused[0], reason=self._refused[1]) if self._refused else None,
         )
@@ -146,8 +146,11 @@ class Endpoint:
         return routes(self._schema, self.facts, self._batches.run, self._args.max_body_bytes, self._measures.answered)
 
 
-def build(args: AppArgs) -> Application:
-    """The Serve application of one model; replicas, CPUs and the version come with the declarative configuration."""
+def build(args: dict[str, Any]) -> Application:
+    """The Serve application of one model, from the fields of :class:`AppArgs`.
+
+    Replicas, their CPUs and the version come with the declarative configuration.
+    """
     from ray import serve
 
     deployment: Any = serve.deployment(
@@ -159,7 +162,7 @@ def build(args: AppArgs) -> Application:
         health_check_period_s=5,
         health_check_timeout_s=30,
     )
-    return cast("Application", deployment.bind(args.model_dump(mode="json")))
+    return cast("Application", deployment.bind(AppArgs.model_validate(args).model_dump(mode="json")))
 
 
 def _imported(path: str) -> Any:

@@ -18,7 +18,7 @@ from ray_cluster.serving.schema import RequestSchema
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Prediction", "Predictor", "Reader", "Vectors", "Version", "VersionError"]
+__all__ = ["Prediction", "Predictor", "Reader", "Vectors", "Version", "VersionError", "plain"]
 
 
 class Vectors(Protocol):
@@ -136,8 +136,9 @@ class Predictor:
         version = self.live
         if version is None:
             raise RuntimeError(f"No version of {self.model} is loaded.")
-        predictions = self._score(version, rows)
+        predictions, seconds = self._score(version, rows)
         self._log.append([prediction.line for prediction in predictions])
+        self._observe(seconds, sum(prediction.missing_features for prediction in predictions), len(rows))
         return predictions
 
     def as_of(self, row: Mapping[str, Any]) -> datetime:
@@ -148,7 +149,8 @@ class Predictor:
         now, event = self._now(), row.get(self._requests.event_time)
         return now if event is None else min(now, event - self._requests.lead)
 
-    def _score(self, version: Version, rows: Sequence[dict[str, Any]]) -> list[Prediction]:
+    def _score(self, version: Version, rows: Sequence[dict[str, Any]]) -> tuple[list[Prediction], float]:
+        """Predictions for rows, not logged yet, and the seconds that reading their features took."""
         import numpy as np
         import pandas as pd
 
@@ -166,7 +168,6 @@ class Predictor:
         if not ((scores >= 0) & (scores <= 1)).all():
             raise RuntimeError(f"Version {version.version} of {self.model} gave scores outside [0, 1].")
         missing = features.isna().sum(axis=1).to_numpy()
-        self._observe(seconds, int(missing.sum()), len(rows))
         values = [{name: plain(value) for name, value in row.items()} for row in features.to_dict("records")]
         times = [{view: _iso(value) for view, value in row.items()} for row in vectors.event_times.to_dict("records")]
         threshold = float(version.threshold)
@@ -189,7 +190,7 @@ class Predictor:
             }
             status, unknown = self._status(row, seen)
             predictions.append(Prediction(line, status, unknown, int(nulls)))
-        return predictions
+        return predictions, seconds
 
     def _status(self, row: Mapping[str, Any], seen: Mapping[str, str | None]) -> tuple[str, list[str]]:
         """ok, partial or unknown, and the entities given that no feature view of theirs has seen."""

@@ -12,6 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.reading import nearest
 
@@ -131,10 +133,33 @@ def install(app: FastAPI) -> None:
         problem = Problem(field="", value=None, expected="", message=message)
         return JSONResponse({"detail": [problem.model_dump()]}, error.status_code, headers=dict(error.headers or {}))
 
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        identity = uuid.uuid4().hex[:12]
-        logger.error("error %s in %s %s", identity, request.method, request.url.path, exc_info=error)
-        message = f"The prediction failed for a reason of our own; the log holds it under error id {identity}."
-        problem = Problem(field="", value=None, expected="", message=message)
-        return JSONResponse({"detail": [problem.model_dump()], "error_id": identity}, status_code=500)
+    app.add_middleware(_Unexpected)
+
+
+class _Unexpected:
+    """ASGI middleware: an exception nobody expected becomes a 500 with an error id; the log has the rest."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except ClientDisconnect:
+            return
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            identity = uuid.uuid4().hex[:12]
+            logger.exception("error %s in %s %s", identity, scope["method"], scope["path"])
+            message = f"The request failed for a reason of our own; the log holds it under error id {identity}."
+            problem = Problem(field="", value=None, expected="", message=message)
+            answer = JSONResponse({"detail": [problem.model_dump()], "error_id": identity}, status_code=500)
+            await answer(scope, receive, send)

@@ -33,7 +33,9 @@ class ModelFacts(BaseModel):
     name: str
     description: str
     version: int | None = Field(description="The registered version that answers; null before one is loaded")
-    alias: str | None = Field(None, description="The alias under which the version was asked for, where the registry tells")
+    alias: str | None = Field(
+        None, description="The alias under which the version was asked for, where the registry tells"
+    )
     threshold: float | None
     features: list[str]
     feature_service: str
@@ -82,8 +84,8 @@ def routes(
     """
     about = facts()
     app = FastAPI(title=about.name, description=about.description, version="1")
+    app.add_middleware(BodyLimit, most=max_body_bytes)  # innermost first
     install(app)
-    app.add_middleware(BodyLimit, most=max_body_bytes)
     app.add_middleware(_Timed, observe=observe)
     refusals: dict[int | str, dict[str, Any]] = {
         413: {"model": Refusal, "description": "The body is too large"},

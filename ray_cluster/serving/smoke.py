@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from configs.model import ModelSpec
@@ -20,7 +19,7 @@ def smoke_test(
     """Ask the live endpoint over HTTP: one good request, and one that must be refused.
 
     Args:
-        row: fields of a request; times may be datetimes.
+        row: fields of a request; times may be datetimes, and NaN stands for null.
         version: which must answer; default whichever the endpoint says it runs.
 
     Returns:
@@ -31,9 +30,11 @@ def smoke_test(
     """
     import httpx
 
+    from ray_cluster.serving.predictor import plain
+
     url = f"{settings.url('serve')}/models/{spec.name}/predict"
     expected = version if version is not None else (facts_of(settings, spec.name) or {}).get("version")
-    content = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+    content = {name: plain(value) for name, value in row.items()}
     wrong = {**content, "no_such_field": 1}
     try:
         with httpx.Client(timeout=30, trust_env=False) as client:

@@ -22,9 +22,9 @@ class StandInReader:
     """Knows the carriers UA and B6 and the airport EWR; ``hour_of_day`` comes with the request."""
 
     features = FEATURES
-    view_keys = {"carrier_stats": ["carrier"], "weather": ["origin"]}
 
     def __init__(self, settings: Any = None, feature_service: str = "") -> None:
+        self.view_keys = {"carrier_stats": ["carrier"], "weather": ["origin"]}
         self.reads: list[int] = []
 
     def read(self, rows: pd.DataFrame, as_of: pd.Series) -> StandInVectors:

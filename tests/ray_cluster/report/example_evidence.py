@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Realistic evidence for a page, made from a simulated model; no part of the stack is needed."""
 
 from __future__ import annotations
@@ -6,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve, average_precision_score
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from configs.model import Gate, load_model
 from feature_repo.profile import profile_table
@@ -15,22 +16,47 @@ from ray_cluster.monitoring.measuring import measure
 from ray_cluster.report import ReportContent
 
 FEATURES = [
-    "origin_delay_mean_1h", "wind_speed", "visibility", "precipitation", "pressure", "humidity", "carrier_delay_share_7d",
-    "dest_delay_mean_24h", "tail_previous_delay", "tail_turnaround_minutes", "origin_departures_1h", "origin_cancelled_share_6h",
-    "plane_age_years", "seats", "distance", "route_delay_mean_28d", "temperature", "dew_point", "wind_gust", "wind_direction",
-]  # fmt: skip
+    "origin_delay_mean_1h",
+    "wind_speed",
+    "visibility",
+    "precipitation",
+    "pressure",
+    "humidity",
+    "carrier_delay_share_7d",
+    "dest_delay_mean_24h",
+    "tail_previous_delay",
+    "tail_turnaround_minutes",
+    "origin_departures_1h",
+    "origin_cancelled_share_6h",
+    "plane_age_years",
+    "seats",
+    "distance",
+    "route_delay_mean_28d",
+    "temperature",
+    "dew_point",
+    "wind_gust",
+    "wind_direction",
+]
 
 
 def frame(rows: int, start: str, days: int, shift: float, seed: int) -> pd.DataFrame:
     """Held-out or live rows: features, ``score``, ``label``, ``id``, ``prediction_time``."""
     random = np.random.default_rng(seed)
-    columns: dict[str, Any] = {
-        name: random.gamma(2, 1, rows) + shift * (i % 4 == 0) for i, name in enumerate(FEATURES)
-    }
+    columns: dict[str, Any] = {name: random.gamma(2, 1, rows) + shift * (i % 4 == 0) for i, name in enumerate(FEATURES)}
     columns["month"] = np.full(rows, pd.Timestamp(start).month)
-    columns["carrier"] = random.choice(["UA", "B6", "EV", "DL", "AA", "MQ", "US", "WN", "9E"], rows, p=np.array([58, 54, 54, 48, 33, 26, 20, 12, 5]) / 310)
+    columns["carrier"] = random.choice(
+        ["UA", "B6", "EV", "DL", "AA", "MQ", "US", "WN", "9E"],
+        rows,
+        p=np.array([58, 54, 54, 48, 33, 26, 20, 12, 5]) / 310,
+    )
     columns["origin"] = random.choice(["EWR", "JFK", "LGA"], rows)
-    logit = -3.2 + 0.55 * columns[FEATURES[0]] + 0.3 * columns[FEATURES[6]] - 0.3 * columns["visibility"] + 0.4 * columns[FEATURES[8]]
+    logit = (
+        -3.2
+        + 0.55 * columns[FEATURES[0]]
+        + 0.3 * columns[FEATURES[6]]
+        - 0.3 * columns["visibility"]
+        + 0.4 * columns[FEATURES[8]]
+    )
     columns["score"] = 1 / (1 + np.exp(-logit))
     columns["label"] = (random.random(rows) < 1 / (1 + np.exp(-logit - 0.8 * random.normal(size=rows)))).astype(int)
     table = pd.DataFrame(columns)
@@ -57,26 +83,51 @@ def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
         for value, part in rows.groupby(column):
             slices.append(
                 {
-                    "slice": column, "value": value, "rows": len(part), "positives": int(part["label"].sum()),
+                    "slice": column,
+                    "value": value,
+                    "rows": len(part),
+                    "positives": int(part["label"].sum()),
                     "roc_auc": roc_auc_score(part["label"], part["score"]),
                     "average_precision": average_precision_score(part["label"], part["score"]),
-                }  # fmt: skip
+                }
             )
     auc, area = roc_auc_score(labels, scores), average_precision_score(labels, scores)
     hit, share = labels[flagged].mean(), flagged[labels == 1].mean()
     period = {"rows": len(rows), "positives": int(labels.sum())}
     return {
         "periods": {
-            "train": {"start": "2013-01-01T00:00:00+00:00", "end": "2013-08-16T00:00:00+00:00", "rows": 209_311, "positives": 41_020},
-            "validation": {"start": "2013-08-16T00:00:00+00:00", "end": "2013-10-01T00:00:00+00:00", "rows": 41_002, "positives": 5_611},
+            "train": {
+                "start": "2013-01-01T00:00:00+00:00",
+                "end": "2013-08-16T00:00:00+00:00",
+                "rows": 209_311,
+                "positives": 41_020,
+            },
+            "validation": {
+                "start": "2013-08-16T00:00:00+00:00",
+                "end": "2013-10-01T00:00:00+00:00",
+                "rows": 41_002,
+                "positives": 5_611,
+            },
             "held_out": {"start": "2013-10-01T00:00:00+00:00", "end": "2013-12-17T00:00:00+00:00", **period},
         },
         "family": "xgboost",
-        "params": {"learning_rate": 0.0812, "max_depth": 7, "min_child_weight": 8.3, "subsample": 0.83, "iterations": 150},
+        "params": {
+            "learning_rate": 0.0812,
+            "max_depth": 7,
+            "min_child_weight": 8.3,
+            "subsample": 0.83,
+            "iterations": 150,
+        },
         "threshold": threshold,
         "metrics": {
-            "roc_auc": auc, "average_precision": area, "brier": float(np.mean((scores - labels) ** 2)), "log_loss": 0.4712,
-            "precision": float(hit), "recall": float(share), "f1": float(2 * hit * share / (hit + share)), "ece": 0.0214,
+            "roc_auc": auc,
+            "average_precision": area,
+            "brier": float(np.mean((scores - labels) ** 2)),
+            "log_loss": 0.4712,
+            "precision": float(hit),
+            "recall": float(share),
+            "f1": float(2 * hit * share / (hit + share)),
+            "ece": 0.0214,
         },
         "baselines": {
             "base rate": {"roc_auc": 0.5, "average_precision": float(labels.mean())},
@@ -84,10 +135,12 @@ def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
             "XGBoost defaults, all features": {"roc_auc": auc - 0.012, "average_precision": area - 0.021},
         },
         "curves": {
-            "roc": {"x": false[thin].tolist(), "y": true[thin].tolist()},
+            "roc": {"x": [*false[thin].tolist(), 1.0], "y": [*true[thin].tolist(), 1.0]},
             "pr": {"x": recall[thin_pr].tolist(), "y": precision[thin_pr].tolist()},
             "calibration": {
-                "predicted": grouped["score"].mean().tolist(), "observed": grouped["label"].mean().tolist(), "rows": grouped.size().tolist(),
+                "predicted": grouped["score"].mean().tolist(),
+                "observed": grouped["label"].mean().tolist(),
+                "rows": grouped.size().tolist(),
             },
             "scores": {
                 "edges": edges.tolist(),
@@ -96,8 +149,10 @@ def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
             },
         },
         "slices": slices,
-        "importance": [{"feature": name, "importance": 0.21 * 0.8**i} for i, name in enumerate([*FEATURES, "carrier", "origin"])],
-    }  # fmt: skip
+        "importance": [
+            {"feature": name, "importance": 0.21 * 0.8**i} for i, name in enumerate([*FEATURES, "carrier", "origin"])
+        ],
+    }
 
 
 def trials() -> list[dict[str, Any]]:
@@ -109,14 +164,28 @@ def trials() -> list[dict[str, Any]]:
         steps = np.arange(15, stop + 1, 15)
         values = end * (1 - 0.35 * np.exp(-steps / 35)) + 0.002 * random.normal(size=len(steps))
         rate = float(np.exp(random.uniform(np.log(0.04), np.log(0.25))))
-        tree = {"max_depth": int(random.integers(4, 10)), "min_child_weight": float(np.exp(random.uniform(0, 4))), "subsample": float(random.uniform(0.6, 1)), "reg_lambda": float(np.exp(random.uniform(-1, 3)))}
-        leaf = {"max_leaf_nodes": int(random.integers(15, 63)), "min_samples_leaf": int(random.integers(20, 200)), "l2_regularization": float(np.exp(random.uniform(-6, 2)))}
+        tree = {
+            "max_depth": int(random.integers(4, 10)),
+            "min_child_weight": float(np.exp(random.uniform(0, 4))),
+            "subsample": float(random.uniform(0.6, 1)),
+            "reg_lambda": float(np.exp(random.uniform(-1, 3))),
+        }
+        leaf = {
+            "max_leaf_nodes": int(random.integers(15, 63)),
+            "min_samples_leaf": int(random.integers(20, 200)),
+            "l2_regularization": float(np.exp(random.uniform(-6, 2))),
+        }
         found.append(
             {
-                "trial": f"{number:02d}", "family": family, "params": {"learning_rate": rate, **(tree if number < 5 else leaf)},
-                "status": "finished" if stop in (150, 120) else "stopped early", "iterations": int(stop), "metric": float(values[-1]),
-                "seconds": 0.21 * stop, "history": [[int(step), float(value)] for step, value in zip(steps, values)],
-            }  # fmt: skip
+                "trial": f"{number:02d}",
+                "family": family,
+                "params": {"learning_rate": rate, **(tree if number < 5 else leaf)},
+                "status": "finished" if stop in (150, 120) else "stopped early",
+                "iterations": int(stop),
+                "metric": float(values[-1]),
+                "seconds": 0.21 * stop,
+                "history": [[int(step), float(value)] for step, value in zip(steps, values, strict=True)],
+            }
         )
     return found
 
@@ -128,23 +197,36 @@ def content(seed: int = 0) -> ReportContent:
     facts = evaluation(held_out)
     log = pd.DataFrame(
         {
-            "id": live["id"], "as_of": live["prediction_time"], "version": 3, "score": live["score"], "threshold": 0.42,
+            "id": live["id"],
+            "as_of": live["prediction_time"],
+            "version": 3,
+            "score": live["score"],
+            "threshold": 0.42,
             "features": live[[*FEATURES, "month", "carrier", "origin"]].to_dict("records"),
-        }  # fmt: skip
+        }
     )
     measured = measure(spec, log, live[["id", "label"]], held_out, pd.Timestamp("2013-12-31", tz="UTC"))
-    champion = {name: value - 0.011 for name, value in facts["metrics"].items() if name in ("average_precision", "roc_auc")}
+    champion = {
+        name: value - 0.011 for name, value in facts["metrics"].items() if name in ("average_precision", "roc_auc")
+    }
     challenger = {name: facts["metrics"][name] for name in champion}
     tables = []
     for name, quarantined, later in (("flights", 37, 14_120), ("weather", 0, 1_003), ("planes", 4, 0)):
         table = held_out.drop(columns=["label", "score"]).iloc[:, : {"flights": 12, "weather": 8, "planes": 5}[name]]
-        table = table.assign(carrier=held_out["carrier"], observed_at=held_out["prediction_time"], wind_gust=held_out["wind_gust"])
+        table = table.assign(
+            carrier=held_out["carrier"], observed_at=held_out["prediction_time"], wind_gust=held_out["wind_gust"]
+        )
         rows = len(table)
         tables.append(
             {
-                "table": name, "rows_in": rows + quarantined + later, "rows_out": rows, "quarantined": quarantined, "later": later,
-                "fingerprint": f"{abs(hash(name)):016x}", "columns": profile_table(table),
-            }  # fmt: skip
+                "table": name,
+                "rows_in": rows + quarantined + later,
+                "rows_out": rows,
+                "quarantined": quarantined,
+                "later": later,
+                "fingerprint": f"{abs(hash(name)):016x}",
+                "columns": profile_table(table),
+            }
         )
     return ReportContent(
         title="Will the flight be late?",
@@ -166,21 +248,40 @@ def content(seed: int = 0) -> ReportContent:
         evaluation=facts,
         trials=trials(),
         dataset={
-            "fingerprint": "b3c1f0a5d2", "rows": 291_313, "as_of": "2013-12-17T00:00:00+00:00", "feature_service": "flight_risk",
-            "tables": {"flights": "9a1e77c0", "weather": "77d0e1b2", "planes": "01cfa913"}, "git": {"commit": "994be8e", "dirty": True},
-        },  # fmt: skip
-        decision={**promotion(challenger, champion, Gate(margin=0.002, minimum={"roc_auc": 0.6})).to_dict(), "champion": 2, "challenger": 3},
+            "fingerprint": "b3c1f0a5d2",
+            "rows": 291_313,
+            "as_of": "2013-12-17T00:00:00+00:00",
+            "feature_service": "flight_risk",
+            "tables": {"flights": "9a1e77c0", "weather": "77d0e1b2", "planes": "01cfa913"},
+            "git": {"commit": "994be8e", "dirty": True},
+        },
+        decision={
+            **promotion(challenger, champion, Gate(margin=0.002, minimum={"roc_auc": 0.6})).to_dict(),
+            "champion": 2,
+            "challenger": 3,
+        },
         monitoring={
-            "measurements": measured, "decision": monitoring_verdict(measured, spec.monitoring).to_dict(),
-            "html": "monitoring/flight_delay/2013-12-31T0000.html", "performance_html": "monitoring/flight_delay/2013-12-31T0000-performance.html",
-        },  # fmt: skip
+            "measurements": measured,
+            "decision": monitoring_verdict(measured, spec.monitoring).to_dict(),
+            "html": "monitoring/flight_delay/2013-12-31T0000.html",
+            "performance_html": "monitoring/flight_delay/2013-12-31T0000-performance.html",
+        },
         endpoint={
             "url": "http://127.0.0.1:8000/flight_delay",
-            "curl": "curl -s http://127.0.0.1:8000/flight_delay/predict -H 'content-type: application/json' \\\n  -d '{\"rows\": [{\"carrier\": \"UA\", \"origin\": \"EWR\", \"dest\": \"ORD\", \"tailnum\": \"N14228\"}]}'",
+            "curl": 'curl -s http://127.0.0.1:8000/flight_delay/predict -H \'content-type: application/json\' \\\n  -d \'{"rows": [{"carrier": "UA", "origin": "EWR", "dest": "ORD", "tailnum": "N14228"}]}\'',
         },
         links={
-            "Prefect": "http://127.0.0.1:4200", "MLflow": "http://127.0.0.1:5000", "Evidently": "http://127.0.0.1:8085",
-            "Ray dashboard": "http://127.0.0.1:8265", "Endpoint docs": "http://127.0.0.1:8000/flight_delay/docs",
-        },  # fmt: skip
-        versions={"headrace": "0.1.0", "xgboost": "3.2.0", "scikit-learn": "1.9.1", "feast": "0.67.0", "mlflow": "3.17.2"},
+            "Prefect": "http://127.0.0.1:4200",
+            "MLflow": "http://127.0.0.1:5000",
+            "Evidently": "http://127.0.0.1:8085",
+            "Ray dashboard": "http://127.0.0.1:8265",
+            "Endpoint docs": "http://127.0.0.1:8000/flight_delay/docs",
+        },
+        versions={
+            "headrace": "0.1.0",
+            "xgboost": "3.2.0",
+            "scikit-learn": "1.9.1",
+            "feast": "0.67.0",
+            "mlflow": "3.17.2",
+        },
     )

@@ -1,0 +1,281 @@
+"""The command line: ``headrace --help``. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.calling import FLOWS, UsageError, call, checked, moment, parameter
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from configs import Settings
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Headrace: tables in, a model that keeps working out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[str | None, typer.Option(help="A file under configs/models; needed if there are several.")]
+
+
+@app.callback()
+def environment(
+    context: typer.Context,
+    env: Annotated[str | None, typer.Option(help="Folder under configs/. Default: HEADRACE_ENV, else local.")] = None,
+) -> None:
+    """Remember which environment was asked for."""
+    context.obj = env
+
+
+@app.command()
+def up(context: typer.Context) -> None:
+    """Start the servers; those that run are left alone."""
+    from time import monotonic
+
+    from flows import stack
+
+    settings, started = _settings(context), monotonic()
+    stack.up(settings, _announcer(started))
+    if (settings.home / "serve" / "config.yaml").exists():
+        from ray_cluster.serving.rollout import restore
+
+        for model in restore(settings):
+            _out().print(f"  {model} is being put live again")
+    _out().print(f"[green]Up[/green] after {monotonic() - started:.0f} s. `headrace status` shows what is live.")
+
+
+@app.command()
+def down(context: typer.Context) -> None:
+    """Stop the servers and everything they started."""
+    from flows import stack
+
+    ended = stack.down(_settings(context))
+    _out().print(f"[green]Down[/green]: {ended} processes ended." if ended else "Nothing was running.")
+
+
+@app.command()
+def status(context: typer.Context) -> None:
+    """Show what is live: servers, models, endpoints, features, flow runs."""
+    from rich.table import Table
+
+    from flows.stack.status import sections
+
+    for section in sections(_settings(context)):
+        if not section.rows:
+            _out().print(f"[bold]{section.title}[/bold]: {section.note}\n")
+            continue
+        table = Table(*section.columns, title=section.title, title_justify="left", title_style="bold")
+        for row in section.rows:
+            table.add_row(*row)
+        _out().print(table)
+
+
+@app.command()
+def doctor(context: typer.Context) -> None:
+    """Look for what would stop the stack from working; exit code 1 if there is something."""
+    from flows.stack.doctor import examine
+
+    problems = 0
+    for check in examine(_settings(context)):
+        problems += not check.ok
+        mark = "[green]OK     [/green]" if check.ok else "[red]problem[/red]"
+        _out().print(f"{mark} {check.name}: {check.found}{'' if check.ok else f'; {check.mend}'}", soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    flow: Annotated[str, typer.Argument(help=", ".join(FLOWS))],
+    model: Model = None,
+    as_of: Annotated[str | None, typer.Option(help="As known then, in UTC: 2013-12-17, or with a time.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="Another parameter of the flow, as key=value.")] = None,
+) -> None:
+    """Run a flow here and now, recorded by Prefect."""
+    settings = _settings(context)
+    flow = checked(flow)
+    if model is not None:
+        from configs import load_model
+
+        load_model(model)
+    given: dict[str, Any] = dict(parameter(each) for each in param or [])
+    if as_of is not None:
+        given["as_of"] = moment(as_of)
+    from flows.stack import require
+
+    require(settings, "prefect")
+    _out().print_json(data=call(flow, model, given), default=str)
+
+
+@app.command()
+def predict(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="Name of a model that is live.")],
+    file: Annotated[Path | None, typer.Argument(help="JSON file with one request or a list; default: stdin.")] = None,
+    json: Annotated[str | None, typer.Option(help="The request itself.")] = None,
+    raw: Annotated[bool, typer.Option(help="Print the answer as it came.")] = False,
+) -> None:
+    """Ask a live endpoint."""
+    from json import JSONDecodeError, loads
+
+    from configs import load_model
+    from flows.stack import StackError
+    from flows.stack.probing import request
+
+    settings = _settings(context)
+    load_model(model)
+    try:
+        text = json if json is not None else file.read_text(encoding="utf-8") if file else sys.stdin.read()
+        content = loads(text)
+    except JSONDecodeError as error:
+        raise UsageError(f"The request is not JSON: {error}; expected one object or a list.") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}; name a JSON file.") from None
+    url = f"{settings.url('serve')}/models/{model}/predict"
+    try:
+        code, answer = request("POST", url, content, timeout=60)
+    except OSError:
+        raise StackError(
+            f"No endpoint answers at {url}: `headrace up`, then `headrace run deploy --model {model}`."
+        ) from None
+    if raw:
+        _out().print_json(data=answer)
+    elif code < 400:
+        _show(answer.get("predictions", [answer]))
+    if code >= 400:
+        detail = answer.get("detail", answer) if isinstance(answer, dict) else answer
+        lines = [each.get("message", str(each)) for each in detail] if isinstance(detail, list) else [str(detail)]
+        raise StackError(f"{model} refused the request ({code}): {' '.join(lines)}")
+
+
+@app.command("env")
+def environment_variables(context: typer.Context) -> None:
+    """Print the variables that point other tools at this stack: eval "$(headrace env)"."""
+    for name, value in _settings(context).variables().items():
+        quoted = value.replace("'", "'\\''")
+        sys.stdout.write(f"export {name}='{quoted}'\n")
+
+
+@app.command()
+def demo(context: typer.Context) -> None:
+    """From nothing to a monitored live endpoint on the bundled example."""
+    from time import monotonic
+
+    from flows import stack
+
+    settings, started = _settings(context), monotonic()
+    stack.up(settings, _announcer(started), wait_for=["prefect", "ray", "mlflow"])
+    ready = monotonic()
+    given = {"as_of": settings.demo.as_of, "until": settings.demo.until}
+    result = call("lifecycle", settings.demo.model, given)
+    done = monotonic()
+    parts = [("servers", ready - started), *((step["name"], step["seconds"]) for step in result["steps"])]
+    for name, seconds in parts:
+        _out().print(f"  {seconds:6.1f} s  {name}")
+    _out().print(f"[green]Done[/green] after {done - started:.0f} s. Report: {result['report']}", soft_wrap=True)
+    stack.wait(settings)
+    for service in stack.services(settings):
+        _out().print(f"  {service.title:<36} {service.address}", soft_wrap=True)
+    from configs import load_model
+    from ray_cluster.lifecycle_report import curl_line
+
+    sys.stdout.write(curl_line(settings, load_model(settings.demo.model), settings.demo.until) + "\n")
+
+
+@app.command()
+def report(
+    context: typer.Context, open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False
+) -> None:
+    """Print the path of the newest report."""
+    from flows.stack import StackError
+
+    folder = _settings(context).home / "reports"
+    pages = sorted(folder.rglob("*.html"), key=lambda page: page.stat().st_mtime)
+    if not pages:
+        raise StackError(f"There is no report in {folder} yet; `headrace run lifecycle` writes one.")
+    sys.stdout.write(f"{pages[-1]}\n")
+    if open_:
+        typer.launch(str(pages[-1]))
+
+
+def main() -> None:
+    """Entry point: an expected error is one sentence and exit code 1; of another the traceback is kept in a log."""
+    try:
+        app()
+    except UsageError as error:
+        _fail(str(error), 2)
+    except KeyboardInterrupt:
+        _fail("Interrupted; the same command again goes on from what is complete.", 130)
+    except Exception as error:
+        ours = type(error).__module__.split(".")[0] in ("configs", "feature_repo", "ray_cluster", "flows")
+        _fail(str(error) if ours else f"{type(error).__name__}: {error} (traceback: {_kept(error)})", 1)
+
+
+def _settings(context: typer.Context) -> Settings:
+    """The environment's settings; also put into ``os.environ``, which Prefect, Ray and MLflow read when imported."""
+    from configs import load_settings
+
+    settings = load_settings(context.obj)
+    os.environ.update(settings.variables())
+    return settings
+
+
+def _announcer(started: float) -> Any:
+    from time import monotonic
+
+    def announce(service: Any, state: str) -> None:
+        where = f" {service.address}" if state == "ready" else ""
+        _out().print(f"  {monotonic() - started:5.1f} s  {service.title}: {state}{where}", soft_wrap=True)
+
+    return announce
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    columns = list(rows[0]) if rows else []
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(row.get(column)) for column in columns))
+    _out().print(table)
+
+
+def _kept(error: Exception) -> Path:
+    from traceback import format_exception
+
+    folder = Path(os.environ.get("HEADRACE_HOME") or ".headrace") / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "headrace.log"
+    with path.open("a", encoding="utf-8") as log:
+        log.write(f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv)}\n{''.join(format_exception(error))}\n")
+    return path
+
+
+def _fail(sentence: str, code: int) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text(sentence, style="red"), soft_wrap=True)
+    raise SystemExit(code)
+
+
+def _out() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+if __name__ == "__main__":
+    main()

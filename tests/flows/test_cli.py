@@ -1,0 +1,151 @@
+"""The command line, as a person meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from configs import load_settings
+from flows.stack import services
+from flows.stack.ports import is_free
+
+
+def _free_offset() -> int:
+    for offset in range(11011, 20000, 37):
+        settings = load_settings(variables={"HEADRACE_PORT_OFFSET": str(offset)})
+        if all(is_free(settings.host, port) for service in services(settings) for port in service.ports):
+            return offset
+    raise AssertionError("no free ports")
+
+
+OFFSET = _free_offset()
+PREFECT, MLFLOW, SERVE = 4200 + OFFSET, 5000 + OFFSET, 8000 + OFFSET
+
+
+def headrace(home: Path, *words: str, given: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {"HEADRACE_HOME": str(home), "HEADRACE_PORT_OFFSET": str(OFFSET)}
+    environment |= {"PATH": "/usr/bin:/bin", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "flows.cli", *words]
+    root = load_settings(variables={}).root
+    return subprocess.run(
+        command,
+        check=False,
+        cwd=root,
+        env=environment | variables,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_help_is_quick_and_names_the_commands(tmp_path: Path) -> None:
+    headrace(tmp_path, "--help")  # compiles
+    started = time.monotonic()
+    shown = headrace(tmp_path, "--help")
+    assert time.monotonic() - started < 2
+    assert shown.returncode == 0
+    for command in ("up", "down", "status", "doctor", "run", "predict", "env", "demo", "report"):
+        assert command in shown.stdout
+
+
+def test_nothing_heavy_is_imported_for_help() -> None:
+    heavy = ("prefect", "ray", "mlflow", "feast", "pandas", "httpx", "pydantic")
+    code = f"import sys, flows.cli; print([name for name in {heavy} if name in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_env_prints_what_a_shell_can_evaluate(tmp_path: Path) -> None:
+    home = tmp_path / "it's home"
+    shown = headrace(home, "env")
+    script = shown.stdout + "\nprintf '%s' \"$HEADRACE_HOME|$PREFECT_API_URL|$MLFLOW_TRACKING_URI\""
+    said = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said == f"{home}|http://127.0.0.1:{PREFECT}/api|http://127.0.0.1:{MLFLOW}"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["run", "trian"], 2, "There is no flow 'trian'. Did you mean 'train'?"),
+        (["run", "train", "--model", "flight_dely"], 1, "no model 'flight_dely'. Did you mean 'flight_delay'?"),
+        (["run", "train", "--as-of", "yesterday"], 2, "--as-of yesterday: expected a time such as"),
+        (["run", "train", "--param", "promote"], 2, "--param promote: expected key=value"),
+        (["run", "train", "--model", "flight_delay"], 1, "start the stack with `headrace up`"),
+        (["--env", "lokal", "up"], 1, "There is no environment 'lokal'. Did you mean 'local'?"),
+        (["predict", "flight_delay", "--json", "{"], 2, "The request is not JSON"),
+        (["predict", "flight_delay", "--json", "{}"], 1, f"No endpoint answers at http://127.0.0.1:{SERVE}/models/"),
+        (["predict", "flight_delay", "absent.json"], 2, "absent.json cannot be read"),
+        (["report"], 1, "There is no report in"),
+        (["upp"], 2, "No such command 'upp'"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence(tmp_path: Path, words: list[str], code: int, sentence: str) -> None:
+    shown = headrace(tmp_path, *words)
+    assert shown.returncode == code
+    assert sentence in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert shown.stdout == ""
+
+
+def test_down_without_a_stack_is_harmless(tmp_path: Path) -> None:
+    shown = headrace(tmp_path, "down")
+    assert (shown.returncode, shown.stdout.strip()) == (0, "Nothing was running.")
+
+
+def test_doctor_finds_a_taken_port(tmp_path: Path) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", PREFECT), http.server.BaseHTTPRequestHandler):
+        shown = headrace(tmp_path, "doctor")
+    assert shown.returncode == 1
+    assert f"problem ports of prefect: taken: {PREFECT} by" in shown.stdout
+    assert "HEADRACE_PORT_OFFSET" in shown.stdout
+
+
+def test_doctor_in_production_tells_what_does_not_answer(tmp_path: Path) -> None:
+    servers = {"HEADRACE_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1", "HEADRACE_REDIS": "127.0.0.1:1"}
+    shown = headrace(tmp_path, "--env", "production", "doctor", **servers)
+    assert shown.returncode == 1
+    assert "problem PostgreSQL:" in shown.stdout and "problem Redis: 127.0.0.1:1" in shown.stdout
+
+
+class _Endpoint(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        rows = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        good = all("origin" in row for row in rows)
+        answer = {"predictions": [{"score": 0.25, "decision": False} for _ in rows]}
+        refusal = {"detail": [{"field": "origin", "message": "origin is missing: expected a string."}]}
+        content = json.dumps(answer if good else refusal).encode()
+        self.send_response(200 if good else 422)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint() -> Iterator[None]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", SERVE), _Endpoint) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield
+        server.shutdown()
+
+
+def test_predict_reads_stdin_and_prints_a_table_or_the_answer(tmp_path: Path, endpoint: None) -> None:
+    table = headrace(tmp_path, "predict", "flight_delay", given='[{"origin": "JFK"}, {"origin": "EWR"}]')
+    assert table.returncode == 0 and table.stdout.count("0.25") == 2 and "decision" in table.stdout
+    raw = headrace(tmp_path, "predict", "flight_delay", "--raw", "--json", '[{"origin": "JFK"}]')
+    assert json.loads(raw.stdout) == {"predictions": [{"score": 0.25, "decision": False}]}
+    refused = headrace(tmp_path, "predict", "flight_delay", "--json", "[{}]")
+    assert refused.returncode == 1
+    assert "flight_delay refused the request (422): origin is missing: expected a string." in refused.stderr

@@ -1,0 +1,206 @@
+"""The servers, really started and stopped, on ports and in a home of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from configs import Settings, load_settings
+from flows.stack import StackError, down, health, services, up, wait
+from flows.stack import stack as stack_module
+from flows.stack.ports import is_free
+from flows.stack.probing import request
+from flows.stack.processes import Record, processes_of, read_record, record_path, start, stop
+from flows.stack.services import MARK, Service, ray_folder
+
+
+def settings_of(home: Path, **more: str) -> Settings:
+    """Settings with a home of their own and an offset at which every fixed port is free."""
+    for offset in range(11000, 20000, 37):
+        variables = {"HEADRACE_HOME": str(home), "HEADRACE_PORT_OFFSET": str(offset), "HEADRACE_ENV": "local", **more}
+        found = load_settings(variables=variables)
+        if all(is_free(found.host, port) for service in services(found) for port in service.ports):
+            return found
+    raise AssertionError("no free ports")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    found = settings_of(tmp_path)
+    (tmp_path / "run").mkdir()
+    yield found
+    down(found)
+
+
+def sleeper(settings: Settings, code: str, **more: object) -> Service:
+    prefect = services(settings)[0]
+    command = (sys.executable, "-c", code)
+    return replace(prefect, name="prefect", command=command, environment={MARK: str(settings.home)}, ports=(), **more)
+
+
+def test_up_twice_and_down_leave_one_server_then_none(settings: Settings) -> None:
+    seen: list[tuple[str, str]] = []
+    up(settings, lambda service, state: seen.append((service.name, state)), names=["prefect"])
+    first = read_record(settings, "prefect")
+    up(settings, names=["prefect"])
+    assert seen == [("prefect", "starting"), ("prefect", "ready")]
+    assert read_record(settings, "prefect") == first
+    states = [(each.service.name, each.state) for each in health(settings)]
+    stopped = [(name, "stopped") for name in ("ray", "mlflow", "schedules", "evidently")]
+    assert states == [("prefect", "ready"), *stopped]
+
+    status, pool = request("GET", f"{settings.url('prefect')}/api/work_pools/headrace")
+    assert status == 200 and pool["type"] == "process"
+
+    assert first is not None
+    killed = psutil.Process(first.pid)
+    killed.kill()
+    killed.wait(10)  # a server that died is started again
+    up(settings, names=["prefect"])
+    assert read_record(settings, "prefect") != first
+
+    assert down(settings) >= 1
+    assert processes_of(settings) == []
+    assert read_record(settings, "prefect") is None
+    assert down(settings) == 0
+
+
+def test_a_reused_process_id_is_not_killed(settings: Settings) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        created = psutil.Process(other.pid).create_time()
+        path = record_path(settings, "mlflow")
+        path.write_text(json.dumps(asdict(Record("mlflow", other.pid, created - 100))))
+        assert stop(settings, ["mlflow"]) == 0
+        assert other.poll() is None
+        assert not path.exists()
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_process_that_ignores_sigterm_and_its_detached_child_are_ended(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.stack.processes.GRACE_SECONDS", 1.0)
+    child = "import time; time.sleep(60)"
+    code = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True); print('on', flush=True)\n"
+        "time.sleep(60)"
+    )
+    record = start(settings, sleeper(settings, code))
+    log = settings.home / "logs" / "prefect.log"
+    while "on" not in log.read_text():
+        time.sleep(0.05)
+    os.kill(record.pid, signal.SIGKILL)  # as if `down` had been killed halfway: the child has no parent left
+    assert len(processes_of(settings)) == 1
+    record = start(settings, sleeper(settings, code))
+    assert down(settings) >= 2
+    assert processes_of(settings) == []
+    assert record.process() is None
+
+
+def test_a_taken_port_is_named_with_its_owner_and_the_way_out(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind((settings.host, settings.ports["mlflow"]))
+        taken.listen()
+        with pytest.raises(StackError) as raised:
+            up(settings, names=["mlflow"])
+    sentence = str(raised.value)
+    assert f"port {settings.ports['mlflow']} is taken by" in sentence
+    assert f"process {os.getpid()}" in sentence and "HEADRACE_PORT_OFFSET" in sentence
+    assert processes_of(settings) == []
+
+
+def test_a_server_that_dies_is_told_with_the_end_of_its_log(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = sleeper(settings, "import sys; print('the disk is on fire'); sys.exit(3)")
+    monkeypatch.setattr(stack_module, "services", lambda settings: [dying])
+    with pytest.raises(StackError, match=r"died while starting.*prefect\.log ends: the disk is on fire"):
+        up(settings, names=["prefect"])
+
+
+def test_a_silent_server_is_told_with_the_time_it_had(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = sleeper(settings, "import time; time.sleep(60)")
+    monkeypatch.setattr(stack_module, "services", lambda settings: [silent])
+    hasty = settings.model_copy(update={"start_timeout": 1.0})
+    with pytest.raises(StackError, match=r"does not answer at .* after 1 s"):
+        up(hasty, names=["prefect"])
+    assert health(hasty)[0].state == "starting"
+
+
+def test_unknown_and_absent_services(settings: Settings) -> None:
+    with pytest.raises(StackError, match=r"no service 'mlfow'. Did you mean 'mlflow'"):
+        up(settings, names=["mlfow"])
+    with pytest.raises(StackError, match=r"MLflow .* is not running"):
+        wait(settings, ["mlflow"])
+
+
+def test_no_ray_is_started_where_a_cluster_is_named(settings: Settings) -> None:
+    joined = settings.model_copy(update={"ray": settings.ray.model_copy(update={"address": "10.0.0.1:6379"})})
+    assert [service.name for service in services(joined)] == ["prefect", "mlflow", "schedules", "evidently"]
+
+
+def test_sockets_below_the_ray_folder_fit_and_two_homes_share_nothing(settings: Settings, tmp_path: Path) -> None:
+    ray = services(settings)[1]
+    node = "f" * 56
+    for name in ("RAY_SERVE_HAPROXY_SOCKET_PATH", "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH"):
+        path = Path(ray.environment[name])
+        assert len(str(path.parent / node / path.name)) <= 97
+    session = ray_folder(settings) / "session_2026-11-23_20-57-56_944732_4194304" / "sockets" / "plasma_store"
+    assert len(str(session)) <= 107
+    assert ray_folder(settings) != ray_folder(settings_of(tmp_path / "other"))
+
+
+@pytest.mark.long
+def test_ray_mlflow_and_evidently_start_and_leave_nothing(settings: Settings) -> None:
+    up(settings, names=["prefect", "ray", "mlflow", "evidently"])
+    assert all(each.state == "ready" for each in health(settings) if each.service.name != "schedules")
+    down(settings)
+    assert processes_of(settings) == []
+    assert not ray_folder(settings).exists()
+
+
+@pytest.mark.long
+def test_production_makes_its_databases(tmp_path: Path) -> None:
+    import psycopg
+
+    server = os.environ.get("HEADRACE_POSTGRES_URL", "postgresql://root@127.0.0.1:5432")
+    try:
+        connection = psycopg.connect(f"{server}/postgres", autocommit=True, connect_timeout=3)
+    except psycopg.Error:
+        pytest.skip("no PostgreSQL answers; set HEADRACE_POSTGRES_URL")
+    prefix = f"test{os.getpid()}"
+    settings = settings_of(
+        tmp_path,
+        HEADRACE_ENV="production",
+        HEADRACE_POSTGRES_URL=server,
+        HEADRACE_REDIS=os.environ.get("HEADRACE_REDIS", "127.0.0.1:6379"),
+        HEADRACE_DATABASE_PREFIX=prefix,
+    )
+    names = [f"{prefix}_{name}" for name in ("prefect", "mlflow", "feast")]
+    with connection:
+        try:
+            up(settings, names=["prefect", "mlflow"])
+            up(settings, names=["prefect", "mlflow"])
+            found = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+            assert set(names) <= found
+            down(settings)
+            assert processes_of(settings) == []
+        finally:
+            down(settings)
+            for name in names:
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

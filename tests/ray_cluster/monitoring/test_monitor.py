@@ -1,0 +1,125 @@
+"""Monitoring as a whole: from the prediction log to the verdict, Evidently's pages and its workspace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs.model import load_model
+from configs.settings import load_settings
+from ray_cluster.decisions import Decision, replay
+from ray_cluster.monitoring import MonitoringError, monitor
+from ray_cluster.monitoring.evidently_report import add_to_workspace, performance_run
+from ray_cluster.monitoring.measuring import measure
+
+AS_OF = pd.Timestamp("2013-12-31", tz="UTC")
+SPEC = load_model("flight_delay")
+
+
+def held_out(rows: int, start: str = "2013-10-01", days: int = 77, shift: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    frame = pd.DataFrame({f"wind_{i}": random.normal(shift, 1, rows) for i in range(4)})
+    frame["carrier"] = random.choice(["UA", "B6", "EV"], rows)
+    frame["month"] = pd.Timestamp(start).month
+    frame.loc[random.random(rows) < 0.1, "wind_3"] = np.nan
+    frame["score"] = 1 / (1 + np.exp(1 - frame["wind_0"]))
+    frame["label"] = (random.random(rows) < frame["score"]).astype(int)
+    frame["prediction_time"] = pd.Timestamp(start, tz="UTC") + pd.to_timedelta(random.random(rows) * days, unit="D")
+    return frame.assign(flight_id=[f"{start}/{i}" for i in range(rows)])
+
+
+def logged(live: pd.DataFrame) -> pd.DataFrame:
+    features = live[["wind_0", "wind_1", "wind_2", "wind_3", "carrier", "month"]].astype(object)
+    return pd.DataFrame(
+        {
+            "id": live["flight_id"],
+            "as_of": live["prediction_time"].map(lambda time: time.isoformat()),
+            "version": 3,
+            "score": live["score"],
+            "threshold": 0.4,
+            "features": features.where(features.notna(), None).to_dict("records"),
+        }
+    )
+
+
+def outcomes(live: pd.DataFrame) -> pd.DataFrame:
+    known = live["prediction_time"] + pd.Timedelta("6h")
+    return pd.DataFrame({"id": live["flight_id"], "label": live["label"], "known_at": known})
+
+
+def test_what_is_known_later_is_not_looked_at() -> None:
+    live = held_out(1500, "2013-12-17", 14, seed=1)
+    half = pd.Timestamp("2013-12-24", tz="UTC")
+    seen = measure(SPEC, logged(live), outcomes(live), held_out(3000), half)
+    assert seen["rows"] == (live["prediction_time"] <= half).sum()
+    assert seen["performance"]["outcomes"] == (live["prediction_time"] <= half - pd.Timedelta("6h")).sum()
+    json.dumps(seen, allow_nan=False)
+
+
+def test_both_forms_of_the_log_give_the_same_measurements() -> None:
+    live, reference = held_out(1200, "2013-12-17", 14, seed=1), held_out(3000)
+    log = logged(live)
+    expanded = pd.DataFrame(log["features"].tolist()).add_prefix("features.")
+    flat = pd.concat([log.drop(columns="features"), expanded], axis=1)
+    assert measure(SPEC, log, outcomes(live), reference, AS_OF) == measure(SPEC, flat, outcomes(live), reference, AS_OF)
+
+
+def test_the_last_prediction_of_an_id_counts_and_features_of_one_side_are_named() -> None:
+    live = held_out(1200, "2013-12-17", 10, seed=1)
+    again = live.assign(prediction_time=live["prediction_time"] + pd.Timedelta("1h"), score=1 - live["score"])
+    log = pd.concat([logged(live), logged(again)], ignore_index=True)
+    log["features"] = [{**row, "surprise": 1} for row in log["features"]]
+    seen = measure(SPEC, log, outcomes(live), held_out(3000).assign(gone=1.0), AS_OF)
+    assert seen["rows"] == 2400 and seen["performance"]["outcomes"] == 1200
+    assert seen["performance"]["metrics"]["roc_auc"]["live"] < 0.5
+    assert seen["unmatched"] == {"only_in_reference": ["gone"], "only_in_log": ["surprise"]}
+
+
+def test_an_empty_log_waits_and_wrong_frames_are_refused(tmp_path: Path) -> None:
+    settings = load_settings("local", {"HEADRACE_HOME": str(tmp_path)})
+    live, reference = held_out(50, "2013-12-17", 10), held_out(100)
+    result = monitor(settings, SPEC, logged(live).head(0), outcomes(live), reference, AS_OF)
+    assert (result.decision.action, result.html) == ("wait", None)
+    with pytest.raises(MonitoringError, match="prediction log lacks the column score"):
+        measure(SPEC, logged(live).drop(columns="score"), outcomes(live), reference, AS_OF)
+    with pytest.raises(MonitoringError, match="None of the features"):
+        measure(SPEC, logged(live), outcomes(live), reference[["score", "label"]].assign(other=1), AS_OF)
+    with pytest.raises(MonitoringError, match="no time zone"):
+        monitor(settings, SPEC, logged(live), outcomes(live), reference, AS_OF.tz_localize(None).to_pydatetime())
+
+
+def test_drift_is_judged_written_and_listed_in_the_workspace(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DO_NOT_TRACK", "1")
+    settings = load_settings("local", {"HEADRACE_HOME": str(tmp_path)})
+    live = held_out(1200, "2013-12-17", 14, shift=0.9, seed=1)
+    known = outcomes(live).head(900)
+    result = monitor(settings, SPEC, logged(live), known, held_out(3000), AS_OF)
+    assert result.decision.action == "retrain"
+    assert result.features["feature"].iloc[-1] in ("carrier", "month", "wind_3") or not result.features["drifted"].all()
+    assert bool(result.features.set_index("feature").loc["month", "ignored"])
+    stored = Decision.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False))["decision"])
+    assert replay(stored) == result.decision
+    for page in (result.html, result.performance_html):
+        assert page is not None and page.parent == tmp_path / "monitoring" / "flight_delay"
+        text = page.read_text()
+        assert text.lstrip().startswith("<!DOCTYPE html>") or "<html" in text[:500]
+        assert 'src="http' not in text and "<link" not in text.split("<body", 1)[0].replace('<link rel="icon', "")
+        assert not [file for file in page.parent.iterdir() if file.name.startswith(".")]
+
+    # The same stretch once more replaces its run.
+    run = performance_run(SPEC, result.measurements, live, held_out(3000), 0.4)
+    add_to_workspace(settings, SPEC, run)
+
+    from evidently.ui.workspace import Workspace
+
+    workspace = Workspace.create(str(tmp_path / "evidently"))
+    project = next(project for project in workspace.list_projects() if project is not None)
+    assert project.name == "flight_delay" and len(workspace.list_projects()) == 1
+    assert len(workspace.list_runs(project.id)) == 2
+    names = {workspace.get_run(project.id, run).name for run in workspace.list_runs(project.id)}  # type: ignore[union-attr]
+    assert names == {"flight_delay drift 2013-12-31 00:00", "flight_delay performance 2013-12-31 00:00"}

@@ -1,0 +1,203 @@
+# ruff: noqa: E501
+"""The page: every section is there, nothing comes through unescaped, a missing part is a sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import example_evidence
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_repo.profile import profile_table
+from ray_cluster.report import ReportContent, render, write_report
+from ray_cluster.report.facts import confusion, worst_slice
+from ray_cluster.report.formats import amount, duration, percent
+
+SECTIONS = ["summary", "data", "tuning", "evaluation", "decision", "endpoint", "monitoring", "next", "provenance"]
+VOID = {"meta", "link", "br", "img", "input", "hr", "col"}
+
+
+class Page(HTMLParser):
+    """Checks that every element is closed in its place; collects ids, tags and addresses."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        facts = dict(attrs)
+        self.ids += [facts["id"] or ""] if "id" in facts else []
+        self.addresses += [value or "" for name, value in attrs if name in ("href", "src", "xlink:href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, (tag, self.getpos())
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def full() -> ReportContent:
+    return example_evidence.content()
+
+
+@pytest.fixture(scope="module")
+def text(full: ReportContent) -> str:
+    return render(full)
+
+
+def test_the_page_is_whole_and_self_contained(text: str) -> None:
+    page = Page(text)
+    assert [part for part in page.ids if part in SECTIONS] == SECTIONS
+    assert len(page.ids) == len(set(page.ids))
+    assert page.tags.count("svg") > 12 and "img" not in page.tags and "link" not in page.tags
+    assert {a for a in page.addresses if not a.startswith("#")} == {
+        "http://127.0.0.1:4200", "http://127.0.0.1:5000", "http://127.0.0.1:8085", "http://127.0.0.1:8265",
+        "http://127.0.0.1:8000/flight_delay/docs", "http://127.0.0.1:8000/flight_delay",
+    }  # fmt: skip
+    assert len(text.encode()) < 1_000_000
+    assert "#0a0b" not in text  # every marker colour has become a variable of the style sheet
+
+
+def test_the_page_says_what_was_found(full: ReportContent, text: str) -> None:
+    words = " ".join(" ".join(Page(text).words).split())
+    for phrase in (
+        "Will the flight be late?", "37 quarantined", "trial 02 (xgboost)", "The worst slice is", "the gate asks for 0.002",
+        "best baseline", "At the held-out share the live value is", "994be8e", "with uncommitted changes",
+    ):  # fmt: skip
+        assert phrase in words
+    assert full.decision is not None and all(reason in words for reason in full.decision["reasons"])
+    assert "nan" not in re.sub(r"[a-z]nan|nan[a-z]", "", words.lower()) and "Undefined" not in words
+
+
+def test_a_page_without_evidence_says_so() -> None:
+    words = " ".join(Page(render(ReportContent("Run", "flight_delay"))).words)
+    for sentence in (
+        "No step of this run was timed.", "No table was ingested", "No tuning trial is kept", "No held-out evaluation",
+        "No decision about promotion", "No endpoint was deployed", "No predictions were monitored",
+        "No address of a running service", "Nothing is recorded about where",
+    ):  # fmt: skip
+        assert sentence in words
+
+
+@pytest.mark.parametrize(
+    "part", [f.name for f in dataclasses.fields(ReportContent) if f.name not in ("title", "model")]
+)
+def test_any_one_part_may_be_missing(full: ReportContent, part: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("ray_cluster.report.charts.figure", None)  # no chart is needed to see that the page is whole
+    field = next(f for f in dataclasses.fields(ReportContent) if f.name == part)
+    empty = field.default if field.default is not dataclasses.MISSING else {}
+    thin = dataclasses.replace(full, trials=(), evaluation={**(full.evaluation or {}), "curves": {}})
+    Page(render(dataclasses.replace(thin, **{part: empty})))
+
+
+def test_sparse_evidence_is_enough() -> None:
+    content = ReportContent(
+        "Run", "m",
+        steps=[{"name": "ingest", "seconds": 0.0, "note": None}],
+        ingest=[{"table": "t", "rows_in": 0, "rows_out": 0, "quarantined": 0, "later": 0, "fingerprint": None, "columns": []}],
+        evaluation={"metrics": {"roc_auc": None}},
+        trials=[{"trial": 1, "family": "xgboost", "params": None, "status": "failed", "iterations": 0, "metric": None, "seconds": None, "history": []}],
+        dataset={"fingerprint": "f"},
+        decision={"action": "refuse", "reasons": ["It is worse."]},
+        monitoring={"measurements": {"rows": 0, "features": [], "as_of": "2013-12-31"}, "decision": {"action": "wait", "reasons": []}},
+        endpoint={"url": None},
+    )  # fmt: skip
+    Page(render(content))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.text(max_size=12))
+def test_nothing_comes_through_unescaped(noise: str) -> None:
+    evil = f"<script>alert('x')</script>\"'&{noise}"
+    column = {
+        "name": evil,
+        "dtype": evil,
+        "nulls": 1,
+        "minimum": evil,
+        "maximum": evil,
+        "distinct": 1,
+        "top": [[evil, 3]],
+    }
+    content = ReportContent(
+        evil, evil, description=evil, run_id=evil, as_of=evil,
+        steps=[{"name": evil, "seconds": 1, "note": evil}],
+        ingest=[{"table": evil, "rows_in": 4, "rows_out": 4, "quarantined": 0, "later": 0, "fingerprint": evil, "columns": [column]}],
+        evaluation={"family": evil, "baselines": {evil: {"roc_auc": 0.5}}, "metrics": {"roc_auc": 0.6, evil: 1.0}, "importance": [{"feature": evil, "importance": 1.0}],
+                    "slices": [{"slice": evil, "value": evil, "rows": 99, "positives": 40, "roc_auc": 0.6, "average_precision": 0.5}]},
+        trials=[{"trial": evil, "family": evil, "params": {evil: evil}, "status": evil, "iterations": 1, "metric": 0.5, "seconds": 1, "history": []}],
+        decision={"action": evil, "reasons": [evil], "evidence": {"challenger": {evil: 0.1}}},
+        dataset={"fingerprint": evil, "tables": {evil: evil}, "git": {"commit": evil, "dirty": False}},
+        endpoint={"url": evil, "curl": evil}, links={evil: "javascript:alert(1)"}, versions={evil: evil},
+    )  # fmt: skip
+    text = render(content)
+    assert "<script>alert" not in text
+    page = Page(text)
+    assert page.tags.count("script") == 1 and not [a for a in page.addresses if a.startswith("javascript")]
+
+
+def test_labels_of_charts_are_escaped(full: ReportContent) -> None:
+    trials = [{**trial, "family": "<b>$x$</b>&"} for trial in full.trials]
+    text = render(dataclasses.replace(full, trials=trials, evaluation=None, monitoring=None, ingest=()))
+    assert "<b>$x$</b>" not in text and "b" not in set(Page(text).ids)
+
+
+def test_writing_replaces_the_page_at_once(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "reports" / "run.html", ReportContent("One", "m"))
+    assert write_report(path, ReportContent("Two", "m")) == path and "<title>Two</title>" in path.read_text()
+    assert [file.name for file in path.parent.iterdir()] == ["run.html"]
+
+
+def test_the_confusion_matrix_and_the_worst_slice() -> None:
+    facts: dict[str, Any] = {
+        "metrics": {"precision": 0.5, "recall": 0.4},
+        "periods": {"held_out": {"rows": 1000, "positives": 100}},
+        "slices": [
+            {"slice": "a", "value": 1, "rows": 500, "positives": 60, "roc_auc": 0.7},
+            {"slice": "a", "value": 2, "rows": 40, "positives": 3, "roc_auc": 0.2},
+        ],
+    }
+    assert confusion(facts) == {
+        "true_positives": 40, "false_positives": 40, "false_negatives": 60, "true_negatives": 860,
+    }  # fmt: skip
+    worst = worst_slice(facts)
+    assert worst is not None and worst["value"] == 1  # the smaller one has too few positives to judge
+
+
+def test_figures() -> None:
+    assert [amount(v) for v in (12_345, 12_345.6, 0.00012346, float("nan"), True)] == [
+        "12,345",
+        "12,346",
+        "0.0001235",
+        "-",
+        "true",
+    ]
+    assert [percent(v) for v in (1.0, 0.5, 0.004, None)] == ["100%", "50%", "0.4%", "-"]
+    assert [duration(v) for v in (0.01, 59.0, 3661.0)] == ["10 ms", "59.0 s", "61 min 01 s"]
+
+
+def test_profiles_of_a_table(full: ReportContent) -> None:
+    columns = {column["name"]: column for column in full.ingest[0]["columns"]}
+    assert sum(columns["wind_gust"]["histogram"]) + columns["wind_gust"]["nulls"] == full.ingest[0]["rows_out"]
+    assert columns["carrier"]["distinct"] == 9 and len(columns["carrier"]["top"]) == 8
+    assert columns["observed_at"]["minimum"].startswith("2013-10-01T00")
+    assert profile_table(example_evidence.frame(0, "2013-10-01", 1, 0.0, 0))[0]["histogram"] == []
