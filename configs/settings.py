@@ -171,6 +171,7 @@ class Settings(Frozen):
             "HEADRACE_ENV": self.environment if self.folder.parent == CONFIGS else str(self.folder),
             "HEADRACE_HOME": str(home),
             "HEADRACE_PORT_OFFSET": str(self.ports.offset),
+            "HEADRACE_DATABASE_PREFIX": self.databases.prefix,
             "HEADRACE_FEATURES": str(home / "features"),
             "HEADRACE_REGISTRY_URL": self.database_url("feast"),
             "FEAST_FS_YAML_FILE_PATH": str(self.feast_yaml),
@@ -202,7 +203,7 @@ def environments() -> list[str]:
 
 
 def environment_folder(environment: str | None = None, variables: Mapping[str, str] | None = None) -> Path:
-    """Folder of an environment, given by name (a folder under ``configs/``) or by path; default HEADRACE_ENV, else local.
+    """Folder of an environment, given by name (under ``configs/``) or by path; default HEADRACE_ENV, else ``local``.
 
     Raises:
         ConfigError: there is none, with the nearest name.

@@ -142,7 +142,7 @@ schedule = RequestSource(
 )
 
 
-@on_demand_feature_view(
+@on_demand_feature_view(  # type: ignore[untyped-decorator]
     sources=[schedule],
     schema=[
         Field(name="hour_of_day", dtype=Int64),

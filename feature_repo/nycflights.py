@@ -75,8 +75,9 @@ def _planned_tailnum(raw: pd.DataFrame) -> pd.Series:
     """Tail numbers with the gaps filled from the past.
 
     The file lacks a tail number only where a flight was cancelled before a plane was assigned, so its absence
-    gives the outcome away. Two hours before departure a plane *was* planned; the best guess at which is the one that flew the
-    same carrier's latest flight to that destination, or else from that airport, or else at all, a day or more earlier.
+    gives the outcome away. Two hours before departure a plane *was* planned; the best guess at which is the one that
+    flew the same carrier's latest flight to that destination, or else from that airport, or else at all, a day or more
+    earlier.
     """
     filled = raw["tailnum"]
     known = raw.loc[raw["tailnum"].notna(), ["scheduled_departure", "carrier", "origin", "dest", "tailnum"]]

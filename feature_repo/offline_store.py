@@ -109,8 +109,8 @@ class AsofOfflineStore(OfflineStore):
             raise ValueError(f"Pass the request rows as a pandas DataFrame; got {type(entity_df).__name__}.")
         at = infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
         # microseconds, as in the Parquet files: DuckDB compares no two precisions
-        entity_df = entity_df.assign(**{at: pd.to_datetime(entity_df[at], utc=True).dt.as_unit("us")})
-        columns = set(entity_df.columns)
+        rows: Any = entity_df.assign(**{at: pd.to_datetime(entity_df[at], utc=True).dt.as_unit("us")})
+        columns = set(rows.columns)
         for view in feature_views:
             missing = sorted(set(_join_keys(view).values()) - columns)
             if missing:
@@ -121,8 +121,8 @@ class AsofOfflineStore(OfflineStore):
 
         def run() -> pa.Table:
             with _connect(config) as connection:
-                requests = pa.Table.from_pandas(entity_df, preserve_index=False)
-                keyed = requests.append_column(_ROW, pa.array(range(len(entity_df)), pa.int64()))
+                requests = pa.Table.from_pandas(rows, preserve_index=False)
+                keyed = requests.append_column(_ROW, pa.array(range(len(rows)), pa.int64()))
                 connection.register("requests", keyed)
                 result = requests
                 for view in feature_views:
@@ -138,8 +138,8 @@ class AsofOfflineStore(OfflineStore):
             RetrievalMetadata(
                 features=feature_refs,
                 keys=sorted(columns - {at}),
-                min_event_timestamp=entity_df[at].min() if len(entity_df) else None,
-                max_event_timestamp=entity_df[at].max() if len(entity_df) else None,
+                min_event_timestamp=rows[at].min() if len(rows) else None,
+                max_event_timestamp=rows[at].max() if len(rows) else None,
             ),
         )
 
@@ -252,7 +252,7 @@ def _as_of_join(
     """Columns of one view for every row of the relation ``requests``, in the order of its row number."""
     source = view.batch_source
     assert source is not None
-    name = view.projection.name_to_use()
+    name = view.projection.name_to_use()  # type: ignore[no-untyped-call]
     features = [ref.split(":")[1] for ref in feature_refs if ref.split(":")[0] == name]
     event, known = source.timestamp_field, source.created_timestamp_column or source.timestamp_field
     keys = _join_keys(view)

@@ -167,7 +167,7 @@ def check(frame: pd.DataFrame, schema: pa.DataFrameSchema, key: list[str], table
         raise TableError(
             f"Table '{table}': "
             + (f"column '{absent[0]}' is missing" if absent else f"column '{unknown[0]}' is not declared")
-            + f"; it has {', '.join(map(str, frame.columns))}; mend the source or its schema in feature_repo/quality.py."
+            + f"; it has {', '.join(map(str, frame.columns))}; mend it or its schema in feature_repo/quality.py."
         )
     reasons = pd.Series("", index=frame.index, dtype=object)
     duplicate = frame.duplicated(key, keep="first")
@@ -197,4 +197,6 @@ def check(frame: pd.DataFrame, schema: pa.DataFrameSchema, key: list[str], table
         valid = schema.validate(frame[~frame.index.isin(grouped.index)], lazy=True)
     bad = reasons != ""
     refused = frame[bad].assign(reason=reasons[bad].str.removesuffix("; "))
-    return Checked(valid=valid[~bad.reindex(valid.index)].reset_index(drop=True), refused=refused.reset_index(drop=True))
+    return Checked(
+        valid=valid[~bad.reindex(valid.index)].reset_index(drop=True), refused=refused.reset_index(drop=True)
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from glob import glob
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +34,7 @@ def read(name: str, source: Source) -> pd.DataFrame:
             frame = _function(name, source)()
             if not isinstance(frame, pd.DataFrame):
                 raise SourceError(
-                    f"Source '{name}': {source.location} returned a {type(frame).__name__}; expected a pandas DataFrame."
+                    f"Source '{name}': {source.location} returned a {type(frame).__name__}; expected a DataFrame."
                 )
             return frame
         if source.kind == "sql":
@@ -90,7 +89,7 @@ def _files(name: str, source: Source) -> list[Path]:
     if location.is_dir():
         found = sorted(location.rglob(f"*.{source.kind}*"))
     else:
-        found = sorted(Path(path) for path in glob(source.location, recursive=True))
+        found = sorted(Path(location.anchor).glob(str(location.relative_to(location.anchor))))
     if not found:
         raise SourceError(
             f"Source '{name}': no {source.kind} file at '{source.location}'; expected a file, a folder or a glob."

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureStore
 
-__all__ = ["OnlineReader", "OnlineVectors", "ViewState", "apply", "compute", "freshness", "materialize", "open_store", "request_features", "retrieve"]
+__all__ = [
+    "OnlineReader",
+    "OnlineVectors",
+    "ViewState",
+    "apply",
+    "compute",
+    "freshness",
+    "materialize",
+    "open_store",
+    "request_features",
+    "retrieve",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +72,6 @@ def _open(root: Path, feast_yaml: Path, home: Path, variables: tuple[tuple[str, 
 
 def apply(settings: Settings) -> bool:
     """Register the definitions of features.py with Feast; False when the same were registered already."""
-    from feast.repo_operations import parse_repo
-
     definitions = Path(__file__).with_name("features.py")
     fingerprint = hashlib.blake2b(
         definitions.read_bytes() + settings.feast_yaml.read_bytes() + settings.database_url("feast").encode(),
@@ -70,9 +79,11 @@ def apply(settings: Settings) -> bool:
     ).hexdigest()
     with _locked(settings, "feast-apply"):
         marker = settings.home / "features" / "applied.json"
-        store = open_store(settings)
-        if read_json(marker) == fingerprint and store.list_feature_services():
+        if read_json(marker) == fingerprint and _registered(settings):
             return False
+        from feast.repo_operations import parse_repo
+
+        store = open_store(settings)
         contents = parse_repo(Path(store.repo_path))
         store.apply(
             [
@@ -85,6 +96,20 @@ def apply(settings: Settings) -> bool:
         )
         write_json(marker, fingerprint)
     return True
+
+
+def _registered(settings: Settings) -> bool:
+    """Whether the registry holds feature services, asked of its database: importing Feast takes seconds."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(settings.database_url("feast"))
+    try:
+        with engine.connect() as connection:
+            return bool(connection.execute(sqlalchemy.text("SELECT count(*) FROM feature_services")).scalar())
+    except sqlalchemy.exc.SQLAlchemyError:
+        return False
+    finally:
+        engine.dispose()
 
 
 def compute(settings: Settings, view: str) -> tuple[ViewState, bool]:
@@ -107,7 +132,7 @@ def compute(settings: Settings, view: str) -> tuple[ViewState, bool]:
         before = state(settings, view)
         if before and before.code == code and before.tables == tables and path.exists():
             return before, False
-        with connect(settings) as connection, replacing(path) as temporary:
+        with connect(settings, only=VIEWS[view]) as connection, replacing(path) as temporary:
             connection.execute(f"COPY ({sql(view)}) TO '{temporary}' (FORMAT parquet, COMPRESSION zstd)")
             rows, latest = connection.execute(
                 "SELECT count(*), max(event_timestamp) FROM read_parquet(?)", [str(temporary)]
@@ -162,7 +187,9 @@ def retrieve(settings: Settings, service: str, requests: pd.DataFrame, at: str) 
 def request_features(settings: Settings, service: str) -> list[str]:
     """Features of the service that are computed from the request alone, by on-demand views."""
     projections = open_store(settings).get_feature_service(service).feature_view_projections
-    return [feature.name for projection in projections if projection.name not in VIEWS for feature in projection.features]
+    return [
+        feature.name for projection in projections if projection.name not in VIEWS for feature in projection.features
+    ]
 
 
 def freshness(settings: Settings) -> list[ViewState]:
@@ -195,6 +222,7 @@ class OnlineReader:
         self.entities: list[str] = []
         self.request_fields: list[str] = []
         self.features: list[str] = []
+        self.view_keys: dict[str, list[str]] = {}
         self._views: dict[str, tuple[list[str], float]] = {}
         self._texts: set[str] = set()
         for projection in self._service.feature_view_projections:
@@ -208,10 +236,11 @@ class OnlineReader:
                     self.request_fields += [field.name for field in source.schema]
                 continue
             self._views[projection.name] = (names, view.ttl.total_seconds() if view.ttl else 0.0)
+            self.view_keys[projection.name] = list(view.join_keys)
             self.entities += [key for key in view.join_keys if key not in self.entities]
 
     def read(self, rows: pd.DataFrame, as_of: pd.Series) -> OnlineVectors:
-        """Vectors for ``rows`` (entity columns and request fields); values older than their TTL at ``as_of`` are null."""
+        """Vectors for ``rows`` (entities and request fields); values older than their TTL at ``as_of`` are null."""
         import numpy as np
         import pandas as pd
 

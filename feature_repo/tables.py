@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,7 +86,9 @@ def ingest_table(settings: Settings, table: str, as_of: datetime) -> tuple[Manif
         quarantined=len(checked.refused),
         later=later,
         files=files,
-        reasons={str(reason): int(count) for reason, count in checked.refused["reason"].value_counts().head(20).items()},
+        reasons={
+            str(reason): int(count) for reason, count in checked.refused["reason"].value_counts().head(20).items()
+        },
     )
     _quarantine(settings, table, checked.refused)
     write_json(table_path(settings, table) / "profile.json", profile_table(valid))
@@ -99,14 +102,19 @@ def profile(settings: Settings, table: str) -> list[dict[str, Any]]:
     return read_json(table_path(settings, table) / "profile.json") or []
 
 
-def connect(settings: Settings, as_of: datetime | None = None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with one view per ingested table, holding only what was known at ``as_of`` (default: all)."""
+def connect(
+    settings: Settings, as_of: datetime | None = None, only: Collection[str] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with one view per ingested table (``only``: of these), holding what was known at ``as_of``.
+
+    Without ``as_of`` the views hold everything.
+    """
     import duckdb
 
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     for table, source in settings.sources.items():
-        content = manifest(settings, table)
+        content = manifest(settings, table) if only is None or table in only else None
         if content is None:
             continue
         paths = [str(table_path(settings, table) / file) for file in content.files.values()]
@@ -139,10 +147,7 @@ def _store(folder: Path, frame: pd.DataFrame, source: Source) -> dict[str, str]:
 
     frame = frame.sort_values(source.key, kind="stable").reset_index(drop=True)
     hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()
-    if source.day:
-        days = frame[source.day].dt.strftime("%Y-%m-%d").to_numpy()
-    else:
-        days = np.full(len(frame), "all")
+    days = frame[source.day].dt.strftime("%Y-%m-%d").to_numpy() if source.day else np.full(len(frame), "all")
     arrow = pa.Table.from_pandas(frame, preserve_index=False)
     order = np.argsort(days, kind="stable")
     sorted_days = days[order]

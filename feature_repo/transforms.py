@@ -137,7 +137,7 @@ def calendar_features(inputs: pd.DataFrame) -> pd.DataFrame:
     """Calendar and schedule features of requests.
 
     ``inputs``: ``scheduled_departure`` and ``scheduled_arrival``, times or seconds since 1970 (UTC).
-    Returns integers but for ``scheduled_minutes``; ``days_to_holiday`` is to the nearest US federal holiday, at most 10.
+    Returns integers but for ``scheduled_minutes``; ``days_to_holiday`` to the nearest US federal one, at most 10.
     """
     import numpy as np
     from pandas.tseries.holiday import USFederalHolidayCalendar

@@ -28,8 +28,12 @@ def deploy_one(model: str, as_of: datetime) -> dict[str, Any]:
         )
     due = requests(settings, spec, as_of - timedelta(days=30), as_of + timedelta(days=1), as_of)
     if due.empty:
-        raise FrameError(f"Table '{spec.requests.table}' has no event near {as_of:%Y-%m-%d} for a smoke test of '{model}'.")
-    row = {name: value for name, value in due.iloc[-1].to_dict().items() if name not in (PREDICTION_TIME, spec.requests.id)}
+        raise FrameError(
+            f"Table '{spec.requests.table}' has no event near {as_of:%Y-%m-%d} for a smoke test of '{model}'."
+        )
+    row = {
+        name: value for name, value in due.iloc[-1].to_dict().items() if name not in (PREDICTION_TIME, spec.requests.id)
+    }
     rolled = rollout.deploy(settings, spec, champion.version)
     try:
         smoke = rollout.smoke_test(settings, spec, row, champion.version)

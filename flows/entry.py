@@ -21,4 +21,7 @@ def context() -> dict[str, str]:
     """Tags that lead from a model back to the flow run that made it."""
     from prefect.runtime import flow_run
 
-    return {"headrace.flow_run": str(flow_run.get_id() or "none"), "headrace.flow": str(flow_run.get_flow_name() or "none")}
+    return {
+        "headrace.flow_run": str(flow_run.get_id() or "none"),
+        "headrace.flow": str(flow_run.get_flow_name() or "none"),
+    }

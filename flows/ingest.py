@@ -44,7 +44,7 @@ def ingest_one(table: str, as_of: datetime) -> dict[str, Any]:
 
 @flow(name="ingest", flow_run_name="ingest", log_prints=False)
 def ingest(tables: list[str] | None = None, as_of: datetime | None = None) -> list[dict[str, Any]]:
-    """Ingest ``tables`` (default: all) at least as known at ``as_of``; each row is stored, quarantined or not yet known."""
+    """Ingest ``tables`` (default: all) as known at ``as_of``; each row is stored, quarantined or not yet known."""
     settings, as_of = begin(as_of)
     names = tables or list(settings.sources)
     for name in names:

@@ -76,7 +76,9 @@ def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None 
         entry["note"] = f"{monitored['decision']['action']}{' (unchanged)' if monitored['unchanged'] else ''}"
     with step("report") as entry:
         path = write_report(model, as_of, steps, registered["version"], trained["run_id"], monitored)
-        create_link_artifact(key=f"report-{model.replace('_', '-')}", link=f"file://{path}", description="Lifecycle report")
+        create_link_artifact(
+            key=f"report-{model.replace('_', '-')}", link=f"file://{path}", description="Lifecycle report"
+        )
     return {
         "model": model,
         "version": registered["version"],

@@ -52,7 +52,12 @@ def monitor(model: str, as_of: datetime | None = None) -> dict[str, Any]:
         emit_event(
             DRIFT_EVENT,
             resource={"prefect.resource.id": f"headrace.model.{model}", "prefect.resource.name": model},
-            payload={"model": model, "as_of": as_of.isoformat(), "version": found["version"], "reasons": decision["reasons"]},
+            payload={
+                "model": model,
+                "as_of": as_of.isoformat(),
+                "version": found["version"],
+                "reasons": decision["reasons"],
+            },
         )
     get_run_logger().info("%s: %s", decision["action"], " ".join(decision["reasons"]))
     return found

@@ -38,7 +38,8 @@ def register(model: str, as_of: datetime | None = None, run_id: str | None = Non
     reasons = "\n".join(f"- {reason}" for reason in done["decision"]["reasons"])
     create_markdown_artifact(
         key=f"decision-{model.replace('_', '-')}",
-        markdown=f"## {model} version {done['version']}: {done['decision']['action']}\n{reasons}\n\nChampion: {done['champion']}",
+        markdown=f"## {model} version {done['version']}: {done['decision']['action']}\n{reasons}\n\n"
+        f"Champion: {done['champion']}",
     )
     get_run_logger().info(
         "version %s: %s; champion is %s%s",

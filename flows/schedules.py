@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 from typing import Any
 
 from configs import Settings, load_settings
+from flows.calling import FLOWS
 
-__all__ = ["FLOWS", "main", "schedules"]
-
-#: Every flow that people run, by name; each is ``flows.<name>:<name>``.
-FLOWS = ("ingest", "materialize", "train", "register", "deploy", "score", "monitor", "lifecycle")
+__all__ = ["main", "schedules"]
 
 
 def schedules(settings: Settings) -> list[Any]:
@@ -55,7 +52,9 @@ def schedules(settings: Settings) -> list[Any]:
                 schedules=crons,
                 triggers=[retrain] if name == "train" else None,
                 # a second run of the same flow would find nothing to do; a second training has its own moment
-                concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=queue if name == "train" else drop),
+                concurrency_limit=ConcurrencyLimitConfig(
+                    limit=1, collision_strategy=queue if name == "train" else drop
+                ),
                 parameters=dict(planned.parameters) if planned else {},
             )
         )
@@ -75,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -17,12 +17,11 @@ def send_traffic(model: str, start: datetime, end: datetime) -> dict[str, Any]:
     """Replay [start, end) at the hours in the settings; events sent before are left out."""
     import httpx
 
-    from ray_cluster.replay import ReplayError, moments, replay_moment
+    from ray_cluster.replay import ReplayError, moments, replay
 
     settings, _ = begin(start)
     spec = load_model(model)
     url = f"{settings.url('serve')}/models/{model}/predict"
-    sent = skipped = 0
     with httpx.Client(timeout=60, trust_env=False) as client, shown(f"traffic {model}") as progress:
 
         def send(rows: list[dict[str, Any]]) -> None:
@@ -31,9 +30,6 @@ def send_traffic(model: str, start: datetime, end: datetime) -> dict[str, Any]:
                 raise ReplayError(f"{url} answered {answer.status_code} to real traffic: {answer.text[:300]}")
 
         planned = moments(start, end, settings.demo.moments)
-        for number, moment in enumerate(planned):
-            progress(f"{moment:%d %b %H:%M} UTC", number / len(planned))
-            new, old = replay_moment(settings, spec, moment, send)
-            sent, skipped = sent + new, skipped + old
+        sent, skipped = replay(settings, spec, planned, send, progress)
     get_run_logger().info("%s requests sent, %s were in the prediction log before", sent, skipped)
     return {"sent": sent, "skipped": skipped}

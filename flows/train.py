@@ -24,7 +24,7 @@ def train_one(model: str, as_of: datetime, tags: dict[str, str]) -> dict[str, An
 
 @flow(name="train", flow_run_name="train {model}")
 def train(model: str, as_of: datetime | None = None, promote: bool = False) -> dict[str, Any]:
-    """Train ``model`` on what was known at ``as_of``; with ``promote`` also register it and deploy what passes the gate."""
+    """Train ``model`` on what was known at ``as_of``; with ``promote`` register it too, and deploy what passes."""
     load_model(model)
     _, as_of = begin(as_of)
     trained = train_one(model, as_of, context())

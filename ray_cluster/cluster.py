@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import threading
@@ -33,7 +34,7 @@ def connected(settings: Settings) -> Iterator[None]:
         socket.create_connection((host, int(port)), timeout=3).close()
     except (OSError, ValueError) as error:
         raise ClusterError(
-            f"No Ray cluster answers at {settings.ray_address} ({error}); run `headrace up`, or set ray.address to yours."
+            f"No Ray cluster answers at {settings.ray_address} ({error}); run `headrace up`, or set ray.address."
         ) from None
     import ray
 
@@ -45,7 +46,7 @@ def connected(settings: Settings) -> Iterator[None]:
     ray.init(
         address=settings.ray_address,
         log_to_driver=False,
-        logging_level="WARNING",
+        logging_level=logging.WARNING,
         runtime_env={"env_vars": settings.variables(), **settings.ray.runtime_env},
         namespace="headrace",
     )

@@ -60,7 +60,9 @@ def register(settings: Settings, spec: ModelSpec, run_id: str, context: dict[str
     present = registry.champion(settings, spec.name)
     if "decision" in documents:
         decision = Decision.from_dict(documents["decision"])
-        pending = decision.action == "promote" and (present.version if present else None) == decision.evidence["champion"]
+        pending = (
+            decision.action == "promote" and (present.version if present else None) == decision.evidence["champion"]
+        )
         if pending:
             registry.promote(settings, spec.name, facts.version)
             present = registry.champion(settings, spec.name)

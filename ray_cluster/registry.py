@@ -119,7 +119,8 @@ def log_run(
         mlflow.log_params(dict(params))
         mlflow.log_metrics(dict(metrics))
         mlflow.log_input(
-            mlflow.data.from_pandas(example, name=f"{model}-frame", digest=str(tags["headrace.dataset"])),
+            mlflow.data.from_pandas(  # type: ignore[attr-defined]
+                example, name=f"{model}-frame", digest=str(tags["headrace.dataset"])),
             context="training",
         )
         add_evidence(settings, run.info.run_id, documents)
@@ -148,7 +149,10 @@ def newest_run(settings: Settings, model: str) -> str | None:
     if experiment is None:
         return None
     found = client.search_runs(
-        [experiment.experiment_id], "attributes.status = 'FINISHED'", order_by=["attributes.end_time DESC"], max_results=1
+        [experiment.experiment_id],
+        "attributes.status = 'FINISHED'",
+        order_by=["attributes.end_time DESC"],
+        max_results=1,
     )
     return str(found[0].info.run_id) if found else None
 
@@ -247,15 +251,15 @@ def load_version(settings: Settings, model: str, version: int | None = None) -> 
     if version is None:
         facts = champion(settings, model)
         if facts is None:
-            raise RegistryError(f"Model '{model}' has no champion; run `headrace run train` and `headrace run register`.")
+            raise RegistryError(
+                f"Model '{model}' has no champion; run `headrace run train` and `headrace run register`."
+            )
     else:
         try:
             facts = _facts(client, client.get_model_version(model, str(version)))
         except MlflowException as error:
             known = [str(found.version) for found in versions(settings, model)] or ["none"]
-            raise RegistryError(
-                f"Model '{model}' has no version {version}; registered: {', '.join(known)}."
-            ) from error
+            raise RegistryError(f"Model '{model}' has no version {version}; registered: {', '.join(known)}.") from error
     with tempfile.TemporaryDirectory() as folder:
         path = mlflow.artifacts.download_artifacts(f"models:/{model}/{facts.version}", dst_path=folder)
         pipeline = mlflow.sklearn.load_model(path)

@@ -10,9 +10,10 @@ from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo import store
 from feature_repo.frames import PREDICTION_TIME, requests
+from feature_repo.transforms import VIEWS
 from ray_cluster.serving.prediction_log import read_predictions
 
-__all__ = ["ReplayError", "moments", "replay_moment"]
+__all__ = ["ReplayError", "moments", "replay"]
 
 #: How long requests are collected for before they are sent together, after features were brought up to date.
 _STRETCH = timedelta(hours=1)
@@ -30,27 +31,41 @@ def moments(start: datetime, end: datetime, hours: Sequence[int]) -> list[dateti
     return [moment for moment in found if start <= moment < end]
 
 
-def replay_moment(
-    settings: Settings, spec: ModelSpec, moment: datetime, send: Callable[[list[dict[str, Any]]], Any]
+def replay(
+    settings: Settings,
+    spec: ModelSpec,
+    planned: Sequence[datetime],
+    send: Callable[[list[dict[str, Any]]], Any],
+    progress: Callable[[str, float], None],
 ) -> tuple[int, int]:
-    """Bring features online as known at ``moment``, then send what is to be predicted in the hour that follows.
+    """At each moment bring features online as known then, and send what is to be predicted in the hour that follows.
 
-    Events in the prediction log already are not sent again. Returns (rows sent, rows skipped).
+    Events in the prediction log already are not sent again. Returns (rows sent, rows that were in the log).
     """
-    for view in store.VIEWS:
-        store.materialize(settings, view, moment)
-    due = requests(settings, spec, moment, moment + _STRETCH, moment)
-    # a day's slack: predictions are logged under the time they were made for
-    logged = read_predictions(settings, spec.name, moment, moment + _STRETCH)
-    fresh = due[~due[spec.requests.id].isin(set(logged["id"].dropna()))]
-    rows = [
-        {
-            name: (value.isoformat() if isinstance(value, datetime) else value)
-            for name, value in row.items()
-            if name != PREDICTION_TIME
-        }
-        for row in fresh.to_dict("records")
-    ]
-    for first in range(0, len(rows), spec.serving.max_rows):
-        send(rows[first : first + spec.serving.max_rows])
-    return len(rows), len(due) - len(rows)
+    if not planned:
+        return 0, 0
+    end = planned[-1] + _STRETCH
+    asked = requests(settings, spec, planned[0], end, end)
+    logged = asked[spec.requests.id].isin(set(read_predictions(settings, spec.name, planned[0], end)["id"].dropna()))
+    sent = skipped = 0
+    for number, moment in enumerate(planned):
+        progress(f"{moment:%d %b %H:%M} UTC", number / len(planned))
+        due = asked[PREDICTION_TIME].between(moment, moment + _STRETCH, inclusive="left")
+        fresh = asked[due & ~logged]
+        skipped += int((due & logged).sum())
+        if fresh.empty:
+            continue
+        for view in VIEWS:
+            store.materialize(settings, view, moment)
+        rows = [
+            {
+                name: (value.isoformat() if isinstance(value, datetime) else value)
+                for name, value in row.items()
+                if name != PREDICTION_TIME
+            }
+            for row in fresh.astype(object).where(fresh.notna(), None).to_dict("records")
+        ]
+        for first in range(0, len(rows), spec.serving.max_rows):
+            send(rows[first : first + spec.serving.max_rows])
+        sent += len(rows)
+    return sent, skipped

@@ -33,8 +33,8 @@ def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[st
     predictions = predictions[predictions["version"] == champion.version]
     if predictions.empty:
         raise MonitoringError(
-            f"Version {champion.version} of '{spec.name}' logged no prediction in the {spec.monitoring.window.days} days "
-            f"before {as_of:%Y-%m-%d %H:%M} UTC; send it traffic, or choose another as_of."
+            f"Version {champion.version} of '{spec.name}' logged no prediction "
+            f"in {spec.monitoring.window.days} days before {as_of:%Y-%m-%d %H:%M} UTC; send it traffic, or give another as_of."
         )
     outcomes = labels(settings, spec, as_of).rename(columns={spec.requests.id: "id", "label_known_at": "known_at"})
     outcomes = outcomes[outcomes["id"].isin(set(predictions["id"].dropna()))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -22,17 +23,23 @@ def request(method: str, url: str, content: Any = None, timeout: float = 5.0) ->
     Raises:
         OSError: nobody answers.
     """
-    import httpx
+    import http.client
+    from urllib.error import HTTPError
+    from urllib.request import ProxyHandler, Request, build_opener
 
+    body = None if content is None else json.dumps(content).encode()
+    asked = Request(url, body, {"Content-Type": "application/json"}, method=method)
     try:
-        with httpx.Client(trust_env=False, timeout=timeout) as client:
-            answer = client.request(method, url, json=content)
-    except httpx.HTTPError as error:
-        raise ConnectionError(f"{url} does not answer ({type(error).__name__}: {error})") from None
+        with build_opener(ProxyHandler({})).open(asked, timeout=timeout) as answer:
+            status, text = answer.status, answer.read().decode("utf-8", "replace")
+    except HTTPError as error:
+        status, text = error.code, error.read().decode("utf-8", "replace")
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{url} does not answer in HTTP ({type(error).__name__})") from None
     try:
-        return answer.status_code, answer.json()
+        return status, json.loads(text)
     except ValueError:
-        return answer.status_code, answer.text
+        return status, text
 
 
 def is_ready(settings: Settings, service: Service) -> bool:

@@ -132,28 +132,28 @@ def end(processes: list[psutil.Process]) -> None:
         _, alive = psutil.wait_procs(alive, timeout=1)
 
 
-def processes_of(settings: Settings) -> list[psutil.Process]:
+def processes_of(settings: Settings, *, only_ray: bool = False) -> list[psutil.Process]:
     """Every process of this stack, also those in sessions of their own whose parents have ended.
 
     A process belongs to the stack when its environment carries the mark, its command line names the stack's Ray
     folder, or, for Ray's workers, which overwrite both, it holds a file below that folder open.
     """
-    folder = str(ray_folder(settings))
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     others = (process for process in psutil.process_iter() if process.pid not in own)
-    return [process for process in others if _belongs(process, settings, folder)]
+    return [process for process in others if _belongs(process, settings, only_ray)]
 
 
-def _belongs(process: psutil.Process, settings: Settings, folder: str) -> bool:
+def _belongs(process: psutil.Process, settings: Settings, only_ray: bool) -> bool:
+    folder = f"{ray_folder(settings)}/"
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        command = " ".join(process.cmdline())
-        if f"{folder}/" in f"{command}/".replace(" ", "/"):
+        words = process.cmdline()
+        if any(folder in f"{word}/" for word in words):
             return True
-        if command.startswith("ray::"):
-            return any(file.path.startswith(f"{folder}/") for file in process.open_files())
-        mark: str | None = process.environ().get(MARK)
+        if words and words[0].startswith("ray") and any(file.path.startswith(folder) for file in process.open_files()):
+            return True
+        mark: str | None = None if only_ray else process.environ().get(MARK)
         return mark == str(settings.home)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False

@@ -148,7 +148,7 @@ def _ensure(settings: Settings, service: Service, on_progress: Progress | None) 
     if record is not None:
         stop(settings, [service.name])
     if service.name == "ray":
-        end([process for process in processes_of(settings) if "ray" in " ".join(process.cmdline())])
+        end(processes_of(settings, only_ray=True))  # left by a head that was killed
         shutil.rmtree(ray_folder(settings), ignore_errors=True)
     for port in service.ports:
         if not is_free(settings.host, port):

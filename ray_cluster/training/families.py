@@ -85,7 +85,7 @@ def _xgboost(
             done = epoch + 1
             if report is None or not every or (done % every and done != iterations):
                 return False
-            return report(done, lambda rows: model.inplace_predict(rows))
+            return report(done, model.inplace_predict)
 
     classifier = xgboost.XGBClassifier(
         **params,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.model import ModelSpec
 from configs.settings import Settings
-from feature_repo.frames import PREDICTION_TIME, TrainingFrame, labels, training_frame
+from feature_repo.frames import PREDICTION_TIME, inputs_fingerprint, labels, training_frame
 from feature_repo.store import request_features
 from ray_cluster import evaluation, registry
 from ray_cluster.cluster import connected, wait
@@ -40,13 +40,13 @@ def train_model(
 ) -> Trained:
     """Train ``spec`` on what was known at ``as_of`` and log it to MLflow; the same training is not done twice.
 
-    The same training is: the same frame (by content), model file, training code, libraries and ``as_of``.
+    The same training is: the same tables (by content), feature code, model file, training code, libraries, ``as_of``.
     """
-    progress("joining features as of each prediction", 0.02)
-    frame = training_frame(settings, spec, as_of)
-    key = _key(spec, frame, as_of)
+    key = _key(spec, inputs_fingerprint(settings, spec), as_of)
     if known := registry.find_run(settings, spec.name, key):
         return Trained(run_id=known, unchanged=True)
+    progress("joining features as of each prediction", 0.02)
+    frame = training_frame(settings, spec, as_of)
     rows, y = frame.rows, frame.rows["label"].to_numpy()
     known_at = rows[[spec.requests.id]].merge(labels(settings, spec, as_of), on=spec.requests.id)["label_known_at"]
     periods = split(rows[PREDICTION_TIME], known_at, rows["label"], as_of, spec.split)
@@ -67,7 +67,7 @@ def train_model(
     held_out = periods.held_out
     scores = pipeline.predict_proba(features[held_out])[:, 1]
     measured = evaluation.metrics(y[held_out], scores, threshold)
-    evaluated = {
+    evaluated: dict[str, Any] = {
         "periods": periods.describe(rows["label"]),
         "family": search.best.family,
         "params": {**search.best.params, "iterations": search.best.iterations},
@@ -75,9 +75,7 @@ def train_model(
         "metrics": measured,
         "baselines": {name: evaluation.ranking(y[held_out], found) for name, found in baselines.items()},
         "curves": evaluation.curves(y[held_out], scores),
-        "slices": evaluation.slices(
-            rows[held_out].assign(**features[held_out]), spec.slices, y[held_out], scores
-        ),
+        "slices": evaluation.slices(rows[held_out].assign(**features[held_out]), spec.slices, y[held_out], scores),
         "importance": _importance(pipeline),
     }
     progress("recording the run", 0.92)
@@ -131,13 +129,13 @@ def train_model(
     return Trained(run_id=run_id, unchanged=False, **measured)
 
 
-def _key(spec: ModelSpec, frame: TrainingFrame, as_of: datetime) -> str:
+def _key(spec: ModelSpec, inputs: str, as_of: datetime) -> str:
     """Fingerprint of everything that decides the result of a training."""
     what = {
         "model": spec.model_dump(mode="json", include={"name", "requests", "label", "split", "tuning", "threshold"}),
         "service": spec.feature_service,
         "slices": spec.slices,
-        "frame": frame.fingerprint,
+        "inputs": inputs,
         "as_of": as_of.isoformat(),
         "code": code_fingerprint(Path(__file__).parent),
         "libraries": library_versions(),
@@ -185,8 +183,7 @@ def _final(
         best.family, best.params, x, y_early, best.iterations, tuning.seed, threads=threads, device=device
     )
     defaults = ray.remote(_defaults).options(num_cpus=1).remote(x, y_early, x_held_out)
-    columns = [features.columns.get_loc(name) for name in calendar]
-    plain = features.iloc[:, columns]
+    plain = features.loc[:, calendar]
     logistic = ray.remote(_logistic).options(num_cpus=1).remote(plain[early], y_early, plain[periods.held_out])
     fitted, default_scores, logistic_scores = wait([classifier, defaults, logistic])
     base = np.full(int(periods.held_out.sum()), y[early].mean())

@@ -94,14 +94,15 @@ def tune_families(
         )
     results = tuner.fit()
     trials = []
-    for result in results:
+    for number in range(len(results)):
+        result = results[number]
         if result.error is not None or result.metrics_dataframe is None:
             continue
         trials.append((_summary(result), result))
     if not trials:
         raise RuntimeError(f"Every trial of model '{spec.name}' failed; the first said: {results.errors[0]}.")
     trials.sort(key=lambda pair: -pair[0].metric)
-    best = max(trials[0][1].best_checkpoints, key=lambda pair: pair[1]["validation"])[0]
+    best = max(trials[0][1].best_checkpoints or [], key=lambda pair: pair[1]["validation"])[0]
     with best.as_directory() as path:
         scores = np.load(Path(path) / "scores.npy")
     shutil.rmtree(folder, ignore_errors=True)

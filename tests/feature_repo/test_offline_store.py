@@ -47,9 +47,7 @@ def reference(history: pd.DataFrame, key: str | None, at: pd.Timestamp, ttl: tim
 
 
 # distinct (event, known) pairs per key: with an exact tie the rule names no row
-histories = st.lists(
-    st.tuples(st.sampled_from(KEYS), st.integers(0, 40), st.integers(0, 60)), max_size=40, unique=True
-)
+histories = st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 40), st.integers(0, 60)), max_size=40, unique=True)
 requests = st.lists(
     st.tuples(st.sampled_from([*KEYS, "never seen", None]), st.integers(0, 110)), min_size=1, max_size=25
 )
@@ -89,7 +87,14 @@ def test_incremental_materialization_ends_where_a_full_one_does(tmp_path_factory
 
     def pull(start: int, end: int) -> dict[str, float]:
         job = AsofOfflineStore.pull_latest_from_table_or_query(
-            config(folder), view(timedelta(0)).batch_source, ["key"], ["value"], "event", "known", minute(start), minute(end)
+            config(folder),
+            view(timedelta(0)).batch_source,
+            ["key"],
+            ["value"],
+            "event",
+            "known",
+            minute(start),
+            minute(end),
         )
         found = job._to_arrow_internal().to_pandas()
         return dict(zip(found["key"], found["value"], strict=True))
@@ -103,7 +108,9 @@ def test_incremental_materialization_ends_where_a_full_one_does(tmp_path_factory
 def test_a_missing_file_says_how_to_make_it(tmp_path):
     rows = pd.DataFrame({"key": ["a"], "event_timestamp": [minute(1)]})
     registry = SimpleNamespace(list_on_demand_feature_views=lambda *_, **__: [])
-    job = AsofOfflineStore.get_historical_features(config(tmp_path), [view(timedelta(0))], ["v:value"], rows, registry, "p")
+    job = AsofOfflineStore.get_historical_features(
+        config(tmp_path), [view(timedelta(0))], ["v:value"], rows, registry, "p"
+    )
     with pytest.raises(FileNotFoundError, match="headrace run materialize"):
         job._to_arrow_internal()
 

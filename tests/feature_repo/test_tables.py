@@ -24,9 +24,7 @@ def weather(hours: int = 60, **changes: object) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "origin": "JFK",
-            **dict.fromkeys(
-                ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "visib"], 10.0
-            ),
+            **dict.fromkeys(["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "visib"], 10.0),
             "pressure": 1010.0,
             "observed_at": observed,
             "known_at": observed + pd.Timedelta(hours=1),

@@ -37,9 +37,7 @@ def features(raw: dict[str, pd.DataFrame], view: str) -> pd.DataFrame:
 @pytest.mark.parametrize("view", list(VIEWS))
 def test_truncating_the_raw_data_changes_no_feature_before(raw, view, moment):
     at = pd.Timestamp(moment, tz="UTC")
-    cut = {
-        name: frame[frame["known_at"] <= at] if "known_at" in frame else frame for name, frame in raw.items()
-    }
+    cut = {name: frame[frame["known_at"] <= at] if "known_at" in frame else frame for name, frame in raw.items()}
     whole = features(raw, view)
     before = whole[whole["known_at"] <= at].reset_index(drop=True)
     after = features(cut, view)
@@ -54,13 +52,20 @@ def test_truncating_the_raw_data_changes_no_feature_before(raw, view, moment):
 @pytest.mark.parametrize("view", ["carrier_stats", "origin_stats", "route_stats", "plane_stats"])
 def test_windows_equal_a_reference_that_looks_at_every_outcome(raw, view):
     found = features(raw, view)
-    keys = {"carrier_stats": ["carrier"], "origin_stats": ["origin"], "route_stats": ["origin", "dest"], "plane_stats": ["tailnum"]}
+    keys = {
+        "carrier_stats": ["carrier"],
+        "origin_stats": ["origin"],
+        "route_stats": ["origin", "dest"],
+        "plane_stats": ["tailnum"],
+    }
     prefix = view.split("_")[0]
     outcomes = raw["outcomes"].assign(
         late=lambda frame: frame["cancelled"] | frame["diverted"] | (frame["arr_delay"] >= 30)
     )
     for _, row in found.sample(25, random_state=3).iterrows():
-        mine = outcomes[(outcomes[keys[view]] == row[keys[view]]).all(axis=1) & (outcomes["known_at"] <= row["known_at"])]
+        mine = outcomes[
+            (outcomes[keys[view]] == row[keys[view]]).all(axis=1) & (outcomes["known_at"] <= row["known_at"])
+        ]
         for name in [name for name in found if name.startswith(prefix) and name.rsplit("_", 1)[-1][:-1].isdigit()]:
             length = pd.Timedelta(name.rsplit("_", 1)[-1])
             window = mine[mine["known_at"] >= row["known_at"] - length]
