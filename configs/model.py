@@ -90,12 +90,23 @@ class Family(Frozen):
                 continue
             keys = set(dimension)
             if keys == {"choices"}:
+                if not dimension["choices"]:
+                    raise ValueError(f"dimension '{name}' has no choices; name at least one")
                 continue
             if not {"low", "high"} <= keys <= {"low", "high", "log", "integer"}:
                 raise ValueError(
                     f"dimension '{name}' is {dimension}; expected {{low, high}} with optional log and integer, "
                     "{choices: [...]}, or a constant"
                 )
+            for end in ("low", "high"):
+                kinds = int if dimension.get("integer") else (int, float)
+                if not isinstance(dimension[end], kinds) or isinstance(dimension[end], bool):
+                    raise ValueError(
+                        f"dimension '{name}': {end} = {dimension[end]!r}; expected a "
+                        f"{'whole number' if dimension.get('integer') else 'number'} (YAML reads 1e-3 as text: write 0.001)"
+                    )
+            if dimension.get("log") and dimension["low"] <= 0:
+                raise ValueError(f"dimension '{name}': low {dimension['low']} must be above 0 where log is true")
             if not dimension["low"] < dimension["high"]:
                 raise ValueError(f"dimension '{name}': low {dimension['low']} must be below high {dimension['high']}")
         return space

@@ -37,7 +37,7 @@ def _duration(value: object) -> object:
 
 
 def _spell(value: timedelta) -> str:
-    return f"{value.total_seconds():g}s"
+    return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"  # :g would write 45 days as 3.888e+06s
 
 
 #: A length of time written as a number and a unit: ``90s``, ``15m``, ``2h``, ``7d``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,6 +171,7 @@ class Settings(Frozen):
         variables = {
             "HEADRACE_ENV": self.environment if self.folder.parent == CONFIGS else str(self.folder),
             "HEADRACE_HOME": str(home),
+            "HEADRACE_ROOT": str(self.root),
             "HEADRACE_PORT_OFFSET": str(self.ports.offset),
             "HEADRACE_DATABASE_PREFIX": self.databases.prefix,
             "HEADRACE_FEATURES": str(home / "features"),
@@ -184,6 +186,8 @@ class Settings(Frozen):
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+            "MLFLOW_LOGGING_LEVEL": "WARNING",
+            "RAY_AIR_NEW_OUTPUT": "0",
             "RAY_ADDRESS": self.ray_address,
             "RAY_API_SERVER_ADDRESS": self.url("ray_dashboard"),
             "RAY_DASHBOARD_ADDRESS": self.url("ray_dashboard"),
@@ -235,6 +239,12 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
     name = folder.name
     files = [CONFIGS / "base.yaml", folder / "headrace.yaml"]
     content = merge(read_yaml(files[0]), read_yaml(files[1]))
+    written = content.get("databases")
+    for key, variable in (("postgres_url", "HEADRACE_POSTGRES_URL"), ("redis", "HEADRACE_REDIS")):
+        if isinstance(written, Mapping) and key in written:
+            raise ConfigError(
+                f"{name}/headrace.yaml: databases.{key} may hold a password; take it out and set {variable}."
+            )
     overrides: dict[str, Any] = {"environment": name, "folder": folder}
     if offset := variables.get("HEADRACE_PORT_OFFSET"):
         overrides["ports"] = {"offset": offset}
@@ -261,4 +271,10 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
                     f"Environment '{name}' keeps its state in PostgreSQL and Redis: set {variable} "
                     "(postgresql://user:password@host:port and host:port)."
                 )
+        url = settings.databases.postgres_url
+        if url is not None and not re.fullmatch(r"postgres(ql)?://[^/]+/?", url.get_secret_value()):
+            raise ConfigError(
+                "HEADRACE_POSTGRES_URL is not of the form postgresql://user:password@host:port, without a database's "
+                "name at the end; correct it."
+            )
     return settings

@@ -173,30 +173,42 @@ def check(frame: pd.DataFrame, schema: pa.DataFrameSchema, key: list[str], table
     duplicate = frame.duplicated(key, keep="first")
     reasons[duplicate] = f"duplicate key ({', '.join(key)}); "
     valid = frame
-    try:
-        valid = schema.validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-        if cases["index"].isna().any():
-            case = cases[cases["index"].isna()].iloc[0]
-            raise TableError(
-                f"Table '{table}', column '{case['column']}': {case['check']} failed with {case['failure_case']!r}; "
-                "mend the source or its schema in feature_repo/quality.py."
-            ) from None
-        by_column = (cases["schema_context"] == "Column").to_numpy()
-        column = cases["column"].astype(str)
-        said = (
-            (column + " = " + cases["failure_case"].astype(str)).where(by_column, "row")
-            + " fails "
-            + cases["check"].astype(str)
-        )
-        index = cases["index"].astype(int)
-        unique = pd.DataFrame({"index": index, "said": said}).drop_duplicates()
-        grouped = unique.groupby("index")["said"].agg("; ".join)
-        reasons.loc[grouped.index] = reasons.loc[grouped.index] + grouped
-        valid = schema.validate(frame[~frame.index.isin(grouped.index)], lazy=True)
+    while True:  # once more without the rows found: a value that cannot be converted hides what else is in its column
+        try:
+            valid = schema.validate(valid, lazy=True)
+            break
+        except pandera.errors.SchemaErrors as errors:
+            said = _row_failures(errors.failure_cases, len(frame), table)
+        reasons.loc[said.index] += said + "; "
+        valid = valid.drop(index=said.index)
     bad = reasons != ""
     refused = frame[bad].assign(reason=reasons[bad].str.removesuffix("; "))
     return Checked(
         valid=valid[~bad.reindex(valid.index)].reset_index(drop=True), refused=refused.reset_index(drop=True)
     )
+
+
+def _row_failures(cases: pd.DataFrame, rows: int, table: str) -> pd.Series:
+    """What is wrong with each row, by its index, from pandera's failure cases of a table of ``rows`` rows.
+
+    Raises:
+        TableError: a failure is not one of rows.
+    """
+    checks = cases["check"].astype(str)
+    cells = checks.str.startswith("coerce_dtype") & cases["index"].notna()
+    if cells.any() and cases[cells].groupby("column")["index"].nunique().max() < rows:
+        cases = cases[cases["index"].notna() & ~checks.str.startswith("dtype")]  # the rest failed for their sake
+    if cases["index"].isna().any():
+        case = cases[cells if cells.any() else cases["index"].isna()].iloc[0]
+        raise TableError(
+            f"Table '{table}', column '{case['column']}': {case['check']} failed with {case['failure_case']!r}; "
+            "mend the source or its schema in feature_repo/quality.py."
+        )
+    by_column = (cases["schema_context"] == "Column").to_numpy()
+    said = (
+        (cases["column"].astype(str) + " = " + cases["failure_case"].astype(str)).where(by_column, "row")
+        + " fails "
+        + cases["check"].astype(str)
+    )
+    unique = pd.DataFrame({"index": cases["index"].astype(int), "said": said}).drop_duplicates()
+    return unique.groupby("index")["said"].agg("; ".join)

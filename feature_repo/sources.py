@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.settings import Source
+from configs.settings import CONFIGS, Source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ def _function(name: str, source: Source) -> Callable[[], Any]:
 
 
 def _files(name: str, source: Source) -> list[Path]:
-    location = Path(source.location)
+    location = CONFIGS.parent / source.location  # as doctor looks for it, whatever the working directory
     if location.is_dir():
         found = sorted(location.rglob(f"*.{source.kind}*"))
     else:

@@ -47,11 +47,10 @@ def up(context: typer.Context) -> None:
 
     settings, started = _settings(context), monotonic()
     stack.up(settings, _announcer(started))
-    if (settings.home / "serve" / "config.yaml").exists():
-        from ray_cluster.serving.rollout import restore
+    from ray_cluster.serving.rollout import restore
 
-        for model in restore(settings):
-            _out().print(f"  {model} is being put live again")
+    for model in restore(settings):
+        _out().print(f"  {model} is being put live again")
     _out().print(f"[green]Up[/green] after {monotonic() - started:.0f} s. `headrace status` shows what is live.")
 
 
@@ -143,6 +142,8 @@ def predict(
         raise UsageError(f"The request is not JSON: {error}; expected one object or a list.") from None
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}; name a JSON file.") from None
+    if isinstance(content, list):
+        content = {"instances": content}
     url = f"{settings.url('serve')}/models/{model}/predict"
     try:
         code, answer = request("POST", url, content, timeout=60)
@@ -171,17 +172,27 @@ def environment_variables(context: typer.Context) -> None:
 @app.command()
 def demo(context: typer.Context) -> None:
     """From nothing to a monitored live endpoint on the bundled example."""
+    from threading import Thread
     from time import monotonic
 
     from flows import stack
 
     settings, started = _settings(context), monotonic()
-    stack.up(settings, _announcer(started), wait_for=["prefect", "ray", "mlflow"])
+    stack.up(settings, _announcer(started), wait_for=["prefect"])
     ready = monotonic()
+
+    def open_gateway() -> None:
+        from ray_cluster.serving.rollout import restore
+
+        stack.wait(settings, ["ray"])
+        restore(settings)
+
+    # Serve takes as long to start as tables and features take to make, so both go on at once
+    Thread(target=open_gateway, daemon=True).start()
     given = {"as_of": settings.demo.as_of, "until": settings.demo.until}
     result = call("lifecycle", settings.demo.model, given)
     done = monotonic()
-    parts = [("servers", ready - started), *((step["name"], step["seconds"]) for step in result["steps"])]
+    parts = [("Prefect server", ready - started), *((step["name"], step["seconds"]) for step in result["steps"])]
     for name, seconds in parts:
         _out().print(f"  {seconds:6.1f} s  {name}")
     _out().print(f"[green]Done[/green] after {done - started:.0f} s. Report: {result['report']}", soft_wrap=True)
@@ -212,6 +223,10 @@ def report(
 
 def main() -> None:
     """Entry point: an expected error is one sentence and exit code 1; of another the traceback is kept in a log."""
+    if not sys.warnoptions:
+        import warnings
+
+        warnings.simplefilter("ignore")  # those of the libraries underneath are for who pins their versions
     try:
         app()
     except UsageError as error:

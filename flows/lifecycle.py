@@ -12,6 +12,7 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact
 
 from configs import load_model
+from flows import stack
 from flows.deploy import deploy
 from flows.entry import begin
 from flows.ingest import ingest
@@ -40,7 +41,7 @@ def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None 
     Every step is skipped where its result is there already, so the same call again is quick and changes nothing.
     """
     load_model(model)
-    _, as_of = begin(as_of)
+    settings, as_of = begin(as_of)
     until = begin(until)[1] if until else as_of + timedelta(days=14)
     steps: list[dict[str, Any]] = []
 
@@ -60,6 +61,7 @@ def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None 
         views = materialize(as_of=as_of)
         entry["note"] = f"{sum(view['computed'] for view in views.values())} of {len(views)} views computed"
     with step("train") as entry:
+        stack.wait(settings, ["ray", "mlflow"])  # the demo starts while these still do
         trained = train(model, as_of=as_of)
         entry["note"] = "trained before" if trained["unchanged"] else "trained"
     with step("register") as entry:

@@ -49,15 +49,15 @@ def monitor(model: str, as_of: datetime | None = None) -> dict[str, Any]:
                 key=f"evidently-{name}-{'drift' if key == 'html' else 'performance'}", link=f"file://{found[key]}"
             )
     if decision["action"] == "retrain" and not found["unchanged"]:
-        emit_event(
-            DRIFT_EVENT,
-            resource={"prefect.resource.id": f"headrace.model.{model}", "prefect.resource.name": model},
-            payload={
-                "model": model,
-                "as_of": as_of.isoformat(),
-                "version": found["version"],
-                "reasons": decision["reasons"],
-            },
-        )
+        announce_drift(model, as_of, found["version"], decision["reasons"])
     get_run_logger().info("%s: %s", decision["action"], " ".join(decision["reasons"]))
     return found
+
+
+def announce_drift(model: str, as_of: datetime, version: int, reasons: list[str]) -> None:
+    """Emit the event that starts training through the automation of the train schedule."""
+    emit_event(
+        DRIFT_EVENT,
+        resource={"prefect.resource.id": f"headrace.model.{model}", "prefect.resource.name": model},
+        payload={"model": model, "as_of": as_of.isoformat(), "version": version, "reasons": reasons},
+    )

@@ -12,6 +12,13 @@ from math import isfinite
 from typing import Any, Literal, get_args
 
 from configs.model import Gate, Monitoring
+from ray_cluster.findings import (
+    drifted_features,
+    drifted_scores,
+    dropped_performance,
+    metric_name,
+    unknown_variation,
+)
 
 __all__ = [
     "Action",
@@ -32,7 +39,6 @@ Rule = Literal["promotion", "monitoring"]
 MIN_CLASS_ROWS = 30
 
 _TOLERANCE = 1e-12  # a margin of 0.002 must count 0.302 - 0.300 as reached
-_METRIC_NAMES = {"average_precision": "average precision", "roc_auc": "ROC AUC"}
 
 
 class DecisionError(ValueError):
@@ -127,34 +133,36 @@ def decide_promotion(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> 
     for metric, minimum in policy["minimum"].items():
         value = challenger.get(metric)
         if value is None:
-            refusals.append(f"The challenger has no {_name(metric)}; the gate asks for {minimum:g} or more.")
+            refusals.append(f"The challenger has no {metric_name(metric)}; the gate asks for {minimum:g} or more.")
         elif value < minimum:
-            refusals.append(f"The challenger's {_name(metric)} {value:.4f} is below the minimum {minimum:g}.")
+            refusals.append(f"The challenger's {metric_name(metric)} {value:.4f} is below the minimum {minimum:g}.")
         else:
-            approvals.append(f"The challenger's {_name(metric)} {value:.4f} reaches the minimum {minimum:g}.")
+            approvals.append(f"The challenger's {metric_name(metric)} {value:.4f} reaches the minimum {minimum:g}.")
     metric, margin = policy["metric"], policy["margin"]
     new, old = challenger.get(metric), (champion or {}).get(metric)
     if new is None:
-        refusals.append(f"The challenger has no {_name(metric)}, which is the metric of the gate.")
+        refusals.append(f"The challenger has no {metric_name(metric)}, which is the metric of the gate.")
     elif champion is None:
-        approvals.append(f"There is no champion yet; the first version has {_name(metric)} {new:.4f}.")
+        approvals.append(f"There is no champion yet; the first version has {metric_name(metric)} {new:.4f}.")
     elif old is None:
-        refusals.append(f"The champion has no {_name(metric)} on these rows, so the challenger cannot be compared.")
+        refusals.append(
+            f"The champion has no {metric_name(metric)} on these rows, so the challenger cannot be compared."
+        )
     else:
         gain = new - old
         compared = f"the champion's {old:.4f} by {abs(gain):.4f} on the same held-out rows"
         if gain > 0 and gain >= margin - _TOLERANCE:
             approvals.append(
-                f"The challenger's {_name(metric)} {new:.4f} exceeds {compared}; the gate asks for {margin:g}."
+                f"The challenger's {metric_name(metric)} {new:.4f} exceeds {compared}; the gate asks for {margin:g}."
             )
         elif gain > 0:
             refusals.append(
-                f"The challenger's {_name(metric)} {new:.4f} exceeds {compared}, less than the margin {margin:g}."
+                f"The challenger's {metric_name(metric)} {new:.4f} exceeds {compared}, less than the margin {margin:g}."
             )
         else:
             refusals.append(
-                f"The challenger's {_name(metric)} {new:.4f} does not exceed the champion's {old:.4f} on the same "
-                f"held-out rows; the gate asks for a gain, with a margin of {margin:g}."
+                f"The challenger's {metric_name(metric)} {new:.4f} does not exceed the champion's {old:.4f} on the "
+                f"same held-out rows; the gate asks for a gain, with a margin of {margin:g}."
             )
     return Decision(
         rule="promotion",
@@ -169,9 +177,10 @@ def monitoring_verdict(measurements: Mapping[str, Any], monitoring: Monitoring) 
     """Decide what a stretch of the prediction log means for the model.
 
     Args:
-        measurements: ``{"rows": int, "features": [{"feature", "psi"}], "prediction": {"psi"}, "performance":
-            {"outcomes", "positives", "metric", "live", "held_out", "drop", "drop_low", "drop_high"} | None}``;
-            further keys are kept as evidence.
+        measurements: ``{"rows": int, "features": [{"feature", "psi", "natural"}], "prediction": {"psi", "natural"},
+            "stretches": {"days"} | {"unknown"}, "performance": {"outcomes", "positives", "metric", "live", "held_out",
+            "drop", "drop_low", "drop_high"} | None}``; further keys are kept as evidence. ``natural`` and
+            ``stretches`` may be missing: then the policy's bounds alone decide.
         monitoring: the model's bounds.
 
     Returns ``wait`` (too few rows to judge), ``retrain`` or ``keep``.
@@ -182,66 +191,23 @@ def monitoring_verdict(measurements: Mapping[str, Any], monitoring: Monitoring) 
 def decide_monitoring(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
     """Apply a monitoring policy: the keys of :class:`configs.model.Monitoring` and ``min_class_rows``.
 
+    A column has drifted when its PSI exceeds the policy's bound and its natural variation
+    (:mod:`ray_cluster.monitoring.natural`), which is evidence and stays the same in a replay.
     A drop of the metric counts when it exceeds ``metric_drop`` *and* its 95 % interval excludes zero: where nothing
     has changed, that happens in at most one of forty runs, however few the outcomes.
     """
     if evidence["rows"] < policy["min_rows"]:
         reason = f"{evidence['rows']:,} predictions are logged; drift is judged from {policy['min_rows']:,} on."
         return Decision("monitoring", "wait", (reason,), dict(evidence), dict(policy))
-    findings = [_drifted_share(evidence, policy), _prediction(evidence, policy), _performance(evidence, policy)]
+    findings = [judge(evidence, policy) for judge in (drifted_features, drifted_scores, dropped_performance)]
     alarms = [sentence for alarm, sentence in findings if alarm]
-    reasons = tuple(alarms or [sentence for _, sentence in findings])
+    reasons = (*(alarms or [sentence for _, sentence in findings]), *unknown_variation(evidence))
     return Decision("monitoring", "retrain" if alarms else "keep", reasons, dict(evidence), dict(policy))
-
-
-def _drifted_share(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[bool, str]:
-    watched = [row for row in evidence["features"] if row["feature"] not in policy["ignore"]]
-    drifted = sorted((row for row in watched if row["psi"] > policy["feature_psi"]), key=lambda row: -row["psi"])
-    if not watched:
-        return False, "No feature is watched for drift: all are ignored by the policy."
-    share = len(drifted) / len(watched)
-    alarm = share >= policy["drifted_share"]
-    most = f", most of all {drifted[0]['feature']} ({drifted[0]['psi']:.2f})" if drifted else ""
-    return alarm, (
-        f"{len(drifted)} of {len(watched)} watched features ({share:.0%}) have a PSI above {policy['feature_psi']:g}"
-        f"{most}; {'that reaches' if alarm else 'that is less than'} the bound of {policy['drifted_share']:.0%}."
-    )
-
-
-def _prediction(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[bool, str]:
-    psi, bound = evidence["prediction"]["psi"], policy["prediction_psi"]
-    place = "above" if psi > bound else "within"
-    return psi > bound, f"The predicted scores have a PSI of {psi:.2f}, {place} the bound of {bound:g}."
-
-
-def _performance(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[bool, str]:
-    seen = evidence.get("performance")
-    if not seen or not seen["outcomes"]:
-        return False, "No outcome has arrived for these predictions, so performance is not judged."
-    rarer = min(seen["positives"], seen["outcomes"] - seen["positives"])
-    if seen["outcomes"] < policy["min_rows"] or rarer < policy["min_class_rows"]:
-        return False, (
-            f"{seen['outcomes']:,} outcomes have arrived, {rarer:,} of the rarer class; performance is judged from "
-            f"{policy['min_rows']:,} outcomes and {policy['min_class_rows']:,} of the rarer class on."
-        )
-    alarm = seen["drop"] > policy["metric_drop"] and seen["drop_low"] > 0
-    change = "dropped" if seen["drop"] > 0 else "risen"
-    beyond = "more than" if seen["drop"] > policy["metric_drop"] else "within"
-    doubt = "" if alarm or beyond == "within" else ", but the interval includes no drop at all"
-    return alarm, (
-        f"On {seen['outcomes']:,} outcomes the {_name(seen['metric'])} has {change} by {abs(seen['drop']):.3f} from "
-        f"{seen['held_out']:.3f} to {seen['live']:.3f} (95 % interval of the drop {seen['drop_low']:.3f} to "
-        f"{seen['drop_high']:.3f}), {beyond} the bound of {policy['metric_drop']:g}{doubt}."
-    )
 
 
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:
     """Keep the finite values, as plain floats: a metric that is not a number counts as missing."""
     return {name: float(value) for name, value in metrics.items() if value is not None and isfinite(value)}
-
-
-def _name(metric: str) -> str:
-    return _METRIC_NAMES.get(metric, metric)
 
 
 _RULES: dict[Rule, Callable[[Mapping[str, Any], Mapping[str, Any]], Decision]] = {

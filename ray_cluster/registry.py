@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,8 @@ def log_run(
         mlflow.log_metrics(dict(metrics))
         mlflow.log_input(
             mlflow.data.from_pandas(  # type: ignore[attr-defined]
-                example, name=f"{model}-frame", digest=str(tags["headrace.dataset"])),
+                example, name=f"{model}-frame", digest=str(tags["headrace.dataset"])
+            ),
             context="training",
         )
         add_evidence(settings, run.info.run_id, documents)
@@ -222,7 +223,13 @@ def versions(settings: Settings, model: str) -> list[VersionFacts]:
     """All versions of a model, newest first; empty when it was never registered."""
     client = _client(settings)
     found = client.search_model_versions(f"name='{model}'")
-    return sorted((_facts(client, version) for version in found), key=lambda facts: -facts.version)
+    if not found:
+        return []
+    aliases: dict[str, list[str]] = {}  # a search for versions leaves them out
+    for alias, version in client.get_registered_model(model).aliases.items():
+        aliases.setdefault(str(version), []).append(alias)
+    facts = [replace(_facts(client, each), aliases=tuple(aliases.get(str(each.version), ()))) for each in found]
+    return sorted(facts, key=lambda one: -one.version)
 
 
 def champion(settings: Settings, model: str) -> VersionFacts | None:

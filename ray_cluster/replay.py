@@ -25,8 +25,8 @@ class ReplayError(RuntimeError):
 
 def moments(start: datetime, end: datetime, hours: Sequence[int]) -> list[datetime]:
     """Moments in [start, end) at the given hours of each day, in UTC."""
-    days = range((end - start).days + 1)
     midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    days = range((end - midnight).days + 1)
     found = [midnight + timedelta(days=day, hours=hour) for day in days for hour in sorted(hours)]
     return [moment for moment in found if start <= moment < end]
 
@@ -59,9 +59,10 @@ def replay(
             store.materialize(settings, view, moment)
         rows = [
             {
-                name: (value.isoformat() if isinstance(value, datetime) else value)
+                "as_of" if name == PREDICTION_TIME else str(name): (
+                    value.isoformat() if isinstance(value, datetime) else value
+                )
                 for name, value in row.items()
-                if name != PREDICTION_TIME
             }
             for row in fresh.astype(object).where(fresh.notna(), None).to_dict("records")
         ]

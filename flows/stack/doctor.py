@@ -73,7 +73,7 @@ def _configuration(settings: Settings) -> Iterator[Check]:
     files += [(name, f"configs/models/{name}.yaml") for name in model_names()]
     for name, file in files:
         try:
-            _ = load_settings(settings.environment) if name == "settings" else load_model(name)
+            _ = load_settings(str(settings.folder)) if name == "settings" else load_model(name)
             yield Check(file, True, "valid")
         except ConfigError as error:
             yield Check(file, False, str(error), "correct the file")

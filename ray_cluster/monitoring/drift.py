@@ -13,17 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from ray_cluster.monitoring.binning import Bins, Floats
 from ray_cluster.monitoring.profile import ColumnProfile, numbers, words
 
-__all__ = ["Drift", "column_drift", "kolmogorov_smirnov", "stability_index", "wasserstein"]
-
-#: Fewest rows a bin should be expected to hold for the chi-squared approximation (W. G. Cochran, 1954).
-MIN_EXPECTED = 5
-
-Floats = npt.NDArray[np.float64]
+__all__ = ["Drift", "column_drift", "kolmogorov_smirnov", "stability_index", "stability_indices", "wasserstein"]
 
 
 @dataclass(frozen=True)
@@ -53,30 +48,28 @@ class Drift:
         return asdict(self)
 
 
-def column_drift(feature: str, reference: ColumnProfile, current: pd.Series[Any]) -> Drift:
+def column_drift(feature: str, reference: ColumnProfile, current: pd.Series[Any], bins: Bins | None = None) -> Drift:
     """Measure one current column against the profile of its reference.
+
+    Args:
+        bins: those of the reference for as many rows as ``current`` has, where they are at hand.
 
     Raises:
         MonitoringError: the reference is numeric and a current value is not a number.
     """
     n, m = len(current), reference.rows
+    bins = bins or Bins.of(reference, n)
+    found = bins.count(bins.codes(current, feature))
     ks = distance = None
+    unseen = 0
     if reference.kind == "numeric":
-        values = np.sort(numbers(current, feature))
-        quantiles = np.array(reference.quantiles)
-        nulls = n - len(values)
-        edges = np.array(reference.edges)
-        expected = np.array(reference.counts or [0], dtype=np.float64)
-        found = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(expected)).astype(np.float64)
-        expected, found = _merge_neighbours(expected, found, n / max(m, 1))
-        unseen = 0
+        values, quantiles = np.sort(numbers(current, feature)), np.array(reference.quantiles)
         if len(values) and len(quantiles):
             ks, distance = kolmogorov_smirnov(quantiles, values), wasserstein(quantiles, values, reference.std)
     else:
-        texts = words(current)
-        nulls = n - len(texts)
-        expected, found, unseen = _category_counts(reference, texts, n)
-    raw, psi = stability_index(np.append(expected, reference.nulls), np.append(found, nulls))
+        counts = words(current).value_counts()
+        unseen = sum(int(count) for category, count in counts.items() if category not in (reference.categories or {}))
+    raw, psi = stability_index(bins.expected, found)
     return Drift(
         feature=feature,
         kind=reference.kind,
@@ -85,7 +78,7 @@ def column_drift(feature: str, reference: ColumnProfile, current: pd.Series[Any]
         psi_raw=raw,
         ks=ks,
         wasserstein=distance,
-        null_share=nulls / max(n, 1),
+        null_share=float(found[-1]) / max(n, 1),
         reference_null_share=reference.nulls / max(m, 1),
         unseen_share=unseen / max(n, 1),
     )
@@ -101,14 +94,20 @@ def stability_index(reference: Floats, current: Floats) -> tuple[float, float]:
     >>> round(raw, 4), round(corrected, 4)
     (0.0405, 0.0295)
     """
-    n, m = current.sum(), reference.sum()
+    raw, corrected = stability_indices(reference[np.newaxis], current[np.newaxis])
+    return float(raw[0]), float(corrected[0])
+
+
+def stability_indices(reference: Floats, current: Floats) -> tuple[Floats, Floats]:
+    """As :func:`stability_index`, row by row: counts of shape (pairs, bins), indices of shape (pairs,)."""
+    n, m = current.sum(axis=1), reference.sum(axis=1)
     filled = (reference + current) > 0
-    if not n or not m:
-        return 0.0, 0.0
-    p, q = (np.where(counts[filled] > 0, counts[filled], 0.5) for counts in (reference, current))
-    p, q = p / p.sum(), q / q.sum()
-    raw = float(np.sum((q - p) * np.log(q / p)))
-    return raw, max(0.0, raw - (int(filled.sum()) - 1) * (1 / float(n) + 1 / float(m)))
+    p, q = (np.where(filled, np.where(counts > 0, counts, 0.5), 0.0) for counts in (reference, current))
+    p, q = (shares / np.maximum(shares.sum(axis=1, keepdims=True), 0.5) for shares in (p, q))
+    known = (n > 0) & (m > 0)
+    raw = np.where(known, np.sum((q - p) * np.log(np.where(filled, q, 1) / np.where(filled, p, 1)), axis=1), 0.0)
+    chance = (filled.sum(axis=1) - 1) * (1 / np.maximum(n, 1) + 1 / np.maximum(m, 1))
+    return raw, np.where(known, np.maximum(0.0, raw - chance), 0.0)
 
 
 def kolmogorov_smirnov(reference: Floats, current: Floats) -> float:
@@ -129,32 +128,3 @@ def wasserstein(reference: Floats, current: Floats, std: float) -> float:
     below_current = np.searchsorted(current, points[:-1], side="right") / len(current)
     area = float(np.sum(np.abs(below_reference - below_current) * np.diff(points)))
     return area / std if std > 0 else area
-
-
-def _merge_neighbours(expected: Floats, found: Floats, scale: float) -> tuple[Floats, Floats]:
-    """Join adjacent bins until each is expected to hold MIN_EXPECTED current rows. A bin that is empty in the
-    reference stays alone: there a single row is news."""
-    merged: list[list[float]] = []
-    for e, f in zip(expected, found, strict=True):
-        if merged and 0 < merged[-1][0] * scale < MIN_EXPECTED and e > 0:
-            merged[-1][0] += e
-            merged[-1][1] += f
-        else:
-            merged.append([e, f])
-    if len(merged) > 1 and 0 < merged[-1][0] * scale < MIN_EXPECTED and merged[-2][0] > 0:
-        e, f = merged.pop()
-        merged[-1][0] += e
-        merged[-1][1] += f
-    return np.array([e for e, _ in merged]), np.array([f for _, f in merged])
-
-
-def _category_counts(reference: ColumnProfile, current: pd.Series[Any], n: int) -> tuple[Floats, Floats, int]:
-    """Counts per category, the rare and the unseen ones together in the last bin; and the rows of unseen ones."""
-    known = reference.categories or {}
-    counts = current.value_counts()
-    common = [c for c, count in known.items() if count * n / reference.rows >= MIN_EXPECTED]
-    expected = np.array([float(known[c]) for c in common])
-    found = np.array([float(counts.get(c, 0)) for c in common])
-    rare = sum(known.values()) - expected.sum()
-    unseen = int(sum(count for category, count in counts.items() if category not in known))
-    return np.append(expected, rare), np.append(found, len(current) - found.sum()), unseen

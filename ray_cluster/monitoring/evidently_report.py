@@ -50,11 +50,17 @@ def drift_run(
     numeric = [row["feature"] for row in rows if row["kind"] == "numeric"]
     categorical = [row["feature"] for row in rows if row["kind"] == "categorical"]
     moved = [row["feature"] for row in sorted(rows, key=lambda row: -float(row["psi"]))]
+    limits = {measurements["prediction"]["feature"]: spec.monitoring.prediction_psi}
+    bounds = {
+        row["feature"]: max(limits.get(row["feature"], spec.monitoring.feature_psi), row["natural"] or 0.0)
+        for row in rows
+    }
     metrics: list[Any] = [
         DataDriftPreset(
             columns=[*numeric, *categorical],
             method="psi",
             threshold=spec.monitoring.feature_psi,
+            per_column_threshold=bounds,
             drift_share=spec.monitoring.drifted_share,
         ),
         DataSummaryPreset(columns=moved[:SUMMARY_COLUMNS]),

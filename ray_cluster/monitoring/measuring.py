@@ -9,7 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from configs.model import ModelSpec
+from ray_cluster.findings import beyond
+from ray_cluster.monitoring.binning import Bins
 from ray_cluster.monitoring.drift import column_drift
+from ray_cluster.monitoring.natural import ShortReferenceError, Stretches, cut, natural_variation
 from ray_cluster.monitoring.performance import Scored, performance
 from ray_cluster.monitoring.profile import MonitoringError, profile_column
 
@@ -33,9 +36,10 @@ def measure(
 
     Returns:
         JSON: ``model``, ``as_of``, ``rows``, ``first``, ``last``, ``versions`` (version -> rows), ``features`` (one
-        object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``drifted`` and ``ignored``),
-        ``prediction``, ``performance`` (None before the first outcome) and ``unmatched`` (features that only one side
-        has).
+        object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``natural``, ``drifted`` and
+        ``ignored``), ``prediction``, ``stretches`` (``days`` and ``count`` of what ``natural`` was found over, or
+        ``unknown``: why there is none), ``performance`` (None before the first outcome) and ``unmatched`` (features
+        that only one side has).
 
     Raises:
         MonitoringError: a column is missing, or no logged feature is one of the reference's.
@@ -53,6 +57,7 @@ def measure(
             f"is a column of the reference ({', '.join(names[:5])}, ...); expected predictions of the same model."
         )
     times = pd.to_datetime(predictions["as_of"], utc=True)
+    stretches, facts = _stretches(reference, times)
     versions = predictions["version"].value_counts().sort_index() if "version" in predictions else pd.Series(dtype=int)
     return {
         "model": spec.name,
@@ -62,8 +67,9 @@ def measure(
         "first": times.min().isoformat() if len(times) else None,
         "last": times.max().isoformat() if len(times) else None,
         "versions": {str(version): int(rows) for version, rows in versions.items()},
-        "features": [_feature(spec, name, reference[name], features[name]) for name in shared],
-        "prediction": _prediction(reference["score"], predictions["score"]),
+        "features": [_feature(spec, name, reference[name], features[name], stretches) for name in shared],
+        "prediction": _prediction(spec, reference["score"], predictions["score"], stretches),
+        "stretches": facts,
         "performance": _performance(spec, predictions, outcomes, reference, as_of),
         "unmatched": {
             "only_in_reference": [name for name in names if name not in features] if len(predictions) else [],
@@ -107,16 +113,44 @@ def with_outcomes(predictions: pd.DataFrame, outcomes: pd.DataFrame, as_of: pd.T
     return joined.assign(label=joined["label"].astype("int64"))
 
 
-def _feature(spec: ModelSpec, name: str, reference: pd.Series[Any], current: pd.Series[Any]) -> dict[str, Any]:
-    drift = column_drift(name, profile_column(reference, name), current).to_dict()
+def _stretches(reference: pd.DataFrame, current: pd.Series[Any]) -> tuple[Stretches | None, dict[str, Any]]:
+    """The reference's stretches and what is said of them; None and why, where there are none."""
+    if "prediction_time" not in reference:
+        return None, {"unknown": "The reference has no prediction_time, so its natural variation is not known."}
+    try:
+        stretches = cut(pd.to_datetime(reference["prediction_time"], utc=True), current)
+    except ShortReferenceError as error:
+        return None, {"unknown": str(error)}
+    return stretches, stretches.to_dict()
+
+
+def _drift(
+    name: str, reference: pd.Series[Any], current: pd.Series[Any], stretches: Stretches | None
+) -> dict[str, Any]:
+    profile = profile_column(reference, name)
+    bins = Bins.of(profile, len(current))
+    natural = None if stretches is None else natural_variation(bins.codes(reference, name), bins.size, stretches)
+    return column_drift(name, profile, current, bins).to_dict() | {"natural": natural}
+
+
+def _feature(
+    spec: ModelSpec, name: str, reference: pd.Series[Any], current: pd.Series[Any], stretches: Stretches | None
+) -> dict[str, Any]:
+    drift = _drift(name, reference, current, stretches)
     ignored = name in spec.monitoring.ignore
-    return drift | {"ignored": ignored, "drifted": not ignored and drift["psi"] > spec.monitoring.feature_psi}
+    return drift | {"ignored": ignored, "drifted": not ignored and beyond(drift, spec.monitoring.feature_psi)}
 
 
-def _prediction(reference: pd.Series[Any], current: pd.Series[Any]) -> dict[str, Any]:
-    drift = column_drift("score", profile_column(reference, "score"), current).to_dict()
+def _prediction(
+    spec: ModelSpec, reference: pd.Series[Any], current: pd.Series[Any], stretches: Stretches | None
+) -> dict[str, Any]:
+    drift = _drift("score", reference, current, stretches)
     means = {"mean": current.mean() if len(current) else None, "reference_mean": reference.mean()}
-    return drift | {name: None if value is None else float(value) for name, value in means.items()}
+    return (
+        drift
+        | {"drifted": beyond(drift, spec.monitoring.prediction_psi)}
+        | {name: None if value is None else float(value) for name, value in means.items()}
+    )
 
 
 def _performance(

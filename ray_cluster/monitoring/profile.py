@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["ColumnProfile", "MonitoringError", "numbers", "profile", "profile_column", "words"]
+__all__ = ["ColumnProfile", "MonitoringError", "aligned_numbers", "numbers", "profile", "profile_column", "words"]
 
 #: Order statistics kept of a numeric column; a KS distance read from them is off by at most 1 / 2002.
 QUANTILES = 1001
@@ -84,7 +84,7 @@ def profile_column(column: pd.Series[Any], name: str = "") -> ColumnProfile:
         quantiles=tuple(_order_statistics(values).tolist()),
         edges=tuple(edges.tolist()),
         counts=tuple(np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1).tolist()),
-        std=float(values.std()),
+        std=float(values.std()) if len(values) else 0.0,
     )
 
 
@@ -94,9 +94,21 @@ def numbers(column: pd.Series[Any], name: str = "") -> npt.NDArray[np.float64]:
     Raises:
         MonitoringError: a value is not a number.
     """
+    values = aligned_numbers(column, name)
+    finite: npt.NDArray[np.float64] = values[~np.isnan(values)]
+    return finite
+
+
+def aligned_numbers(column: pd.Series[Any], name: str = "") -> npt.NDArray[np.float64]:
+    """Return a numeric column with NaN for what is missing or infinite, shape (rows,).
+
+    Raises:
+        MonitoringError: a value is not a number.
+    """
     if pd.api.types.infer_dtype(column, skipna=True) in _TIMES:
-        times = pd.to_datetime(column, utc=True).dropna()
-        return times.astype("datetime64[ns, UTC]").astype("int64").to_numpy(dtype=np.float64) / 1e9
+        times = pd.to_datetime(column, utc=True).astype("datetime64[ns, UTC]")
+        seconds = times.astype("int64").to_numpy(dtype=np.float64) / 1e9
+        return np.where(times.isna(), np.nan, seconds)
     try:
         values: npt.NDArray[np.float64] = pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError):
@@ -105,8 +117,7 @@ def numbers(column: pd.Series[Any], name: str = "") -> npt.NDArray[np.float64]:
             f"Column '{name or column.name}' holds {bad!r}, but the reference holds numbers; "
             "expected the same type as in training."
         ) from None
-    finite: npt.NDArray[np.float64] = values[np.isfinite(values)]
-    return finite
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def words(column: pd.Series[Any]) -> pd.Series[Any]:

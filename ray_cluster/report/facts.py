@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from math import log1p
 from typing import Any
 
 __all__ = [
@@ -76,15 +77,22 @@ def slice_groups(evaluation: Facts) -> list[tuple[str, list[Facts]]]:
 
 
 def drift_bars(measurements: Facts, bound: float) -> dict[str, Any]:
-    """Rows for the bars of drift, widths in percent, the largest first and those that are not judged last.
+    """Rows for the bars of drift, places in percent, the largest first and those that are not judged last.
 
-    ``bound`` is where the bound lies; bars end at four times the bound, where only the figure tells more.
+    ``bound`` is where the policy's bound lies; of each row ``width`` is the end of its bar and ``natural_at`` where
+    its natural variation lies, None where that is not known. The scale is log(1 + PSI / bound): what is small stays in
+    proportion, and what is large stays on the page.
     """
     rows = sorted(measurements.get("features") or [], key=lambda row: (bool(row.get("ignored")), -float(row["psi"])))
-    end = max([bound * 1.25, *(min(float(row["psi"]), bound * 4) for row in rows)])
+    end = max([bound * 1.25, *(max(float(row["psi"]), float(row.get("natural") or 0)) for row in rows)])
+
+    def place(value: float | None) -> float | None:
+        return None if value is None else 100 * log1p(float(value) / bound) / log1p(end / bound)
+
     return {
-        "bound": 100 * bound / end,
-        "rows": [{**row, "width": 100 * min(float(row["psi"]), end) / end} for row in rows],
+        "bound": place(bound),
+        "natural": any(row.get("natural") is not None for row in rows),
+        "rows": [{**row, "width": place(row["psi"]), "natural_at": place(row.get("natural"))} for row in rows],
     }
 
 

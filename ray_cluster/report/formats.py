@@ -8,7 +8,19 @@ from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["FILTERS", "address", "amount", "duration", "metric", "moment", "percent", "pretty", "short", "words"]
+__all__ = [
+    "FILTERS",
+    "address",
+    "amount",
+    "days",
+    "duration",
+    "metric",
+    "moment",
+    "percent",
+    "pretty",
+    "short",
+    "words",
+]
 
 NOTHING = "-"
 
@@ -77,6 +89,18 @@ def duration(seconds: Any) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
 
 
+def days(number: Any) -> str:
+    """A whole number of days, in weeks where it comes to weeks.
+
+    >>> days(1), days(7), days(10), days(14)
+    ('1 day', '1 week', '10 days', '2 weeks')
+    """
+    if not isinstance(number, int):
+        return NOTHING
+    count, unit = (number // 7, "week") if number and number % 7 == 0 else (number, "day")
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
 def moment(value: Any) -> str:
     """An ISO time in minutes; what is not one stays as it is.
 
@@ -115,4 +139,4 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
-FILTERS = {f.__name__: f for f in (amount, metric, percent, duration, moment, short, words, address, pretty)}
+FILTERS = {f.__name__: f for f in (amount, metric, percent, days, duration, moment, short, words, address, pretty)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -84,7 +85,7 @@ class Endpoint:
             self._schema,
             _imported(self._args.reader)(self._settings, self._args.feature_service),
             PredictionLog(predictions_folder(self._settings, self._args.model), self._replica),
-            self._settings.now,
+            lambda: datetime.now(UTC),  # requests arrive in real time, whatever the flows work as of
             self._measures.predicted,
         )
         self._batches: Batches[dict[str, Any], Prediction] = Batches(self._predictor.predict, self._args.max_rows)

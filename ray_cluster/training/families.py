@@ -19,7 +19,11 @@ Report = Callable[[int, Callable[[np.ndarray], np.ndarray]], bool]
 
 
 def preprocessing(frame: pd.DataFrame) -> ColumnTransformer:
-    """Text columns become ordinal codes (unseen values -1, missing NaN); numbers pass through. float in, float out."""
+    """Text columns become ordinal codes, numbers pass through: float in, float out.
+
+    A value that ``frame`` does not have becomes -1. A missing one (None) becomes NaN if ``frame`` has missing values in
+    that column; if it has none, a missing one is as unseen as any other and becomes -1.
+    """
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OrdinalEncoder
 

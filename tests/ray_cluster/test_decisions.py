@@ -94,14 +94,48 @@ def test_ignored_features_do_not_count() -> None:
     assert monitoring_verdict(measured(features=features), Monitoring(drifted_share=0.3)).action == "retrain"
     decision = monitoring_verdict(measured(features=features), Monitoring(drifted_share=0.3, ignore=["a"]))
     assert decision.action == "keep"
-    assert "2 of 9 watched features (22%) have a PSI above 0.25, most of all b (0.90)" in decision.reasons[0]
+    assert "2 of 9 watched features (22%) have drifted, most of all b (PSI 0.90, above 0.25)" in decision.reasons[0]
     assert monitoring_verdict(measured(features=features[:3]), Monitoring(ignore=["a", "b", "c"])).action == "keep"
+
+
+def test_what_the_reference_does_by_itself_is_no_drift() -> None:
+    features = [{"feature": name, "psi": 0.9, "natural": 1.3} for name in "abc"]
+    facts = measured(
+        features=[
+            {"feature": "x", "psi": 0.9, "natural": 0.4},
+            *features,
+            {"feature": "y", "psi": 0.005, "natural": 0.0},
+        ],
+        prediction={"psi": 0.5, "natural": 0.6},
+        stretches={"days": 14, "count": 64},
+    )
+    decision = monitoring_verdict(facts, Monitoring(feature_psi=0.2))
+    assert decision.action == "keep"
+    assert decision.reasons[:2] == (
+        "1 of 5 watched features (20%) has drifted, most of all x (PSI 0.90, above 0.2 and above 0.40, the most that "
+        "any 2 weeks of the reference differ from the rest); that is less than the bound of 30%. 3 more have a PSI "
+        "above 0.2, but within the most that any 2 weeks of the reference differ from the rest.",
+        "The predicted scores have a PSI of 0.50, above 0.25 but within 0.60, the most that any 2 weeks of the "
+        "reference differ from the rest.",
+    )
+    assert replay(decision) == decision
+    assert replay(decision, {"drifted_share": 0.2}).action == "retrain"
+    assert replay(decision, {"feature_psi": 0.01, "prediction_psi": 0.01}).action == "keep"  # the evidence holds it
+    louder = monitoring_verdict({**facts, "prediction": {"psi": 0.7, "natural": 0.6}}, Monitoring())
+    assert louder.action == "retrain" and "PSI 0.70, above 0.25 and above 0.60, the most that" in louder.reasons[0]
+
+
+def test_an_unknown_natural_variation_is_said() -> None:
+    facts = measured(prediction={"psi": 0.3, "natural": None}, stretches={"unknown": "The reference spans a day."})
+    decision = monitoring_verdict(facts, Monitoring())
+    assert decision.action == "retrain"
+    assert decision.reasons[-1] == "The reference spans a day. Drift is judged by the policy's bounds alone."
 
 
 def test_drifted_predictions_mean_retrain() -> None:
     decision = monitoring_verdict(measured(prediction={"psi": 0.31}), Monitoring())
     assert decision.action == "retrain"
-    assert decision.reasons == ("The predicted scores have a PSI of 0.31, above the bound of 0.25.",)
+    assert decision.reasons == ("The predicted scores have drifted: PSI 0.31, above 0.25.",)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from ray_cluster.monitoring.evidently_report import add_to_workspace, performanc
 from ray_cluster.monitoring.measuring import measure
 
 AS_OF = pd.Timestamp("2013-12-31", tz="UTC")
-SPEC = load_model("flight_delay")
+MODEL = load_model("flight_delay")
+SPEC = MODEL.model_copy(update={"monitoring": MODEL.monitoring.model_copy(update={"ignore": ["month"]})})
 
 
 def held_out(rows: int, start: str = "2013-10-01", days: int = 77, shift: float = 0.0, seed: int = 0) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from feature_repo.profile import profile_table
 from ray_cluster.report import ReportContent, render, write_report
-from ray_cluster.report.facts import confusion, worst_slice
+from ray_cluster.report.facts import confusion, drift_bars, worst_slice
 from ray_cluster.report.formats import amount, duration, percent
 
 SECTIONS = ["summary", "data", "tuning", "evaluation", "decision", "endpoint", "monitoring", "next", "provenance"]
@@ -181,6 +181,29 @@ def test_the_confusion_matrix_and_the_worst_slice() -> None:
     }  # fmt: skip
     worst = worst_slice(facts)
     assert worst is not None and worst["value"] == 1  # the smaller one has too few positives to judge
+
+
+def test_bars_of_drift_keep_their_order_and_their_place() -> None:
+    rows = [
+        {"feature": "a", "psi": 0.2, "natural": None},
+        {"feature": "b", "psi": 5.0, "natural": 9.0},
+        {"feature": "c", "psi": 9.5, "natural": 0.0, "ignored": True},
+    ]
+    bars = drift_bars({"features": rows}, 0.2)
+    assert [row["feature"] for row in bars["rows"]] == ["b", "a", "c"] and bars["natural"]
+    assert bars["rows"][1]["width"] == bars["bound"] and bars["rows"][1]["natural_at"] is None
+    assert bars["rows"][0]["width"] < bars["rows"][0]["natural_at"] < bars["rows"][2]["width"] == 100
+    assert bars["rows"][2]["natural_at"] == 0
+    assert drift_bars({}, 0.2) == {"bound": pytest.approx(85.47, abs=0.01), "natural": False, "rows": []}
+
+
+def test_the_natural_variation_is_drawn_and_colours_follow_the_rule(full: ReportContent, text: str) -> None:
+    assert full.monitoring is not None
+    features = full.monitoring["measurements"]["features"]
+    section = text[text.index('id="monitoring"') : text.index('id="next"')]
+    assert section.count('class="tick"') == len(features)
+    assert section.count("fill over") == sum(row["drifted"] for row in features) > 0
+    assert "any stretch of 2 weeks in the held-out rows differs" in section
 
 
 def test_figures() -> None:

@@ -1,0 +1,95 @@
+"""One real stack for the whole folder: servers on ports of their own, a small lifecycle run through the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs import Settings, load_settings
+
+ENVIRONMENTS = Path(__file__).parents[1] / "environments"
+
+
+def free_offset() -> int:
+    """An offset at which every port of the stack is free."""
+    for offset in range(1200, 9000, 173):
+        ports = load_settings("local", {"HEADRACE_PORT_OFFSET": str(offset)}).ports
+        for name in type(ports).model_fields:
+            if name == "offset":
+                continue
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", ports[name])) == 0:
+                    break
+        else:
+            return offset
+    raise RuntimeError("No free range of ports for a stack between the offsets 1200 and 9000.")
+
+
+@dataclass(frozen=True)
+class Headrace:
+    """The command line, pointed at one stack."""
+
+    environment: Mapping[str, str]
+    settings: Settings
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            env=dict(self.environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            env=dict(self.environment),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def run(self, *arguments: str) -> Any:
+        """Run a flow and return its result."""
+        done = self("run", *arguments)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+
+def stack(home: Path, environment: str, **more: str) -> Headrace:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "PREFECT_"))}
+    variables |= {
+        "HEADRACE_ENV": str(ENVIRONMENTS / environment),
+        "HEADRACE_HOME": str(home),
+        "HEADRACE_PORT_OFFSET": str(free_offset()),
+        **more,
+    }
+    return Headrace(variables, load_settings(None, variables))
+
+
+@pytest.fixture(scope="session")
+def headrace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Headrace]:
+    found = stack(tmp_path_factory.mktemp("stack") / "home", "embedded")
+    try:
+        up = found("up", timeout=400)
+        assert up.returncode == 0, up.stderr[-3000:]
+        yield found
+    finally:
+        found("down")
+
+
+@pytest.fixture(scope="session")
+def lifecycle(headrace: Headrace) -> dict[str, Any]:
+    """What the first lifecycle run on this stack returned."""
+    return headrace.run("lifecycle", "--model", "flight_delay", "--param", "until=2013-03-28T00:00:00Z")

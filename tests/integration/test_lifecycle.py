@@ -1,0 +1,143 @@
+"""The whole loop on real servers and real flights, through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from configs import load_model
+from feature_repo.frames import PREDICTION_TIME
+from feature_repo.store import VIEWS, OnlineReader, retrieve
+from feature_repo.tables import manifest
+from ray_cluster import registry
+from ray_cluster.replay import moments
+from ray_cluster.serving.prediction_log import read_predictions
+from tests.integration.conftest import Headrace
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_every_row_is_accounted_for(headrace, lifecycle):
+    for table in headrace.settings.sources:
+        held = manifest(headrace.settings, table)
+        assert held.rows_in == held.rows_out + held.quarantined + held.later
+    assert manifest(headrace.settings, "flights").rows_in == 336_776
+    assert manifest(headrace.settings, "weather").reasons == {"wind_speed = 1048.36058 fails in_range(0, 150)": 1}
+
+
+def test_a_champion_is_live_with_its_evidence(headrace, lifecycle):
+    assert lifecycle["version"] == lifecycle["champion"] == 1
+    facts = registry.champion(headrace.settings, "flight_delay")
+    assert facts.version == 1 and facts.metrics["roc_auc"] > 0.65
+    for tag in ("headrace.dataset", "headrace.git_commit", "headrace.flow_run", "headrace.feature_service"):
+        assert facts.tags[tag]
+    documents = registry.evidence(headrace.settings, facts.run_id)
+    assert set(documents) >= {"evaluation", "trials", "dataset", "decision", "model"}
+    assert set(documents["evaluation"]["baselines"]) == {
+        "base rate",
+        "logistic regression, calendar only",
+        "XGBoost defaults, all features",
+    }
+    periods = documents["evaluation"]["periods"]
+    assert periods["train"]["end"] == periods["validation"]["start"] < periods["held_out"]["start"]
+    assert {trial["family"] for trial in documents["trials"]} == {"xgboost", "hist_gradient_boosting"}
+
+
+def test_the_registered_bundle_scores_its_own_reference_the_same(headrace, lifecycle):
+    loaded = registry.load_version(headrace.settings, "flight_delay")
+    rows = registry.reference(headrace.settings, loaded.run_id)
+    scores = loaded.pipeline.predict_proba(rows[loaded.features])[:, 1]
+    assert scores == pytest.approx(rows["score"].to_numpy(), abs=1e-6)
+
+
+def test_the_report_is_one_page_with_every_part(lifecycle):
+    page = Path(lifecycle["report"]).read_text(encoding="utf-8")
+    for part in ("Held-out evaluation", "Tuning", "Monitoring", "Endpoint", "What to click next", "Provenance"):
+        assert part in page
+    assert 'src="http' not in page and len(page) < 3_000_000
+
+
+def test_as_served_so_trained(headrace, lifecycle):
+    """What the endpoint logged equals what is retrieved offline as of the moment features were brought online."""
+    settings, spec = headrace.settings, load_model("flight_delay", headrace.environment["HEADRACE_ENV"])
+    log = read_predictions(settings, "flight_delay")
+    log = log[log["id"].notna()].reset_index(drop=True)
+    assert len(log) > 200
+    asked = pd.DataFrame(log["entities"].tolist()).join(pd.DataFrame(log["fields"].tolist()))
+    for name in spec.requests.fields:
+        asked[name] = pd.to_datetime(asked[name], utc=True)
+    at = pd.to_datetime(log["as_of"], utc=True)
+    planned = pd.Series(moments(at.min().floor("D"), at.max().ceil("D"), settings.demo.moments)).astype(
+        "datetime64[us, UTC]"
+    )
+    online_at = pd.merge_asof(
+        at.rename("at").astype("datetime64[us, UTC]").sort_values().to_frame(),
+        planned.rename("moment").to_frame(),
+        left_on="at",
+        right_on="moment",
+    )["moment"]
+    asked[PREDICTION_TIME] = online_at.set_axis(at.sort_values().index).reindex(asked.index)
+    offline = retrieve(settings, "flight_risk", asked, at=PREDICTION_TIME)
+    served = pd.DataFrame(log["features"].tolist())
+    names = OnlineReader(settings, "flight_risk").features
+    differ = 0
+    for name in names:
+        left, right = served[name], offline[name]
+        if right.dtype == object:
+            same = (left == right) | (left.isna() & right.isna())
+        else:
+            left, right = left.astype(float), right.astype(float)
+            same = ((left - right).abs() < 1e-6) | (left.isna() & right.isna())
+        differ += int((~same).sum())
+    # a value may reach its TTL between the moment it was brought online and the request
+    assert differ / (len(log) * len(names)) < 0.002
+
+
+def test_again_changes_nothing(headrace, lifecycle):
+    again = headrace.run("lifecycle", "--model", "flight_delay", "--param", "until=2013-03-28T00:00:00Z")
+    notes = {step["name"]: step["note"] for step in again["steps"]}
+    assert notes["ingest"] == "0 of 6 tables changed"
+    assert notes["materialize"] == f"0 of {len(VIEWS)} views computed"
+    assert notes["train"] == "trained before"
+    assert notes["deploy"] == "version 1 unchanged"
+    assert notes["traffic"].startswith("0 requests sent")
+    assert notes["monitor"].endswith("(unchanged)")
+    assert len(registry.versions(headrace.settings, "flight_delay")) == 1
+
+
+def test_batch_scores(headrace, lifecycle):
+    scored = headrace.run("score", "--model", "flight_delay", "--as-of", "2013-03-25")
+    rows = pd.read_parquet(scored["path"])
+    assert len(rows) == scored["rows"] > 500
+    assert rows["probability"].between(0, 1).all() and set(rows["version"]) == {1}
+    assert (rows["scheduled_departure"] >= pd.Timestamp("2013-03-25", tz="UTC")).all()
+
+
+def test_nothing_talks_to_the_outside(headrace: Headrace, lifecycle):
+    """Telemetry and update checks are off: every connection of the stack's processes ends on this machine."""
+    own = {address.address for each in psutil.net_if_addrs().values() for address in each} | {"127.0.0.1", "::1"}
+    records = [json.loads(path.read_text()) for path in (headrace.settings.home / "run").glob("*.json")]
+    assert len(records) == 5
+    seen = 0
+    for record in records:
+        parent = psutil.Process(record["pid"])
+        for process in [parent, *parent.children(recursive=True)]:
+            for connection in process.net_connections(kind="inet"):
+                if connection.raddr:
+                    seen += 1
+                    assert connection.raddr.ip.removeprefix("::ffff:") in own, (process.name(), connection)
+    assert seen > 0
+    off = headrace.settings.variables()
+    assert off["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false" and off["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert off["MLFLOW_DISABLE_TELEMETRY"] == "true" and off["DO_NOT_TRACK"] == "1"
+
+
+def test_status_shows_what_is_live(headrace, lifecycle):
+    shown = headrace("status")
+    assert shown.returncode == 0
+    for word in ("prefect", "ready", "champion", "running", "carrier_stats", "lifecycle of"):
+        assert word in shown.stdout

@@ -1,0 +1,51 @@
+"""The production profile: PostgreSQL for every server's state and Feast's registry, Redis for online features."""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+import psycopg
+import pytest
+
+from feature_repo.store import OnlineReader
+from ray_cluster import registry
+from tests.integration.conftest import stack
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+POSTGRES = os.environ.get("HEADRACE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")
+REDIS = os.environ.get("HEADRACE_TEST_REDIS", "127.0.0.1:6379")
+
+
+def test_the_lifecycle_on_postgresql_and_redis(tmp_path):
+    try:
+        psycopg.connect(f"{POSTGRES}/postgres", connect_timeout=5).close()
+    except psycopg.OperationalError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip("no PostgreSQL at HEADRACE_TEST_POSTGRES")
+    prefix = f"headrace_test_{uuid.uuid4().hex[:8]}"
+    found = stack(
+        tmp_path / "home",
+        "production",
+        HEADRACE_POSTGRES_URL=POSTGRES,
+        HEADRACE_REDIS=REDIS,
+        HEADRACE_DATABASE_PREFIX=prefix,
+    )
+    try:
+        up = found("up", timeout=400)
+        assert up.returncode == 0, up.stderr[-3000:]
+        done = found.run("lifecycle", "--model", "flight_delay", "--param", "until=2013-03-28T00:00:00Z")
+        assert done["version"] == done["champion"] == 1
+        assert registry.champion(found.settings, "flight_delay").version == 1
+        assert OnlineReader(found.settings, "flight_risk").features
+        with psycopg.connect(f"{POSTGRES}/{prefix}_feast") as connection:
+            assert connection.execute("SELECT count(*) FROM feature_views").fetchone()[0] == 6
+        again = found.run("lifecycle", "--model", "flight_delay", "--param", "until=2013-03-28T00:00:00Z")
+        assert {step["name"]: step["note"] for step in again["steps"]}["train"] == "trained before"
+    finally:
+        found("down")
+        with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as connection:
+            for name in ("prefect", "mlflow", "feast"):
+                connection.execute(f'DROP DATABASE IF EXISTS "{prefix}_{name}" WITH (FORCE)')
