@@ -103,7 +103,7 @@ class Family(Frozen):
                 if not isinstance(dimension[end], kinds) or isinstance(dimension[end], bool):
                     raise ValueError(
                         f"dimension '{name}': {end} = {dimension[end]!r}; expected a "
-                        f"{'whole number' if dimension.get('integer') else 'number'} (YAML reads 1e-3 as text: write 0.001)"
+                        f"{'whole number' if dimension.get('integer') else 'number'} (YAML takes 1e-3 for text)"
                     )
             if dimension.get("log") and dimension["low"] <= 0:
                 raise ValueError(f"dimension '{name}': low {dimension['low']} must be above 0 where log is true")

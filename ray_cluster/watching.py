@@ -34,7 +34,7 @@ def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[st
     if predictions.empty:
         raise MonitoringError(
             f"Version {champion.version} of '{spec.name}' logged no prediction "
-            f"in {spec.monitoring.window.days} days before {as_of:%Y-%m-%d %H:%M} UTC; send it traffic, or give another as_of."
+            f"in {spec.monitoring.window.days} days before {as_of:%Y-%m-%d %H:%M} UTC; send it traffic or change as_of."
         )
     outcomes = labels(settings, spec, as_of).rename(columns={spec.requests.id: "id", "label_known_at": "known_at"})
     outcomes = outcomes[outcomes["id"].isin(set(predictions["id"].dropna()))]

@@ -21,8 +21,8 @@ Report = Callable[[int, Callable[[np.ndarray], np.ndarray]], bool]
 def preprocessing(frame: pd.DataFrame) -> ColumnTransformer:
     """Text columns become ordinal codes, numbers pass through: float in, float out.
 
-    A value that ``frame`` does not have becomes -1. A missing one (None) becomes NaN if ``frame`` has missing values in
-    that column; if it has none, a missing one is as unseen as any other and becomes -1.
+    A text that ``frame`` does not have becomes -1. A missing one (None) is a value like any other: the last code where
+    ``frame`` has it, else -1. Missing numbers stay NaN.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OrdinalEncoder

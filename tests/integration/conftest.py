@@ -1,4 +1,4 @@
-"""One real stack for the whole folder: servers on ports of their own, a small lifecycle run through the command line."""
+"""One real stack for the whole folder: servers on ports of their own, a small lifecycle by the command line."""
 
 from __future__ import annotations
 
