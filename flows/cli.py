@@ -226,7 +226,8 @@ def main() -> None:
     if not sys.warnoptions:
         import warnings
 
-        warnings.simplefilter("ignore")  # those of the libraries underneath are for who pins their versions
+        # those of the libraries underneath are for who pins their versions; some undo a filter when imported
+        warnings.showwarning = lambda *_, **__: None
     try:
         app()
     except UsageError as error:

@@ -13,6 +13,7 @@ from feature_repo.frames import labels
 from ray_cluster import registry
 from ray_cluster.monitoring import MonitoringError, monitor
 from ray_cluster.serving.prediction_log import read_predictions
+from ray_cluster.serving.smoke import SMOKE_TEST
 
 __all__ = ["watch"]
 
@@ -30,7 +31,7 @@ def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[st
     if champion is None:
         raise MonitoringError(f"Model '{spec.name}' has no champion to monitor; run `headrace run lifecycle` first.")
     predictions = read_predictions(settings, spec.name, as_of - spec.monitoring.window, as_of)
-    predictions = predictions[predictions["version"] == champion.version]
+    predictions = predictions[(predictions["version"] == champion.version) & (predictions["id"] != SMOKE_TEST)]
     if predictions.empty:
         raise MonitoringError(
             f"Version {champion.version} of '{spec.name}' logged no prediction "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ def test_a_file_is_replaced_and_its_folder_made(tmp_path: Path) -> None:
             temporary.write_text(text)
             assert not path.exists() or path.read_text() == "old"
         assert path.read_text() == text
-    assert os.listdir(path.parent) == ["a.txt"]
+    assert [each.name for each in path.parent.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
@@ -32,13 +31,13 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: t
     with pytest.raises(error), replacing(path) as temporary:
         temporary.write_text("half of the n")
         raise error
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+    assert path.read_text() == "old" and [each.name for each in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_failure_before_the_first_byte_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), replacing(tmp_path / "a.txt"):
         raise RuntimeError
-    assert os.listdir(tmp_path) == []
+    assert [each.name for each in tmp_path.iterdir()] == []
 
 
 def test_nothing_written_is_an_error_and_keeps_the_old_file(tmp_path: Path) -> None:
@@ -68,7 +67,7 @@ def test_what_cannot_be_written_as_json_leaves_the_old_file(tmp_path: Path) -> N
     write_json(path, [1])
     with pytest.raises((TypeError, ValueError)):
         write_json(path, {(1, 2): "a key that JSON has not"})
-    assert read_json(path) == [1] and os.listdir(tmp_path) == ["a.json"]
+    assert read_json(path) == [1] and [each.name for each in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_json_that_is_not_there_is_none(tmp_path: Path) -> None:

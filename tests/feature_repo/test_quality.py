@@ -88,7 +88,9 @@ def test_a_word_among_numbers_costs_its_own_row_only(clean: Any) -> None:
 
 def test_times_written_as_text_are_read_as_utc(clean: Any) -> None:
     frame = clean["weather"]
-    texts = frame.assign(observed_at=frame["observed_at"].astype(str), known_at=frame["known_at"].map(pd.Timestamp.isoformat))
+    texts = frame.assign(
+        observed_at=frame["observed_at"].astype(str), known_at=frame["known_at"].map(pd.Timestamp.isoformat)
+    )
     pd.testing.assert_frame_equal(check(texts, schema("weather"), KEY["weather"], "weather").valid, frame)
 
 

@@ -1,0 +1,144 @@
+"""The documentation is held to the code: links, commands, flows, settings, requests and answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from configs import load_model, load_settings
+from configs.model import ModelSpec
+from configs.reading import merge, read_yaml, validated
+from configs.settings import CONFIGS, Settings
+from flows.calling import FLOWS
+from flows.cli import app
+
+ROOT = CONFIGS.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [textwrap.dedent(text) for _, language, text in found if language in languages]
+
+
+def code(page: Path) -> list[str]:
+    """Lines and words set as code."""
+    text = page.read_text(encoding="utf-8")
+    spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", FENCE.sub("", text))]
+    return [*spans, *(line for block in blocks(page, "", "sh", "console") for line in block.splitlines())]
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {slug(heading) for heading in re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)}
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: page.name)
+def page(request: pytest.FixtureRequest) -> Path:
+    return request.param  # type: ignore[no-any-return]
+
+
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(file), f"{page.name} links to {target}"
+
+
+def test_every_file_named_is_there(page: Path) -> None:
+    for span in code(page):
+        for path in re.findall(r"(?<![\w./])(?:configs|feature_repo|ray_cluster|flows|tests|docs)/[\w./]*\w", span):
+            if not path.endswith("flight_late.yaml"):
+                assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+def test_the_readme_begins_with_the_main_job_and_the_tests() -> None:
+    first, second = blocks(ROOT / "README.md", "sh")[:2]
+    assert "headrace demo" in first and "requirements.lock" in first
+    assert re.search(r"\bpytest\b", second)
+
+
+def test_every_command_and_flow_named_is_there(page: Path) -> None:
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    for line in code(page):
+        for command in re.findall(r"(?:^|[\s$(/])headrace(?: --\w+ \S+)? ([a-z]+)", line):
+            assert command in known, f"{page.name}: {line}"
+        for flow in re.findall(r"\bheadrace run ([a-z]+)", line):
+            assert flow in FLOWS, f"{page.name}: {line}"
+    assert set(known) == {"up", "down", "status", "doctor", "run", "predict", "env", "demo", "report"}
+
+
+def test_every_option_of_headrace_named_is_there(page: Path) -> None:
+    from typer.main import get_command
+
+    group: Any = get_command(app)
+    for line in code(page):
+        command = re.search(r"(?:^|[\s$(/])headrace ([a-z]+)(.*)", line)
+        if command:
+            options = {option for each in group.commands[command[1]].params for option in each.opts}
+            assert set(re.findall(r"(?<!\S)(--[a-z-]+)", command[2])) <= options, f"{page.name}: {line}"
+
+
+def test_the_guide_knows_every_flow_and_setting_of_a_model() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    for flow in FLOWS:
+        assert f"headrace run {flow}" in guide and f"| `{flow}` |" in guide
+    for variable in ("ENV", "HOME", "PORT_OFFSET", "POSTGRES_URL", "REDIS", "DATABASE_PREFIX"):
+        assert f"| HEADRACE_{variable} |" in guide
+
+
+def test_every_yaml_block_parses_as_settings(page: Path) -> None:
+    for text in blocks(page, "yaml"):
+        file = re.match(r"# (\S+\.yaml)\n", text)
+        assert file, f"{page.name}: a YAML block begins with the name of its file, as a comment:\n{text}"
+        content = yaml.safe_load(text)
+        if "/models/" in file[1]:
+            base = {} if "name" in content else read_yaml(CONFIGS / "models" / "flight_delay.yaml")
+            spec = validated(ModelSpec, merge(base, content), file[1])
+            assert spec.name in (Path(file[1]).stem, "flight_delay")
+        else:
+            base = {**read_yaml(CONFIGS / "base.yaml"), "environment": "local", "folder": "/", "home": "/"}
+            settings = validated(Settings, merge(base, content), file[1])
+            assert set(settings.schedules) <= set(FLOWS)
+
+
+def test_every_json_block_is_a_request_or_an_answer(page: Path) -> None:
+    from ray_cluster.serving.problems import Refusal
+    from ray_cluster.serving.schema import Answer, RequestSchema
+
+    requests = load_model("flight_delay", "local").requests
+    for text in blocks(page, "json"):
+        content = json.loads(text)
+        if "detail" in content:
+            assert Refusal.model_validate(content).model_dump() == content
+        elif "prediction_id" in content:
+            assert set(content) <= set(Answer.model_fields)
+            Answer.model_validate(content)
+        else:
+            RequestSchema(requests, max_rows=10).read(text.encode())
+
+
+def test_every_python_block_compiles(page: Path) -> None:
+    for text in blocks(page, "python"):
+        compile(f"{{{text}}}" if text.startswith('"') else text, page.name, "exec")
+
+
+def test_the_ports_named_are_those_of_the_settings() -> None:
+    guide, ports = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8"), load_settings("local", {}).ports
+    for name, port in re.findall(r"`ports\.(\w+)`,? (\d+)", guide):
+        assert ports[name] == int(port)
+    for port in re.findall(r"http://127\.0\.0\.1:(\d+)", guide):
+        assert int(port) in {ports["prefect"], ports["evidently"], ports["mlflow"], ports["serve"]}
