@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from collections.abc import Iterator
@@ -9,13 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 __all__ = ["read_json", "replacing", "write_json"]
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it is moved over it, on failure removed."""
+    """Yield a temporary path beside ``path``; on success it is moved over it, on failure removed.
+
+    What killed processes left beside it goes too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        writer = left.name.rsplit(".", 2)[-2]
+        if not writer.isdigit() or not psutil.pid_exists(int(writer)):
+            left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

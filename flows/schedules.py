@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from configs import Settings, load_settings
-from flows.calling import FLOWS
+from flows.calling import FLOWS, checked
 
 __all__ = ["main", "schedules"]
 
@@ -39,6 +39,8 @@ def schedules(settings: Settings) -> list[Any]:
             "promote": True,
         },
     )
+    for name in settings.schedules:
+        checked(name)
     queue, drop = ConcurrencyLimitStrategy.ENQUEUE, ConcurrencyLimitStrategy.CANCEL_NEW
     found = []
     for name in FLOWS:

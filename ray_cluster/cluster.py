@@ -47,7 +47,7 @@ def connected(settings: Settings) -> Iterator[None]:
         address=settings.ray_address,
         log_to_driver=False,
         logging_level=logging.WARNING,
-        runtime_env={"env_vars": settings.variables(), **settings.ray.runtime_env},
+        runtime_env=settings.ray.runtime_env,
         namespace="headrace",
     )
     if main and handler is not None:
