@@ -62,14 +62,14 @@ def gateway_routes(
     states: Callable[[], Awaitable[dict[str, ModelState]]], exposition: Callable[[], Awaitable[str]]
 ) -> FastAPI:
     """The gateway's HTTP face over ``states`` (model → state) and ``exposition`` (Prometheus text)."""
-    from fastapi import FastAPI
     from fastapi.responses import JSONResponse, PlainTextResponse
+    from fastapi_offline import FastAPIOffline
     from starlette.exceptions import HTTPException
 
     from configs.reading import nearest
     from ray_cluster.serving.problems import install
 
-    app = FastAPI(title="Headrace", description="Model endpoints", version="1")
+    app = FastAPIOffline(title="Headrace", description="Model endpoints", version="1")
     install(app)
 
     @app.get("/", summary="The models served here")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -83,7 +84,7 @@ def routes(
         observe: told the status and the seconds of every prediction request.
     """
     about = facts()
-    app = FastAPI(title=about.name, description=about.description, version="1")
+    app = FastAPIOffline(title=about.name, description=about.description, version="1")
     app.add_middleware(BodyLimit, most=max_body_bytes)  # innermost first
     install(app)
     app.add_middleware(_Timed, observe=observe)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import http.server
-import json
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -114,38 +111,3 @@ def test_doctor_in_production_tells_what_does_not_answer(tmp_path: Path) -> None
     shown = headrace(tmp_path, "--env", "production", "doctor", **servers)
     assert shown.returncode == 1
     assert "problem PostgreSQL:" in shown.stdout and "problem Redis: 127.0.0.1:1" in shown.stdout
-
-
-class _Endpoint(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        rows = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        good = all("origin" in row for row in rows)
-        answer = {"predictions": [{"score": 0.25, "decision": False} for _ in rows]}
-        refusal = {"detail": [{"field": "origin", "message": "origin is missing: expected a string."}]}
-        content = json.dumps(answer if good else refusal).encode()
-        self.send_response(200 if good else 422)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *words: object) -> None:
-        pass
-
-
-@pytest.fixture
-def endpoint() -> Iterator[None]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", SERVE), _Endpoint) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield
-        server.shutdown()
-
-
-def test_predict_reads_stdin_and_prints_a_table_or_the_answer(tmp_path: Path, endpoint: None) -> None:
-    table = headrace(tmp_path, "predict", "flight_delay", given='[{"origin": "JFK"}, {"origin": "EWR"}]')
-    assert table.returncode == 0 and table.stdout.count("0.25") == 2 and "decision" in table.stdout
-    raw = headrace(tmp_path, "predict", "flight_delay", "--raw", "--json", '[{"origin": "JFK"}]')
-    assert json.loads(raw.stdout) == {"predictions": [{"score": 0.25, "decision": False}]}
-    refused = headrace(tmp_path, "predict", "flight_delay", "--json", "[{}]")
-    assert refused.returncode == 1
-    assert "flight_delay refused the request (422): origin is missing: expected a string." in refused.stderr

@@ -109,5 +109,7 @@ def test_health_metrics_and_documentation(client):
 def test_the_command_line_asks_too(headrace, client):
     asked = headrace("predict", "flight_delay", "--raw", "--json", json.dumps(FLIGHT))
     assert asked.returncode == 0 and 0 < json.loads(asked.stdout)["probability"] < 1
+    many = headrace("predict", "flight_delay", "--json", json.dumps([FLIGHT, FLIGHT]))
+    assert many.returncode == 0 and "probability" in many.stdout
     refused = headrace("predict", "flight_delay", "--json", json.dumps({**FLIGHT, "origin": "Newark"}))
     assert refused.returncode == 1 and "Newark" in refused.stderr and "Traceback" not in refused.stderr

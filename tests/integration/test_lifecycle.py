@@ -99,15 +99,16 @@ def test_as_served_so_trained(headrace, lifecycle):
 
 
 def test_again_changes_nothing(headrace, lifecycle):
+    before = registry.versions(headrace.settings, "flight_delay")
     again = headrace.run("lifecycle", "--model", "flight_delay", "--param", "until=2013-03-28T00:00:00Z")
     notes = {step["name"]: step["note"] for step in again["steps"]}
     assert notes["ingest"] == "0 of 6 tables changed"
     assert notes["materialize"] == f"0 of {len(VIEWS)} views computed"
     assert notes["train"] == "trained before"
-    assert notes["deploy"] == "version 1 unchanged"
+    assert notes["deploy"].endswith("unchanged")
     assert notes["traffic"].startswith("0 requests sent")
     assert notes["monitor"].endswith("(unchanged)")
-    assert len(registry.versions(headrace.settings, "flight_delay")) == 1
+    assert registry.versions(headrace.settings, "flight_delay") == before
 
 
 def test_batch_scores(headrace, lifecycle):
