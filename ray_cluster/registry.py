@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LoadedVersion",
     "RegistryError",
+    "TRUSTED",
     "VersionFacts",
     "add_evidence",
     "annotate",
@@ -37,7 +38,12 @@ __all__ = [
 ]
 
 _KEY = "headrace.training_key"
-_TRUSTED = ["xgboost.core.Booster", "xgboost.sklearn.XGBClassifier"]
+#: What a bundle may hold beside what skops trusts by itself: the classifiers of the model families.
+TRUSTED = [
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+]
 
 
 class RegistryError(LookupError):
@@ -136,7 +142,7 @@ def log_run(
             input_example=example,
             pyfunc_predict_fn="predict_proba",
             serialization_format="skops",
-            skops_trusted_types=_TRUSTED,
+            skops_trusted_types=TRUSTED,
             pip_requirements=[f"{name}=={version}" for name, version in metadata["libraries"].items()],
             metadata=dict(metadata),
         )
