@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -46,6 +47,16 @@ def reference(history: pd.DataFrame, key: str | None, at: pd.Timestamp, ttl: tim
     return None if ttl and at - row["event"] > ttl else row["value"]
 
 
+def written(history: list[tuple[str, int, int]], folder: Path) -> pd.DataFrame:
+    """The drawn history as a frame, also written where the store reads it."""
+    frame = pd.DataFrame(
+        [(key, minute(event), minute(event + lag), float(n)) for n, (key, event, lag) in enumerate(history)],
+        columns=["key", "event", "known", "value"],
+    ).astype({"key": object, "event": "datetime64[us, UTC]", "known": "datetime64[us, UTC]", "value": float})
+    frame.to_parquet(folder / "v.parquet")
+    return frame
+
+
 # distinct (event, known) pairs per key: with an exact tie the rule names no row
 histories = st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 40), st.integers(0, 60)), max_size=40, unique=True)
 requests = st.lists(
@@ -57,11 +68,7 @@ requests = st.lists(
 @given(history=histories, asked=requests, ttl=st.sampled_from([0, 5, 30]))
 def test_equals_the_rule_read_literally(tmp_path_factory, history, asked, ttl):
     folder = tmp_path_factory.mktemp("store")
-    frame = pd.DataFrame(
-        [(key, minute(event), minute(event + lag), float(n)) for n, (key, event, lag) in enumerate(history)],
-        columns=["key", "event", "known", "value"],
-    ).astype({"key": object, "event": "datetime64[us, UTC]", "known": "datetime64[us, UTC]", "value": float})
-    frame.to_parquet(folder / "v.parquet")
+    frame = written(history, folder)
     rows = pd.DataFrame([(key, minute(at)) for key, at in asked], columns=["key", "event_timestamp"])
     rows["key"] = rows["key"].astype(object)
     age = timedelta(minutes=ttl)
@@ -79,11 +86,7 @@ def test_equals_the_rule_read_literally(tmp_path_factory, history, asked, ttl):
 def test_incremental_materialization_ends_where_a_full_one_does(tmp_path_factory, history, first, later):
     """Whatever arrives late: values brought in two steps are those known at the end."""
     folder = tmp_path_factory.mktemp("store")
-    frame = pd.DataFrame(
-        [(key, minute(event), minute(event + lag), float(n)) for n, (key, event, lag) in enumerate(history)],
-        columns=["key", "event", "known", "value"],
-    ).astype({"key": object, "event": "datetime64[us, UTC]", "known": "datetime64[us, UTC]", "value": float})
-    frame.to_parquet(folder / "v.parquet")
+    frame = written(history, folder)
 
     def pull(start: int, end: int) -> dict[str, float]:
         job = AsofOfflineStore.pull_latest_from_table_or_query(
