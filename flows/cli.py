@@ -259,12 +259,15 @@ def _announcer(started: float) -> Any:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
+    """Print predictions as a table that fits 80 columns; `--raw` has everything."""
     from rich.table import Table
 
-    columns = list(rows[0]) if rows else []
-    table = Table(*columns)
+    table = Table()
+    for column in ("id", "probability", "decision", "version", "status", "prediction_id"):
+        table.add_column(column, no_wrap=column != "prediction_id", overflow="fold")
     for row in rows:
-        table.add_row(*(str(row.get(column)) for column in columns))
+        shown = {**row, "id": row.get("id") or "", "probability": f"{row['probability']:.3f}"}
+        table.add_row(*(str(shown.get(str(column.header), "")) for column in table.columns))
     _out().print(table)
 
 
