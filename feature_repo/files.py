@@ -12,7 +12,18 @@ from typing import Any
 
 import psutil
 
-__all__ = ["read_json", "replacing", "write_json"]
+__all__ = ["locked", "read_json", "replacing", "write_json"]
+
+
+@contextmanager
+def locked(home: Path, name: str) -> Iterator[None]:
+    """One process of this machine at a time in the block; the lock falls with the process that holds it."""
+    from filelock import FileLock
+
+    path = home / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
 
 
 @contextmanager

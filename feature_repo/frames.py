@@ -15,7 +15,7 @@ from feature_repo.tables import connect, manifest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FrameError", "TrainingFrame", "inputs_fingerprint", "labels", "requests", "training_frame"]
+__all__ = ["FrameError", "TrainingFrame", "inputs_fingerprint", "labels", "model_inputs", "requests", "training_frame"]
 
 #: Column that holds when a prediction is made.
 PREDICTION_TIME = "prediction_time"
@@ -63,6 +63,11 @@ def labels(settings: Settings, spec: ModelSpec, as_of: datetime) -> pd.DataFrame
             f"SELECT {spec.requests.id}, ({spec.label.positive})::INTEGER AS label, "
             f'{spec.label.known_at} AS label_known_at FROM "{spec.label.table}" ORDER BY {spec.requests.id}'
         ).df()
+
+
+def model_inputs(features: pd.DataFrame) -> pd.DataFrame:
+    """Features as every model takes them: text stays text (None where missing), everything else becomes float64."""
+    return features.astype({name: "float64" for name in features if features[name].dtype != object})
 
 
 def inputs_fingerprint(settings: Settings, spec: ModelSpec) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
-from feature_repo.files import read_json, replacing, write_json
+from feature_repo.files import locked, read_json, replacing, write_json
 from feature_repo.tables import connect, manifest
 from feature_repo.transforms import VIEWS, sql
 
@@ -77,7 +77,7 @@ def apply(settings: Settings) -> bool:
         definitions.read_bytes() + settings.feast_yaml.read_bytes() + settings.database_url("feast").encode(),
         digest_size=8,
     ).hexdigest()
-    with _locked(settings, "feast-apply"):
+    with locked(settings.home, "feast-apply"):
         marker = settings.home / "features" / "applied.json"
         if read_json(marker) == fingerprint and _registered(settings):
             return False
@@ -128,7 +128,7 @@ def compute(settings: Settings, view: str) -> tuple[ViewState, bool]:
         tables[table] = content.fingerprint
     code = hashlib.blake2b(sql(view).encode(), digest_size=8).hexdigest()
     path = settings.home / "features" / f"{view}.parquet"
-    with _locked(settings, f"view-{view}"):
+    with locked(settings.home, f"view-{view}"):
         before = state(settings, view)
         if before and before.code == code and before.tables == tables and path.exists():
             return before, False
@@ -156,7 +156,7 @@ def materialize(settings: Settings, view: str, as_of: datetime) -> bool:
     Incremental by known-at time: late and corrected rows arrive. When the code of the view changed, all of it is
     brought again. The record is written after the values, so that a killed run is repeated.
     """
-    with _locked(settings, f"view-{view}"):
+    with locked(settings.home, f"view-{view}"):
         held = state(settings, view)
         if held is None:
             raise FileNotFoundError(f"Feature view '{view}' was never computed; run `headrace run materialize`.")
@@ -268,17 +268,6 @@ class OnlineReader:
 
 def _remember(settings: Settings, state: ViewState) -> None:
     write_json(settings.home / "features" / f"{state.view}.json", vars(state))
-
-
-@contextmanager
-def _locked(settings: Settings, name: str) -> Iterator[None]:
-    """One process at a time; the lock falls with the process that holds it."""
-    from filelock import FileLock
-
-    path = settings.home / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
-        yield
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.files import replacing
-from feature_repo.frames import PREDICTION_TIME, FrameError, requests
+from feature_repo.frames import PREDICTION_TIME, FrameError, model_inputs, requests
 from feature_repo.store import retrieve
 from ray_cluster import registry
 from ray_cluster.cluster import connected
@@ -34,8 +34,7 @@ def score_batch(settings: Settings, spec: ModelSpec, as_of: datetime, horizon: t
         )
     loaded = registry.load_version(settings, spec.name)
     frame = retrieve(settings, spec.feature_service, rows.assign(known=as_of), at="known")
-    text = [name for name in loaded.features if frame[name].dtype == object]
-    frame = frame.astype({name: "float64" for name in loaded.features if name not in text})
+    frame[loaded.features] = model_inputs(frame[loaded.features])
     with connected(settings):
         import ray
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from configs.model import ModelSpec
 from configs.settings import Settings
+from feature_repo.files import locked
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
@@ -116,12 +117,10 @@ def add_to_workspace(settings: Settings, spec: ModelSpec, run: Snapshot) -> str:
     """
     _stay_quiet()
     from evidently.ui.workspace import Workspace
-    from filelock import FileLock
 
-    folder, locks = settings.home / "evidently", settings.home / "locks"
+    folder = settings.home / "evidently"
     folder.mkdir(parents=True, exist_ok=True)
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / "evidently.lock"):
+    with locked(settings.home, "evidently"):
         workspace = Workspace.create(str(folder))
         found = [project for project in workspace.list_projects() if project and project.name == spec.name]
         project = found[0] if found else workspace.create_project(spec.name, spec.description)

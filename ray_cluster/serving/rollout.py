@@ -6,8 +6,7 @@ Everything goes through Serve's declarative configuration, merged with what is r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import yaml
 
 from configs.model import ModelSpec
 from configs.settings import Settings
+from feature_repo.files import locked
 from ray_cluster.serving.serve_api import (
     GATEWAY,
     ServeError,
@@ -69,7 +69,7 @@ def deploy(
     """
     started = time.monotonic()
     paths = {name: path for name, path in (("reader", reader), ("loader", loader)) if path is not None}
-    with _lock(settings):
+    with locked(settings.home, "serve"):
         running = details(settings)
         wanted = application(settings, spec, version, **paths)
         mine = running.get(spec.name)
@@ -93,7 +93,7 @@ def deploy(
 
 def undeploy(settings: Settings, model: str) -> bool:
     """Take a model's application away; False when there was none."""
-    with _lock(settings):
+    with locked(settings.home, "serve"):
         applications = _declared(details(settings))
         found = applications.pop(model, None) is not None
         if found:
@@ -109,7 +109,7 @@ def restore(settings: Settings) -> list[str]:
     Applications that are running already are left as they are. Does not wait for them to come up.
     """
     path = settings.home / "serve" / "config.yaml"
-    with _lock(settings):
+    with locked(settings.home, "serve"):
         kept = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
         applications = {each["name"]: each for each in kept.get("applications", [])} | _declared(details(settings))
         put(settings, configuration(settings, applications))
@@ -182,14 +182,3 @@ def _same(running: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether an application runs exactly what is wanted; Serve returns the configuration as it was sent."""
     declared = running.get("deployed_app_config") or {}
     return all(declared.get(key) == value for key, value in wanted.items())
-
-
-@contextmanager
-def _lock(settings: Settings) -> Iterator[None]:
-    """One change of the configuration at a time on this machine."""
-    from filelock import FileLock
-
-    path = settings.home / "locks" / "serve.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
-        yield

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.model import ModelSpec
 from configs.settings import Settings
-from feature_repo.frames import PREDICTION_TIME, inputs_fingerprint, labels, training_frame
+from feature_repo.frames import PREDICTION_TIME, inputs_fingerprint, labels, model_inputs, training_frame
 from feature_repo.store import request_features
 from ray_cluster import evaluation, registry
 from ray_cluster.cluster import connected, wait
@@ -50,7 +50,7 @@ def train_model(
     rows, y = frame.rows, frame.rows["label"].to_numpy()
     known_at = rows[[spec.requests.id]].merge(labels(settings, spec, as_of), on=spec.requests.id)["label_known_at"]
     periods = split(rows[PREDICTION_TIME], known_at, rows["label"], as_of, spec.split)
-    features = _inputs(rows[frame.features])
+    features = model_inputs(rows[frame.features])
 
     with connected(settings):
         progress("searching model families", 0.15)
@@ -141,11 +141,6 @@ def _key(spec: ModelSpec, inputs: str, as_of: datetime) -> str:
         "libraries": library_versions(),
     }
     return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=10).hexdigest()
-
-
-def _inputs(features: pd.DataFrame) -> pd.DataFrame:
-    """Model inputs: text stays text (None where missing), everything else becomes float64."""
-    return features.astype({name: "float64" for name in features if features[name].dtype != object})
 
 
 def _search(
