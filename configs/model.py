@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
 from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
 from configs.settings import CONFIGS, environment_folder
 
 __all__ = [
+    "Defaults",
+    "Expired",
     "Family",
     "RequestField",
+    "Constant",
     "Gate",
+    "InputRule",
     "Label",
     "ModelSpec",
     "Monitoring",
+    "Parity",
     "Requests",
     "Serving",
     "Split",
@@ -56,11 +63,16 @@ class Requests(Frozen):
 
 
 class Label(Frozen):
-    """The outcome: SQL ``positive`` over the columns of ``table``, joined on the request's id."""
+    """The outcome: SQL ``positive`` over the columns of ``table``, joined on the request's id.
+
+    ``matures``: how long after the event an outcome counts at the earliest, for outcomes of which one kind becomes
+    known sooner than the other; before both can be known, only the one would be there.
+    """
 
     table: str
     positive: str
     known_at: str
+    matures: Duration = timedelta(0)
 
 
 class Split(Frozen):
@@ -112,6 +124,50 @@ class Family(Frozen):
         return space
 
 
+class Constant(Frozen):
+    """The value that stands for a missing one."""
+
+    constant: StrictInt | StrictFloat | StrictStr
+
+
+_IMPUTE = ["mean", "median", "most_frequent"]
+
+
+def _imputation(value: object) -> object:
+    """Refuse what is no way to impute in one sentence; pydantic would tell of every member of the union."""
+    if value is None or isinstance(value, Constant) or value in _IMPUTE:
+        return value
+    if isinstance(value, Mapping) and set(value) == {"constant"}:
+        given = value["constant"]
+        number = isinstance(given, int | float) and not isinstance(given, bool) and abs(given) < inf
+        if not number and not isinstance(given, str):
+            raise ValueError(f"constant is {given!r}; expected a finite number or a text")
+        return value
+    near = nearest(value, _IMPUTE) if isinstance(value, str) else ""
+    raise ValueError(f"{near.strip()} Expected {', '.join(_IMPUTE)} or {{constant: value}}".strip())
+
+
+class InputRule(Frozen):
+    """How one feature is cleaned before a model sees it; what it takes is learned on the training rows only.
+
+    ``clip``: two quantiles, [0.001, 0.999]; values beyond theirs become theirs. ``impute``: what stands for a missing
+    value, after the clip: mean, median (numbers), most_frequent or {constant: value}. ``indicator``: one more column,
+    1 where the value was missing.
+    """
+
+    impute: Annotated[Literal["mean", "median", "most_frequent"] | Constant | None, BeforeValidator(_imputation)] = None
+    clip: tuple[float, float] | None = None
+    indicator: bool = False
+
+    @model_validator(mode="after")
+    def _does_something(self) -> InputRule:
+        if self.impute is None and self.clip is None and not self.indicator:
+            raise ValueError("the rule is empty; name impute, clip or indicator")
+        if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 1:
+            raise ValueError(f"clip = {list(self.clip)}: expected two rising quantiles in [0, 1], as in [0.001, 0.999]")
+        return self
+
+
 class Tuning(Frozen):
     """The search: which families, on how many of the latest training rows, stopping trials early by ASHA."""
 
@@ -157,6 +213,44 @@ class Monitoring(Frozen):
     metric_drop: float = Field(0.05, gt=0, lt=1)
 
 
+class Defaults(Frozen):
+    """What stands for the expired values of one view: feature -> value."""
+
+    default: dict[str, StrictInt | StrictFloat | StrictStr] = Field(min_length=1)
+
+
+def _policy(value: object) -> object:
+    """Refuse what is no policy in one sentence; pydantic would tell of every member of the union."""
+    if value is None or isinstance(value, Defaults) or value in ("abstain", "refuse"):
+        return value
+    if isinstance(value, Mapping) and set(value) == {"default"} and isinstance(value["default"], Mapping):
+        for feature, each in value["default"].items():
+            number = isinstance(each, int | float) and not isinstance(each, bool) and isfinite(each)
+            if not number and not isinstance(each, str):
+                raise ValueError(f"the default of {feature} is {each!r}; expected a finite number or a text")
+        if value["default"]:
+            return value
+    near = nearest(value, ["abstain", "refuse", "null"]) if isinstance(value, str) else ""
+    raise ValueError(f"{near.strip()} Expected null, abstain, refuse or {{default: {{feature: value}}}}".strip())
+
+
+#: What to do with a value older than its view's TTL: null (the model sees a missing value), abstain (the row gets no
+#: probability), refuse (the request gets none), or the defaults that stand for the view's features.
+Expired = Annotated[Literal["abstain", "refuse"] | Defaults | None, BeforeValidator(_policy)]
+
+
+class Parity(Frozen):
+    """How alike the served and the re-retrieved values must be for training to go on.
+
+    Training is refused where the newest parity result of the last ``window`` has a smaller share of equal values
+    than ``minimum``. The parity flow compares at most ``rows`` of the predictions logged in ``window``.
+    """
+
+    minimum: float = Field(gt=0, le=1)
+    window: Duration = timedelta(days=7)
+    rows: int = Field(1000, ge=1)
+
+
 class ModelSpec(Frozen):
     """Everything that describes one model. Built by :func:`load_model`."""
 
@@ -170,8 +264,11 @@ class ModelSpec(Frozen):
     threshold: Probability | Literal["f1"] = "f1"
     gate: Gate = Gate()
     slices: list[str] = []
+    inputs: dict[str, InputRule] = {}
     serving: Serving = Serving()
     monitoring: Monitoring = Monitoring()
+    expired: dict[str, Expired] = {}
+    parity: Parity | None = None
 
     @model_validator(mode="after")
     def _iterations_reach_grace(self) -> ModelSpec:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Va
 
 __all__ = ["ConfigError", "Duration", "Frozen", "merge", "nearest", "read_yaml", "validated"]
 
+#: libyaml's safe loader reads ten times as fast as the one in Python.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -59,7 +61,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, is not YAML, or is not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; create it or name another file.") from None
     except yaml.YAMLError as error:

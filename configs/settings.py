@@ -12,16 +12,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, SecretStr
 
 from configs.reading import ConfigError, Frozen, merge, nearest, read_yaml, validated
+from configs.table import Table, load_tables
 
 __all__ = [
     "CONFIGS",
     "Databases",
     "Demo",
+    "Features",
     "Ports",
     "RaySettings",
     "Schedule",
     "Settings",
-    "Source",
     "environment_folder",
     "environments",
     "load_settings",
@@ -76,21 +77,15 @@ class RaySettings(Frozen):
     runtime_env: dict[str, Any] = {}
 
 
-class Source(Frozen):
-    """Where one raw table comes from, and which of its columns say when.
+class Features(Frozen):
+    """How feature views are computed and brought online.
 
-    ``kind`` python: ``location`` is ``module:function``; csv, parquet: a file, folder or glob;
-    sql: a query, run at the SQLAlchemy URL held by the environment variable ``url_env``.
-    ``day`` is the UTC time column that partitions the table, null for a table without time;
-    ``known_at`` the column that says when a row became known, null for always known.
+    ``engine`` local: in the flow's own process, one view after another; ray: one Ray task per view, side by side.
+    ``memory_limit`` is DuckDB's, per view; beyond it, it spills to files under ``home``.
     """
 
-    kind: Literal["python", "csv", "parquet", "sql"]
-    location: str
-    key: list[str] = Field(min_length=1)
-    day: str | None = None
-    known_at: str | None = None
-    url_env: str | None = None
+    engine: Literal["local", "ray"] = "local"
+    memory_limit: str = Field("2GB", pattern=r"^[1-9]\d*(\.\d+)? ?(MB|GB|TB|MiB|GiB|TiB)$")
 
 
 class Schedule(Frozen):
@@ -121,7 +116,8 @@ class Settings(Frozen):
     ports: Ports
     databases: Databases
     ray: RaySettings
-    sources: dict[str, Source]
+    features: Features = Features()
+    tables: dict[str, Table]
     schedules: dict[str, Schedule] = {}
     demo: Demo
     start_timeout: float = Field(120, gt=0, description="seconds a server may take to answer")
@@ -245,6 +241,11 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
             raise ConfigError(
                 f"{name}/headrace.yaml: databases.{key} may hold a password; take it out and set {variable}."
             )
+    if "tables" in content:
+        raise ConfigError(
+            f"{name}/headrace.yaml: 'tables' are files of their own; write configs/tables/<name>.yaml, or "
+            f"{name}/tables/<name>.yaml for this environment only."
+        )
     overrides: dict[str, Any] = {"environment": name, "folder": folder}
     if offset := variables.get("HEADRACE_PORT_OFFSET"):
         overrides["ports"] = {"offset": offset}
@@ -260,6 +261,7 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
     content = merge(content, merge(overrides, {"databases": databases}))
     home = Path(variables.get("HEADRACE_HOME") or content.get("home") or ".headrace")
     content["home"] = home if home.is_absolute() else CONFIGS.parent / home
+    content["tables"] = load_tables(CONFIGS / "tables", folder / "tables")
     settings = validated(Settings, content, " + ".join(f"{path.parent.name}/{path.name}" for path in files))
     if settings.databases.kind == "postgresql":
         for variable, value in (

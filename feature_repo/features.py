@@ -1,7 +1,7 @@
 """The Feast definitions. Every Feast object lives in this one file, as ``feast apply`` reads it.
 
-Each view's Parquet file is computed by ``feature_repo/transforms.py``; its path is relative to the offline store's
-root. ``event_timestamp`` is the time a row describes, ``known_at`` when it became known.
+Each view's Parquet files are computed by ``feature_repo/transforms``; a source's path names the view below the offline
+store's root. ``event_timestamp`` is the time a row describes, ``known_at`` when it became known.
 """
 
 from datetime import timedelta
@@ -18,9 +18,7 @@ plane = Entity(name="plane", join_keys=["tailnum"], value_type=ValueType.STRING,
 
 
 def _source(name: str) -> FileSource:
-    return FileSource(
-        name=name, path=f"{name}.parquet", timestamp_field="event_timestamp", created_timestamp_column="known_at"
-    )
+    return FileSource(name=name, path=name, timestamp_field="event_timestamp", created_timestamp_column="known_at")
 
 
 def _floats(*names: str) -> list[Field]:
@@ -155,7 +153,7 @@ schedule = RequestSource(
 )
 def calendar(inputs: pd.DataFrame) -> pd.DataFrame:
     """Calendar and schedule features, from the request alone; days and hours by New York's clock."""
-    from feature_repo.transforms import calendar_features
+    from feature_repo.transforms.calendar import calendar_features
 
     return calendar_features(inputs)
 
@@ -164,4 +162,128 @@ flight_risk = FeatureService(
     name="flight_risk",
     description="Everything known about a flight two hours before its scheduled departure",
     features=[weather, carrier_stats, origin_stats, route_stats, plane_stats, plane_attributes, calendar],
+)
+
+# The simulated card payments (feature_repo/examples/cards.py)
+card = Entity(name="card", join_keys=["card_id"], value_type=ValueType.STRING, description="Simulated card")
+merchant = Entity(name="merchant", join_keys=["merchant_id"], value_type=ValueType.STRING, description="Simulated shop")
+country = Entity(name="country", join_keys=["country"], value_type=ValueType.STRING, description="Where a card is used")
+
+card_velocity = FeatureView(
+    name="card_velocity",
+    description="What the card bought in the last hour; expired when that was nothing",
+    entities=[card],
+    ttl=timedelta(hours=1),
+    schema=_floats("card_count_1h", "card_sum_1h", "card_max_1h", "card_merchants_1h", "card_countries_1h"),
+    source=_source("card_velocity"),
+)
+
+card_spending = FeatureView(
+    name="card_spending",
+    description="What the card bought in the last day and week",
+    entities=[card],
+    ttl=timedelta(days=7),
+    schema=_floats(
+        "card_count_1d",
+        "card_sum_1d",
+        "card_max_1d",
+        "card_count_7d",
+        "card_sum_7d",
+        "card_mean_7d",
+        "card_max_7d",
+    ),
+    source=_source("card_spending"),
+)
+
+card_habits = FeatureView(
+    name="card_habits",
+    description="What the card's owner usually spends, over four weeks",
+    entities=[card],
+    ttl=timedelta(days=28),
+    schema=_floats("card_count_28d", "card_mean_28d", "card_spread_28d", "card_max_28d", "card_countries_28d"),
+    source=_source("card_habits"),
+)
+
+card_country = FeatureView(
+    name="card_country",
+    description="How often the card was used in this country in four weeks; expired when never",
+    entities=[card, country],
+    ttl=timedelta(days=28),
+    schema=_floats("card_country_count_28d"),
+    source=_source("card_country"),
+)
+
+merchant_risk = FeatureView(
+    name="merchant_risk",
+    description="Share of fraud among the merchant's payments of which the outcome became known lately, smoothed",
+    entities=[merchant],
+    ttl=timedelta(days=90),
+    schema=_floats("merchant_fraud_rate_28d", "merchant_fraud_rate_90d", "merchant_labels_90d"),
+    source=_source("merchant_risk"),
+)
+
+merchant_attributes = FeatureView(
+    name="merchant_attributes",
+    description="What the merchant sells, and since when",
+    entities=[merchant],
+    ttl=timedelta(0),  # never expires
+    schema=[Field(name="merchant_category", dtype=String), Field(name="merchant_opened_year", dtype=Float64)],
+    source=_source("merchant_attributes"),
+)
+
+card_attributes = FeatureView(
+    name="card_attributes",
+    description="What the card's contract says",
+    entities=[card],
+    ttl=timedelta(0),  # never expires
+    schema=[
+        Field(name="card_home_country", dtype=String),
+        Field(name="card_tier", dtype=String),
+        Field(name="card_limit", dtype=Float64),
+        Field(name="card_issued_year", dtype=Float64),
+    ],
+    source=_source("card_attributes"),
+)
+
+purchase = RequestSource(
+    name="purchase",
+    schema=[
+        Field(name="amount", dtype=Float64),
+        Field(name="channel", dtype=String),
+        Field(name="authorized_at", dtype=UnixTimestamp),
+    ],
+)
+
+
+@on_demand_feature_view(  # type: ignore[untyped-decorator]
+    sources=[purchase],
+    schema=[
+        Field(name="purchase_amount", dtype=Float64),
+        Field(name="purchase_channel", dtype=String),
+        Field(name="purchase_hour", dtype=Int64),
+        Field(name="purchase_weekday", dtype=Int64),
+        Field(name="purchase_at_night", dtype=Int64),
+    ],
+    mode="pandas",
+)
+def card_context(inputs: pd.DataFrame) -> pd.DataFrame:
+    """What the request for a card payment itself tells."""
+    from feature_repo.transforms.purchase import purchase_features
+
+    return purchase_features(inputs)
+
+
+card_risk = FeatureService(
+    name="card_risk",
+    description="Everything known about a simulated card payment when it is asked for",
+    features=[
+        card_velocity,
+        card_spending,
+        card_habits,
+        card_country,
+        merchant_risk,
+        merchant_attributes,
+        card_attributes,
+        card_context,
+    ],
 )

@@ -10,13 +10,27 @@ from typing import TYPE_CHECKING
 
 from configs.model import ModelSpec
 from configs.settings import Settings
+from feature_repo.as_served import retrieve_as_served
+from feature_repo.dependencies import model_tables, service_views
+from feature_repo.expired import defaults
 from feature_repo.tables import connect, manifest
+from feature_repo.transforms import sql
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["FrameError", "TrainingFrame", "inputs_fingerprint", "labels", "model_inputs", "requests", "training_frame"]
 
+#: Code that a training frame depends on, beside the queries of its views.
+_CODE = (
+    "features.py",
+    "frames.py",
+    "as_served.py",
+    "expired.py",
+    "transforms/calendar.py",
+    "transforms/purchase.py",
+    "offline/*.py",
+)
 #: Column that holds when a prediction is made.
 PREDICTION_TIME = "prediction_time"
 
@@ -42,7 +56,7 @@ def requests(settings: Settings, spec: ModelSpec, start: datetime, end: datetime
     """Events to predict whose prediction time is in [start, end), known at ``as_of`` and at their prediction time."""
     _require(settings, spec.requests.table)
     request = spec.requests
-    known_at = settings.sources[request.table].known_at
+    known_at = settings.tables[request.table].known_at
     known = f"AND {known_at} <= {PREDICTION_TIME}" if known_at else ""
     columns = list(dict.fromkeys([request.id, *request.entities, *request.fields]))
     lead = f"INTERVAL {int(request.lead.total_seconds())} SECONDS"
@@ -56,12 +70,21 @@ def requests(settings: Settings, spec: ModelSpec, start: datetime, end: datetime
 
 
 def labels(settings: Settings, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:
-    """Outcomes known at ``as_of``: columns id, ``label`` (0 or 1), ``label_known_at``."""
+    """Outcomes known and mature at ``as_of``: columns id, ``label`` (0 or 1), ``label_known_at``."""
     _require(settings, spec.label.table)
-    with connect(settings, as_of, only=[spec.label.table]) as connection:
+    identity, known_at, ripe = spec.requests.id, spec.label.known_at, ""
+    if spec.label.matures:
+        _require(settings, spec.requests.table)
+        known_at = f"greatest({known_at}, ripe_at)"
+        ripe = (
+            f"LEFT JOIN (SELECT {identity}, {spec.requests.event_time} + INTERVAL "
+            f'{int(spec.label.matures.total_seconds())} SECONDS AS ripe_at FROM "{spec.requests.table}") '
+            f"USING ({identity}) WHERE label_known_at <= TIMESTAMPTZ '{as_of.isoformat()}'"
+        )
+    with connect(settings, as_of, only=[spec.label.table, spec.requests.table]) as connection:
         return connection.execute(
-            f"SELECT {spec.requests.id}, ({spec.label.positive})::INTEGER AS label, "
-            f'{spec.label.known_at} AS label_known_at FROM "{spec.label.table}" ORDER BY {spec.requests.id}'
+            f"SELECT {identity}, ({spec.label.positive})::INTEGER AS label, {known_at} AS label_known_at "
+            f'FROM "{spec.label.table}" {ripe} ORDER BY {identity}'
         ).df()
 
 
@@ -71,18 +94,17 @@ def model_inputs(features: pd.DataFrame) -> pd.DataFrame:
 
 
 def inputs_fingerprint(settings: Settings, spec: ModelSpec) -> str:
-    """Fingerprint of what a training frame is made from: tables, feature code, Feast definitions.
+    """Fingerprint of what a training frame is made from: tables, feature code, Feast definitions, defaults.
 
     Two equal ones give equal frames; it costs milliseconds, the frame itself seconds.
     """
-    from feature_repo.transforms import VIEWS, sql
-
     folder = Path(__file__).parent
-    code = "".join(sql(view) for view in VIEWS) + "".join(
-        (folder / name).read_text(encoding="utf-8")
-        for name in ("features.py", "transforms.py", "offline_store.py", "frames.py")
+    code = "".join(sql(view) for view in service_views(settings, spec.feature_service)) + "".join(
+        path.read_text(encoding="utf-8") for pattern in _CODE for path in sorted(folder.glob(pattern))
     )
-    return hashlib.blake2b(f"{_tables(settings, spec)} {code}".encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(
+        f"{_tables(settings, spec)} {code} {defaults(spec.expired)}".encode(), digest_size=8
+    ).hexdigest()
 
 
 def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime) -> TrainingFrame:
@@ -93,8 +115,6 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime) -> Trai
     """
     import pandas as pd
 
-    from feature_repo.store import retrieve
-
     asked = requests(settings, spec, datetime(1970, 1, 1, tzinfo=as_of.tzinfo), as_of, as_of)
     known = labels(settings, spec, as_of)
     labelled = asked.merge(known[[spec.requests.id, "label"]], on=spec.requests.id, how="inner", validate="1:1")
@@ -103,7 +123,7 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime) -> Trai
             f"Model '{spec.name}': {len(labelled)} labelled rows in table '{spec.requests.table}' were known at "
             f"{as_of:%Y-%m-%d %H:%M} UTC, and they need both outcomes; ingest more or choose another as_of."
         )
-    rows = retrieve(settings, spec.feature_service, labelled, at=PREDICTION_TIME)
+    rows = retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows
     features = [column for column in rows.columns if column not in labelled.columns]
     return TrainingFrame(
         rows=rows,
@@ -117,10 +137,8 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime) -> Trai
 
 def _tables(settings: Settings, spec: ModelSpec) -> dict[str, str]:
     """Fingerprints of the tables that a training frame is made from."""
-    from feature_repo.transforms import VIEWS
-
-    names = {spec.requests.table, spec.label.table, *(table for used in VIEWS.values() for table in used)}
-    return {table: found.fingerprint for table in sorted(names) if (found := manifest(settings, table))}
+    names = model_tables(settings, spec)
+    return {table: found.fingerprint for table in names if (found := manifest(settings, table))}
 
 
 def _require(settings: Settings, table: str) -> None:

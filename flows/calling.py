@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["FLOWS", "UsageError", "call", "checked", "moment", "parameter"]
 
 #: Every flow that ``headrace run`` takes; each is ``flows.<name>:<name>``.
-FLOWS = ("ingest", "materialize", "train", "register", "deploy", "score", "monitor", "lifecycle")
+FLOWS = ("ingest", "materialize", "train", "register", "deploy", "score", "monitor", "parity", "lifecycle")
 
 
 class UsageError(ValueError):

@@ -65,8 +65,8 @@ def down(context: typer.Context) -> None:
 
 @app.command()
 def status(context: typer.Context) -> None:
-    """Show what is live: servers, models, endpoints, features, flow runs."""
-    from rich.table import Table
+    """Show what is live: servers, models, endpoints, features, parity, flow runs."""
+    from rich.table import Column, Table
 
     from flows.stack.status import sections
 
@@ -74,7 +74,8 @@ def status(context: typer.Context) -> None:
         if not section.rows:
             _out().print(f"[bold]{section.title}[/bold]: {section.note}\n")
             continue
-        table = Table(*section.columns, title=section.title, title_justify="left", title_style="bold")
+        columns: list[Column | str] = [Column(section.columns[0], no_wrap=True), *section.columns[1:]]
+        table = Table(*columns, title=section.title, title_justify="left", title_style="bold")
         for row in section.rows:
             table.add_row(*row)
         _out().print(table)
@@ -116,6 +117,55 @@ def run(
 
     require(settings, "prefect")
     _out().print_json(data=call(flow, model, given), default=str)
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show what `apply` would change in Feast, and which models notice; exit code 2 if it breaks one."""
+    from flows import planning
+
+    found = planning.plan(_settings(context))
+    if json:
+        _out().print_json(data=planning.as_json(found))
+    else:
+        _out().print(planning.tree(found))
+    if found.breaks:
+        raise typer.Exit(2)
+
+
+@app.command()
+def apply(
+    context: typer.Context,
+    force: Annotated[bool, typer.Option("--force", help="Also what breaks a live model.")] = False,
+) -> None:
+    """Register what feature_repo/features.py defines; refuses what breaks a live model."""
+    from flows import planning
+
+    changes = planning.apply(_settings(context), force, lambda found: _out().print(planning.tree(found)))
+    _out().print(f"[green]Applied[/green]: {changes} changes." if changes else "[green]Applied[/green] before.")
+
+
+@app.command()
+def forget(
+    context: typer.Context,
+    entity: Annotated[str, typer.Argument(help="Entity or join key and its value: plane=N14228.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")] = False,
+) -> None:
+    """Remove an entity everywhere: tables, features, online values, predictions; writes a receipt."""
+    from flows import forgetting
+
+    name, equals, value = entity.partition("=")
+    if not equals or not name or not value:
+        raise UsageError(f"forget {entity}: expected entity=value, such as plane=N14228.")
+    receipt, path = forgetting.forget(_settings(context), name, value, dry_run)
+    if json:
+        _out().print_json(data=forgetting.as_json(receipt))
+    else:
+        forgetting.show(_out(), receipt, path)
 
 
 @app.command()
@@ -221,6 +271,22 @@ def report(
         typer.launch(str(pages[-1]))
 
 
+@app.command()
+def profile(
+    context: typer.Context,
+    table: Annotated[str | None, typer.Argument(help="A raw table; default: every one that was ingested.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write the profile page of a raw table, or of all, and print its path."""
+    from ray_cluster.table_report import write_table_pages
+
+    pages = write_table_pages(_settings(context), table)
+    for page in pages[:1] if table else pages:
+        sys.stdout.write(f"{page}\n")
+    if open_:
+        typer.launch(str(pages[0] if table else pages[-1]))
+
+
 def main() -> None:
     """Entry point: an expected error is one sentence and exit code 1; of another the traceback is kept in a log."""
     if not sys.warnoptions:
@@ -236,7 +302,9 @@ def main() -> None:
         _fail("Interrupted; the same command again goes on from what is complete.", 130)
     except Exception as error:
         ours = type(error).__module__.split(".")[0] in ("configs", "feature_repo", "ray_cluster", "flows")
-        _fail(str(error) if ours else f"{type(error).__name__}: {error} (traceback: {_kept(error)})", 1)
+        sentence = str(error) if ours else f"{type(error).__name__}: {error} (traceback: {_kept(error)})"
+        _release(error)
+        _fail(sentence, 1)
 
 
 def _settings(context: typer.Context) -> Settings:
@@ -266,9 +334,13 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for column in ("id", "probability", "decision", "version", "status", "prediction_id"):
         table.add_column(column, no_wrap=column != "prediction_id", overflow="fold")
     for row in rows:
-        shown = {**row, "id": row.get("id") or "", "probability": f"{row['probability']:.3f}"}
+        shown = {**row, "id": row.get("id") or "", "probability": _probability(row["probability"])}
         table.add_row(*(str(shown.get(str(column.header), "")) for column in table.columns))
     _out().print(table)
+
+
+def _probability(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
 
 
 def _kept(error: Exception) -> Path:
@@ -280,6 +352,15 @@ def _kept(error: Exception) -> Path:
     with path.open("a", encoding="utf-8") as log:
         log.write(f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv)}\n{''.join(format_exception(error))}\n")
     return path
+
+
+def _release(error: BaseException | None) -> None:
+    """Let go of what the failed calls held: DuckDB prints a page about connections that outlive the interpreter."""
+    from traceback import clear_frames
+
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _fail(sentence: str, code: int) -> None:

@@ -51,11 +51,11 @@ def deploy(model: str, as_of: datetime | None = None) -> dict[str, Any]:
     _, as_of = begin(as_of)
     done = deploy_one(model, as_of)
     get_run_logger().info(
-        "version %s %s at %s (smoke test: probability %.3f in %.0f ms)",
+        "version %s %s at %s (smoke test: %s in %.0f ms)",
         done["version"],
         done["action"],
         done["url"],
-        done["probability"],
+        "abstained" if done["probability"] is None else f"probability {done['probability']:.3f}",
         done["milliseconds"],
     )
     return done

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from configs import ConfigError
+from configs import ConfigError, Settings
 from configs.reading import nearest
+from configs.table import ingest_order
 from flows.entry import begin
 from flows.progress import shown
 
@@ -18,16 +19,21 @@ from flows.progress import shown
 def ingest_one(table: str, as_of: datetime) -> dict[str, Any]:
     """Ingest one table; returns its counts."""
     from feature_repo.tables import ingest_table
+    from ray_cluster.table_report import write_table_page
 
     settings, as_of = begin(as_of)
     held, changed = ingest_table(settings, table, as_of)
+    if changed:
+        page, key = write_table_page(settings, table), f"table-{table.replace('_', '-')}"
+        create_link_artifact(key=key, link=page.as_uri(), link_text=f"Profile of {table}")
     get_run_logger().info(
-        "%s: %s rows in, %s stored, %s quarantined, %s not yet known%s",
+        "%s: %s rows in, %s stored, %s quarantined, %s not yet known%s%s",
         table,
         held.rows_in,
         held.rows_out,
         held.quarantined,
         held.later,
+        f"; {counted(held.cleaned)}" if any(held.cleaned.values()) else "",
         "" if changed else " (unchanged)",
     )
     return {
@@ -36,21 +42,53 @@ def ingest_one(table: str, as_of: datetime) -> dict[str, Any]:
         "rows_out": held.rows_out,
         "quarantined": held.quarantined,
         "later": held.later,
+        "erased": held.erased,
+        "replaced": held.replaced,
+        "cleaned": held.cleaned,
+        "unmatched": held.unmatched,
         "fingerprint": held.fingerprint,
         "changed": changed,
         "reasons": held.reasons,
     }
 
 
+def counted(counts: dict[str, int]) -> str:
+    """``{"trim name": 3}`` as ``trim name 3``; what counted nothing is left out."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+
+
+def in_order(settings: Settings, tables: list[str] | None) -> list[str]:
+    """The tables to ingest, each after those it refers to; of these also the ones that hold nothing yet.
+
+    Raises:
+        ConfigError: there is no such table (with the nearest name).
+    """
+    from feature_repo.tables import manifest
+
+    names = set(tables or settings.tables)
+    for name in names:
+        if name not in settings.tables:
+            known = list(settings.tables)
+            raise ConfigError(f"There is no table '{name}'.{nearest(name, known)} Known: {', '.join(known)}.")
+    waiting = list(names)
+    while waiting:
+        for target in settings.tables[waiting.pop()].references.values():
+            other = target.partition(".")[0]
+            if other not in names and manifest(settings, other) is None:
+                names.add(other)
+                waiting.append(other)
+    return ingest_order(settings.tables, names)
+
+
 @flow(name="ingest", flow_run_name="ingest", log_prints=False)
 def ingest(tables: list[str] | None = None, as_of: datetime | None = None) -> list[dict[str, Any]]:
-    """Ingest ``tables`` (default: all) as known at ``as_of``; each row is stored, quarantined or not yet known."""
+    """Ingest ``tables`` (default: all) as known at ``as_of``; each row is stored, quarantined or not yet known.
+
+    A table comes after those it refers to. One that a gate refuses stops the flow: it stays as it was, and what
+    depends on it does not run.
+    """
     settings, as_of = begin(as_of)
-    names = tables or list(settings.sources)
-    for name in names:
-        if name not in settings.sources:
-            known = list(settings.sources)
-            raise ConfigError(f"There is no table '{name}'.{nearest(name, known)} Known: {', '.join(known)}.")
+    names = in_order(settings, tables)
     results = []
     with shown("ingest") as progress:
         for number, name in enumerate(names):
@@ -58,7 +96,15 @@ def ingest(tables: list[str] | None = None, as_of: datetime | None = None) -> li
             results.append(ingest_one(name, as_of))
     create_table_artifact(
         key="ingest",
-        table=[{key: value for key, value in row.items() if key != "reasons"} for row in results],
-        description="Rows in = rows stored + quarantined + not yet known",
+        table=[
+            {
+                key: counted(value) if isinstance(value, dict) else value
+                for key, value in row.items()
+                if key != "reasons"
+            }
+            for row in results
+        ],
+        description="Rows in = rows stored + quarantined + not yet known; cleaned: values changed, by rule; unmatched: "
+        "rows whose reference finds no row, by column",
     )
     return results

@@ -12,6 +12,7 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact
 
 from configs import load_model
+from feature_repo.dependencies import model_tables, service_views
 from flows import stack
 from flows.deploy import deploy
 from flows.entry import begin
@@ -40,7 +41,6 @@ def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None 
 
     Every step is skipped where its result is there already, so the same call again is quick and changes nothing.
     """
-    load_model(model)
     settings, as_of = begin(as_of)
     until = begin(until)[1] if until else as_of + timedelta(days=14)
     steps: list[dict[str, Any]] = []
@@ -53,12 +53,13 @@ def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None 
         entry["seconds"] = round(monotonic() - started, 1)
         steps.append(entry)
 
+    spec = load_model(model)
     with step("ingest") as entry:
-        tables = ingest(as_of=until)
+        tables = ingest(tables=model_tables(settings, spec, references=True), as_of=until)
         changed = sum(row["changed"] for row in tables)
         entry["note"] = f"{changed} of {len(tables)} tables changed"
     with step("materialize") as entry:
-        views = materialize(as_of=as_of)
+        views = materialize(as_of=as_of, views=service_views(settings, spec.feature_service))
         entry["note"] = f"{sum(view['computed'] for view in views.values())} of {len(views)} views computed"
     with step("train") as entry:
         stack.wait(settings, ["ray", "mlflow"])  # the demo starts while these still do

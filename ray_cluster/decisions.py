@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from configs.model import Gate, Monitoring
 from ray_cluster.findings import (
+    abstentions,
     drifted_features,
     drifted_scores,
     dropped_performance,
@@ -198,10 +199,11 @@ def decide_monitoring(evidence: Mapping[str, Any], policy: Mapping[str, Any]) ->
     """
     if evidence["rows"] < policy["min_rows"]:
         reason = f"{evidence['rows']:,} predictions are logged; drift is judged from {policy['min_rows']:,} on."
-        return Decision("monitoring", "wait", (reason,), dict(evidence), dict(policy))
+        return Decision("monitoring", "wait", (reason, *abstentions(evidence)), dict(evidence), dict(policy))
     findings = [judge(evidence, policy) for judge in (drifted_features, drifted_scores, dropped_performance)]
     alarms = [sentence for alarm, sentence in findings if alarm]
-    reasons = (*(alarms or [sentence for _, sentence in findings]), *unknown_variation(evidence))
+    told = alarms or [sentence for _, sentence in findings]
+    reasons = (*told, *unknown_variation(evidence), *abstentions(evidence))
     return Decision("monitoring", "retrain" if alarms else "keep", reasons, dict(evidence), dict(policy))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
+    "abstentions",
     "beyond",
     "drifted_features",
     "drifted_scores",
@@ -90,6 +91,18 @@ def unknown_variation(evidence: Facts) -> list[str]:
     """Why there is no natural variation to judge drift by, as a sentence; none where there is one, or none is said."""
     reason = (evidence.get("stretches") or {}).get("unknown")
     return [f"{reason} Drift is judged by the policy's bounds alone."] if reason else []
+
+
+def abstentions(evidence: Facts) -> list[str]:
+    """How many rows got no score as a value had expired, as a sentence; none where all got one."""
+    count = evidence.get("abstained") or 0
+    if not count:
+        return []
+    share = count / (count + evidence["rows"])
+    return [
+        f"{count:,} of {count + evidence['rows']:,} requests ({share:.0%}) got no probability, as a value had expired; "
+        "bring features online more often with `headrace run materialize`."
+    ]
 
 
 def metric_name(metric: str) -> str:

@@ -14,6 +14,7 @@ from configs.settings import Settings
 from feature_repo.files import replacing
 from feature_repo.frames import PREDICTION_TIME, requests
 from feature_repo.tables import manifest, profile
+from feature_repo.tables.profiles import held_profile
 from ray_cluster import registry
 from ray_cluster.report import ReportContent, write_report
 
@@ -47,7 +48,7 @@ def write_lifecycle_report(
 ) -> Path:
     """Write ``reports/<model>-v<version>-<as_of>.html``, and the same page as ``reports/latest.html``."""
     documents = registry.evidence(settings, run_id)
-    tables = [(name, held) for name in settings.sources if (held := manifest(settings, name))]
+    tables = [(name, held) for name in settings.tables if (held := manifest(settings, name))]
     dataset = documents.get("dataset", {})
     serve, mlflow = settings.url("serve"), settings.url("mlflow")
     content = ReportContent(
@@ -66,6 +67,7 @@ def write_lifecycle_report(
                 "quarantined": held.quarantined,
                 "later": held.later,
                 "fingerprint": held.fingerprint,
+                "profiled": (held_profile(settings, name) or {}).get("rows"),
                 "columns": profile(settings, name),
             }
             for name, held in tables

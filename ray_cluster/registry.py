@@ -34,15 +34,21 @@ __all__ = [
     "promote",
     "reference",
     "register_run",
+    "version_features",
     "versions",
 ]
 
 _KEY = "headrace.training_key"
-#: What a bundle may hold beside what skops trusts by itself: the classifiers of the model families.
+#: What a bundle may hold beside what skops trusts by itself: the classifiers of the model families, and what
+#: cleaning learned (numpy's and pandas' own types are attributes of scikit-learn's imputer).
 TRUSTED = [
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "ray_cluster.training.inputs.QuantileClip",
+    "ray_cluster.training.inputs.WasMissing",
+    "numpy.dtype",
+    "pandas._libs.missing.NAType",
 ]
 
 
@@ -236,6 +242,15 @@ def versions(settings: Settings, model: str) -> list[VersionFacts]:
         aliases.setdefault(str(version), []).append(alias)
     facts = [replace(_facts(client, each), aliases=tuple(aliases.get(str(each.version), ()))) for each in found]
     return sorted(facts, key=lambda one: -one.version)
+
+
+def version_features(settings: Settings, model: str, version: int) -> list[str]:
+    """Names of the features that a version takes, read without loading its pipeline."""
+    _client(settings)
+    import mlflow
+
+    metadata = mlflow.models.get_model_info(f"models:/{model}/{version}").metadata or {}
+    return list(metadata["features"])
 
 
 def champion(settings: Settings, model: str) -> VersionFacts | None:

@@ -9,8 +9,8 @@ from typing import Any
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo import store
+from feature_repo.dependencies import service_views
 from feature_repo.frames import PREDICTION_TIME, requests
-from feature_repo.transforms import VIEWS
 from ray_cluster.serving.prediction_log import read_predictions
 
 __all__ = ["ReplayError", "moments", "replay"]
@@ -48,6 +48,7 @@ def replay(
     asked = requests(settings, spec, planned[0], end, end)
     logged = asked[spec.requests.id].isin(set(read_predictions(settings, spec.name, planned[0], end)["id"].dropna()))
     sent = skipped = 0
+    views = service_views(settings, spec.feature_service)
     for number, moment in enumerate(planned):
         progress(f"{moment:%d %b %H:%M} UTC", number / len(planned))
         due = asked[PREDICTION_TIME].between(moment, moment + _STRETCH, inclusive="left")
@@ -55,7 +56,7 @@ def replay(
         skipped += int((due & logged).sum())
         if fresh.empty:
             continue
-        for view in VIEWS:
+        for view in views:
             store.materialize(settings, view, moment)
         rows = [
             {

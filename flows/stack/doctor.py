@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import socket
@@ -10,9 +9,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from configs import ConfigError, Settings, load_model, load_settings, model_names
+from feature_repo.expired import check_model
 from flows.stack.ports import is_free, owner
 from flows.stack.processes import read_record
 from flows.stack.services import services
@@ -42,7 +41,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     if settings.databases.kind == "postgresql":
         yield _postgresql(settings)
         yield _redis(settings)
-    for name in settings.sources:
+    for name in settings.tables:
         yield _source(settings, name)
 
 
@@ -73,9 +72,12 @@ def _configuration(settings: Settings) -> Iterator[Check]:
     files += [(name, f"configs/models/{name}.yaml") for name in model_names()]
     for name, file in files:
         try:
-            _ = load_settings(str(settings.folder)) if name == "settings" else load_model(name)
+            if name == "settings":
+                load_settings(str(settings.folder))
+            else:
+                check_model(settings, load_model(name))
             yield Check(file, True, "valid")
-        except ConfigError as error:
+        except (ConfigError, LookupError) as error:
             yield Check(file, False, str(error), "correct the file")
     yield Check(
         "feature_store.yaml",
@@ -130,26 +132,13 @@ def _redis(settings: Settings) -> Check:
 
 
 def _source(settings: Settings, name: str) -> Check:
-    source = settings.sources[name]
-    title, mend = f"source {name}", f"correct sources.{name} in configs/base.yaml or configs/{settings.environment}/"
-    if source.kind == "python":
-        module = source.location.partition(":")[0]
-        try:
-            ok = importlib.util.find_spec(module) is not None
-        except ImportError:
-            ok = False
-        return Check(title, ok, source.location if ok else f"no module {module}", mend)
-    if source.kind == "sql":
-        import os
+    from feature_repo.tables.conditions import ConditionError, prove
+    from feature_repo.tables.sources import SourceError, probe
 
-        ok = bool(os.environ.get(source.url_env or ""))
-        return Check(title, ok, f"{source.url_env} is {'set' if ok else 'not set'}", f"export {source.url_env}=...")
-    found = _files(settings, source.location)
-    return Check(title, bool(found), f"{len(found)} files at {source.location}", mend)
-
-
-def _files(settings: Settings, location: str) -> list[Path]:
-    path = Path(location) if Path(location).is_absolute() else settings.root / location
-    if path.exists():
-        return [path]
-    return sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    table = settings.tables[name]
+    mend = f"correct configs/tables/{name}.yaml or that of configs/{settings.environment}/"
+    try:
+        prove(table, name)
+        return Check(f"table {name}", True, probe(name, table))
+    except (SourceError, ConditionError) as error:
+        return Check(f"table {name}", False, str(error), mend)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from configs.settings import Settings
 from flows.stack.probing import request
 from flows.stack.stack import health
 
 __all__ = ["Section", "sections"]
+
+_DAY = 86400
+#: ``age`` is that of the newest value online; a view is stale when that is older than its TTL, as all others are then.
+_VIEW = ("view", "rows", "latest event", "online as of", "TTL", "age", "state")
 
 
 @dataclass(frozen=True)
@@ -23,14 +28,15 @@ class Section:
 
 
 def sections(settings: Settings) -> list[Section]:
-    """Services, models, features and flow runs, in that order."""
+    """Services, models, features, parity and flow runs, in that order."""
     first = _services(settings)
     models = ("model", "version", "aliases", "live version", "endpoint")
     ready = {row[0] for row in first.rows if row[1] == "ready"}
     return [
         first,
         _tried("Models", models, _models, settings, "mlflow" in ready),
-        _tried("Features", ("view", "rows", "latest event", "online until"), _features, settings, True),
+        _tried("Features", _VIEW, _features, settings, True),
+        _tried("Parity", ("model", "as of", "predictions", "equal values", "worst feature"), _parity, settings, True),
         _tried("Last flow runs", ("flow run", "state", "started", "seconds"), _runs, settings, "prefect" in ready),
     ]
 
@@ -80,12 +86,69 @@ def _models(settings: Settings) -> list[tuple[str, ...]]:
 
 
 def _features(settings: Settings) -> list[tuple[str, ...]]:
-    from feature_repo.store import freshness
+    from feature_repo.expired import in_words
+    from feature_repo.online.layout import layouts
+    from feature_repo.online.values import open_values
+    from feature_repo.views import freshness
 
-    return [
-        (state.view, f"{state.rows:,}", state.latest_event or "", state.online_until or "never")
-        for state in freshness(settings)
-    ]
+    states = freshness(settings)
+    if not states:
+        return []
+    known, now = layouts(settings), settings.now()
+    held = [(state, known.get(state.view)) for state in states]
+    store = open_values(settings)
+    try:
+        marks = store.known_until([layout for _, layout in held if layout])
+    finally:
+        store.close()
+    rows: list[tuple[str, ...]] = []
+    for state, layout in held:
+        until = _time(state.online_until)
+        newest = min((time for time in (_time(state.latest_event), until) if time), default=None)
+        age = (now - newest).total_seconds() if until and newest else None
+        ttl = layout.ttl if layout else 0.0
+        said = "never" if until is None or age is None else "stale" if ttl and age > ttl else "fresh"
+        mark = marks.get(state.view)
+        if layout is None:
+            said = "not in features.py"
+        elif mark != until:
+            said += f"; the online store says {_minutes(mark) if mark else 'never'}"
+        rows.append(
+            (
+                state.view,
+                f"{state.rows:,}",
+                _minutes(_time(state.latest_event)),
+                _minutes(until) or "never",
+                in_words(ttl) if ttl else "none",
+                "" if age is None else in_words(age if age < 10 * _DAY else age // _DAY * _DAY),
+                said,
+            )
+        )
+    return rows
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _minutes(time: datetime | None) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M}" if time else ""
+
+
+def _parity(settings: Settings) -> list[tuple[str, ...]]:
+    from configs import model_names
+    from ray_cluster.parity.bound import newest
+
+    rows: list[tuple[str, ...]] = []
+    for model in model_names():
+        result = newest(settings, model, settings.now())
+        if result:
+            worst = result["features"][0]
+            cause = next(iter(worst["causes"]), "")
+            shown = f"{worst['feature']} {worst['share']:.2%}, {cause}" if cause else "none differs"
+            made = _minutes(_time(result["as_of"]))
+            rows.append((model, made, f"{result['rows']:,}", f"{result['share']:.3%}", shown))
+    return rows
 
 
 def _runs(settings: Settings) -> list[tuple[str, ...]]:

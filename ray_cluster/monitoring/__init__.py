@@ -14,7 +14,7 @@ import pandas as pd
 from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster.decisions import Decision, monitoring_verdict
-from ray_cluster.monitoring.measuring import expand_features, feature_columns, known_at, measure, with_outcomes
+from ray_cluster.monitoring.measuring import expand_features, feature_columns, known_at, measure, scored, with_outcomes
 from ray_cluster.monitoring.profile import MonitoringError
 
 __all__ = ["MonitoringError", "MonitoringResult", "monitor"]
@@ -82,7 +82,7 @@ def monitor(
         from ray_cluster.monitoring.evidently_report import add_to_workspace, drift_run, performance_run, write_html
 
         folder, stem = settings.home / "monitoring" / spec.name, f"{now.tz_convert('UTC'):%Y-%m-%dT%H%M}"
-        seen = known_at(predictions, "as_of", now)
+        seen = scored(known_at(predictions, "as_of", now))
         current = expand_features(seen).assign(score=seen["score"])
         run = drift_run(spec, measurements, current, reference[[*feature_columns(spec, reference), "score"]])
         add_to_workspace(settings, spec, run)

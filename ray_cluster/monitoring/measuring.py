@@ -16,7 +16,7 @@ from ray_cluster.monitoring.natural import ShortReferenceError, Stretches, cut, 
 from ray_cluster.monitoring.performance import Scored, performance
 from ray_cluster.monitoring.profile import MonitoringError, profile_column
 
-__all__ = ["expand_features", "feature_columns", "known_at", "measure", "with_outcomes"]
+__all__ = ["expand_features", "feature_columns", "known_at", "measure", "scored", "with_outcomes"]
 
 #: Columns of a reference that are not features, beside the request's own id.
 RESERVED = ("id", "score", "label", "prediction_time")
@@ -35,11 +35,12 @@ def measure(
         as_of: nothing served or known later is looked at.
 
     Returns:
-        JSON: ``model``, ``as_of``, ``rows``, ``first``, ``last``, ``versions`` (version -> rows), ``features`` (one
-        object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``natural``, ``drifted`` and
-        ``ignored``), ``prediction``, ``stretches`` (``days`` and ``count`` of what ``natural`` was found over, or
-        ``unknown``: why there is none), ``performance`` (None before the first outcome) and ``unmatched`` (features
-        that only one side has).
+        JSON: ``model``, ``as_of``, ``rows`` (those with a score; nothing else is measured), ``abstained`` (logged
+        rows without a score, as the model abstained), ``first``, ``last``, ``versions`` (version -> rows),
+        ``features`` (one object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``natural``,
+        ``drifted`` and ``ignored``), ``prediction``, ``stretches`` (``days`` and ``count`` of what ``natural`` was
+        found over, or ``unknown``: why there is none), ``performance`` (None before the first outcome) and
+        ``unmatched`` (features that only one side has).
 
     Raises:
         MonitoringError: a column is missing, or no logged feature is one of the reference's.
@@ -48,6 +49,8 @@ def measure(
     _need(reference, ["score", "label"], "reference")
     _need(outcomes, ["id", "label"], "outcomes")
     predictions = known_at(predictions, "as_of", as_of)
+    logged = len(predictions)
+    predictions = scored(predictions)
     features = expand_features(predictions)
     names = feature_columns(spec, reference)
     shared = [name for name in names if name in features]
@@ -63,6 +66,7 @@ def measure(
         "model": spec.name,
         "as_of": as_of.isoformat(),
         "rows": len(predictions),
+        "abstained": logged - len(predictions),
         "reference_rows": len(reference),
         "first": times.min().isoformat() if len(times) else None,
         "last": times.max().isoformat() if len(times) else None,
@@ -94,6 +98,11 @@ def expand_features(predictions: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(predictions["features"].tolist(), index=predictions.index)
     prefixed = [name for name in predictions.columns if str(name).startswith("features.")]
     return predictions[prefixed].rename(columns=lambda name: str(name).removeprefix("features."))
+
+
+def scored(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The predictions that have a score: the model saw no input of a row for which it abstained."""
+    return predictions[predictions["score"].notna()]
 
 
 def known_at(rows: pd.DataFrame, column: str, as_of: pd.Timestamp) -> pd.DataFrame:

@@ -18,8 +18,8 @@ class ReportContent:
     Attributes:
         version, run_id, as_of: the registered version, the run that made it, and the moment it was made for.
         steps: ``{name, seconds, note}`` in order.
-        ingest: per table ``{table, rows_in, rows_out, quarantined, later, fingerprint, columns}``, columns as
-            :func:`feature_repo.profile.profile_table` gives them.
+        ingest: per table ``{table, rows_in, rows_out, quarantined, later, fingerprint, profiled, columns}``, columns
+            as :func:`feature_repo.tables.profile.profile_table` gives them, of ``profiled`` rows.
         evaluation, trials, dataset, decision: as kept with the run; ``evaluation["curves"]`` may hold ``scores``
             (``{edges, positives, negatives}``: counts of held-out rows per bin of the score).
         monitoring: ``MonitoringResult.to_dict()``.

@@ -17,6 +17,7 @@ __all__ = [
     "metric",
     "moment",
     "percent",
+    "point",
     "pretty",
     "short",
     "words",
@@ -66,11 +67,13 @@ def metric(value: Any, digits: int = 3) -> str:
 def percent(value: Any) -> str:
     """A share as a percentage; small ones keep a decimal.
 
-    >>> percent(0.236), percent(0.0042), percent(0.0)
-    ('24%', '0.4%', '0%')
+    >>> percent(0.236), percent(0.0042), percent(0.00001), percent(0.0)
+    ('24%', '0.4%', '<0.1%', '0%')
     """
     if not isinstance(value, (int, float)) or not isfinite(value):
         return NOTHING
+    if 0 < value < 0.0005:
+        return "<0.1%"
     if value in (0, 1):
         return f"{value:.0%}"
     return f"{value:.1%}" if abs(value) < 0.1 or abs(value) > 0.99 else f"{value:.0%}"
@@ -115,6 +118,15 @@ def moment(value: Any) -> str:
     return f"{time:%Y-%m-%d %H:%M}{zone}"
 
 
+def point(value: Any) -> str:
+    """A place on an axis: a number, or a time as ISO text.
+
+    >>> point(1234.5), point("2013-12-17T00:00:00+00:00")
+    ('1,234', '2013-12-17 00:00 UTC')
+    """
+    return moment(value) if isinstance(value, str) else amount(value)
+
+
 def short(value: Any, length: int = 12) -> str:
     """The start of a fingerprint or run id."""
     return NOTHING if value is None else str(value)[:length]
@@ -139,4 +151,6 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
-FILTERS = {f.__name__: f for f in (amount, metric, percent, days, duration, moment, short, words, address, pretty)}
+FILTERS = {
+    f.__name__: f for f in (amount, metric, percent, days, duration, moment, point, short, words, address, pretty)
+}

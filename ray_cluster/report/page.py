@@ -4,40 +4,58 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray_cluster.report import curves, facts, search
 from ray_cluster.report.content import ReportContent
 from ray_cluster.report.formats import FILTERS, words
 
-__all__ = ["render", "write_report"]
+__all__ = ["environment", "render", "write_page", "write_report"]
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _FOLDER = Path(__file__).parent
 
 
 def write_report(path: Path, content: ReportContent) -> Path:
-    """Write the page to ``path`` and return it; a reader sees the old page or the whole new one."""
+    """Write the page of a lifecycle run to ``path`` and return it (:func:`write_page`)."""
+    return write_page(path, render(content))
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write a page to ``path`` and return it; a reader sees the old page or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(render(content), encoding="utf-8")
+    partial.write_text(page, encoding="utf-8")
     partial.replace(path)
     return path
 
 
-def render(content: ReportContent) -> str:
-    """Return the page. Every value is escaped; a part without evidence says in one sentence that it has none."""
+@cache
+def environment() -> Environment:
+    """The templates with their filters and the pages' style and script; every value they print is escaped."""
     from jinja2 import ChainableUndefined, Environment, FileSystemLoader
     from markupsafe import Markup
 
-    environment = Environment(
+    found = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=ChainableUndefined,
     )
-    environment.filters.update(FILTERS)
+    found.filters.update(FILTERS)
+    found.globals["style"] = Markup((_FOLDER / "templates" / "report.css").read_text(encoding="utf-8"))
+    found.globals["script"] = Markup((_FOLDER / "templates" / "report.js").read_text(encoding="utf-8"))
+    return found
+
+
+def render(content: ReportContent) -> str:
+    """Return the page. Every value is escaped; a part without evidence says in one sentence that it has none."""
+    from markupsafe import Markup
 
     def drawn(chart: Callable[..., str | None], *arguments: Any) -> Markup | None:
         image = chart(*arguments)
@@ -50,34 +68,36 @@ def render(content: ReportContent) -> str:
     measurements = monitoring.get("measurements") or {}
     verdict = monitoring.get("decision") or {}
     bound = float((verdict.get("policy") or {}).get("feature_psi", 0.25))
-    return environment.get_template("report.html.j2").render(
-        content=content,
-        style=Markup((_FOLDER / "templates" / "report.css").read_text(encoding="utf-8")),
-        script=Markup((_FOLDER / "templates" / "report.js").read_text(encoding="utf-8")),
-        evaluation=evaluation,
-        charts={
-            "roc": drawn(curves.roc, evaluation),
-            "pr": drawn(curves.precision_recall, evaluation),
-            "calibration": drawn(curves.calibration, evaluation),
-            "scores": drawn(curves.scores, evaluation),
-            "histories": drawn(search.histories, trials, metric),
-        },
-        parallel=[
-            (family, image)
-            for family in families
-            if (image := drawn(search.parallel_coordinates, trials, family, metric)) is not None
-        ],
-        shares=facts.shares([float(step.get("seconds") or 0) for step in content.steps]),
-        best=search.best_trial(trials),
-        rows=facts.scored_rows(evaluation),
-        best_baseline=lambda name: facts.best_baseline(evaluation, name),
-        confusion=facts.confusion(evaluation),
-        worst=facts.worst_slice(evaluation),
-        slices=facts.slice_groups(evaluation),
-        measurements=measurements,
-        verdict=verdict,
-        drift=facts.drift_bars(measurements, bound),
-        bound=bound,
-        performance=measurements.get("performance") or {},
-        intervals=facts.interval_bars(measurements.get("performance") or {}),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            content=content,
+            evaluation=evaluation,
+            charts={
+                "roc": drawn(curves.roc, evaluation),
+                "pr": drawn(curves.precision_recall, evaluation),
+                "calibration": drawn(curves.calibration, evaluation),
+                "scores": drawn(curves.scores, evaluation),
+                "histories": drawn(search.histories, trials, metric),
+            },
+            parallel=[
+                (family, image)
+                for family in families
+                if (image := drawn(search.parallel_coordinates, trials, family, metric)) is not None
+            ],
+            shares=facts.shares([float(step.get("seconds") or 0) for step in content.steps]),
+            best=search.best_trial(trials),
+            rows=facts.scored_rows(evaluation),
+            best_baseline=lambda name: facts.best_baseline(evaluation, name),
+            confusion=facts.confusion(evaluation),
+            worst=facts.worst_slice(evaluation),
+            slices=facts.slice_groups(evaluation),
+            measurements=measurements,
+            verdict=verdict,
+            drift=facts.drift_bars(measurements, bound),
+            bound=bound,
+            performance=measurements.get("performance") or {},
+            intervals=facts.interval_bars(measurements.get("performance") or {}),
+        )
     )

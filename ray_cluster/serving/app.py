@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from configs.model import ModelSpec, Requests, Serving
+from configs.model import Expired, ModelSpec, Requests, Serving
 from configs.reading import Frozen
 from configs.settings import load_settings
 
@@ -45,7 +45,8 @@ class AppArgs(Frozen):
     requests: Requests
     max_rows: int
     max_body_bytes: int
-    reader: str = "feature_repo.store:OnlineReader"
+    expired: dict[str, Expired] = {}
+    reader: str = "feature_repo.online.reader:OnlineReader"
     loader: str = "ray_cluster.registry:load_version"
 
     @classmethod
@@ -59,6 +60,7 @@ class AppArgs(Frozen):
             requests=spec.requests,
             max_rows=serving.max_rows,
             max_body_bytes=serving.max_body_bytes,
+            expired=spec.expired,
             **paths,
         )
 
@@ -72,21 +74,25 @@ class Endpoint:
         from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder
         from ray_cluster.serving.predictor import Predictor
         from ray_cluster.serving.schema import RequestSchema
+        from ray_cluster.serving.view_versions import view_versions
 
         self._args = AppArgs.model_validate(args)
         self._settings = load_settings()
         for name, value in self._settings.variables().items():
             os.environ.setdefault(name, value)
         self._replica = _replica_name()
-        self._measures = Measures(self._args.model)
+        self._measures = Measures(self._args.model, self._replica)
         self._schema = RequestSchema(self._args.requests, self._args.max_rows)
+        self._reader = _imported(self._args.reader)(self._settings, self._args.feature_service)
         self._predictor = Predictor(
             self._args.model,
             self._schema,
-            _imported(self._args.reader)(self._settings, self._args.feature_service),
+            self._reader,
             PredictionLog(predictions_folder(self._settings, self._args.model), self._replica),
             lambda: datetime.now(UTC),  # requests arrive in real time, whatever the flows work as of
             self._measures.predicted,
+            self._args.expired,
+            view_versions(self._settings, list(self._reader.view_features)),
         )
         self._batches: Batches[dict[str, Any], Prediction] = Batches(self._predictor.predict, self._args.max_rows)
         self._refused: tuple[int, str] | None = None
@@ -116,7 +122,7 @@ class Endpoint:
                 self._refused = (wanted, f"{type(error).__name__}: {error}")
                 return
             self._refused = None
-            self._measures.loaded(wanted, self._replica)
+            self._measures.loaded(wanted)
 
     def _load(self, version: int) -> None:
         self._predictor.swap(_imported(self._args.loader)(self._settings, self._args.model, version))
@@ -142,9 +148,27 @@ class Endpoint:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The ASGI application; Serve calls this once, after the constructor."""
-        from ray_cluster.serving.routes import routes
+        from ray_cluster.serving.routes import ViewTraits, routes
 
-        return routes(self._schema, self.facts, self._batches.run, self._args.max_body_bytes, self._measures.answered)
+        reader = self._reader
+        return routes(
+            self._schema,
+            self.facts,
+            self._predict,
+            self._args.max_body_bytes,
+            self._measures.answered,
+            {view: ViewTraits(reader.ttls[view], names) for view, names in reader.view_features.items()},
+        )
+
+    async def _predict(self, rows: list[dict[str, Any]]) -> list[Prediction]:
+        """Predictions of one request; one that is refused is counted once, however often its batch is tried."""
+        from ray_cluster.serving.expiry import ExpiredValueError
+
+        try:
+            return await self._batches.run(rows)
+        except ExpiredValueError as error:
+            self._measures.refused(len(rows), error.rows)
+            raise
 
 
 def build(args: dict[str, Any]) -> Application:

@@ -1,11 +1,12 @@
 """What the endpoints said: JSON lines under ``predictions/<model>/<UTC day of as_of>/<replica>.jsonl``.
 
 One file has one writer, which appends whole requests with a single ``write``, so a killed replica tears at most the
-last line of its own file. Nothing is ever rewritten.
+last line of its own file. Nothing is ever rewritten but to forget an entity (:mod:`ray_cluster.forgetting`).
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -38,7 +39,12 @@ COLUMNS = (
     "score",
     "decision",
     "threshold",
+    "known_until",
+    "expired",
+    "view_versions",
 )
+#: Keys that lines written before they were introduced do not have; they are read as null.
+_LATER = {"known_until", "expired", "view_versions"}
 
 
 def predictions_folder(settings: Settings, model: str) -> Path:
@@ -70,12 +76,7 @@ class PredictionLog:
             self._write(self._folder / day / self._file, ("\n".join(texts) + "\n").encode())
 
     def _write(self, path: Path, content: bytes) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        try:
-            descriptor = os.open(path, flags, 0o644)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, flags, 0o644)
+        descriptor = _opened(path)
         if path in self._torn:  # an earlier write was cut short: close its line, so that only that one is lost
             content = b"\n" + content
         try:
@@ -88,6 +89,29 @@ class PredictionLog:
             os.close(descriptor)
 
 
+def _opened(path: Path) -> int:
+    """The file, to append to, under a shared lock that falls when it is closed.
+
+    Who takes lines out holds the lock alone and puts another file in its place; that one is opened then.
+    """
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
 def read_predictions(
     settings: Settings, model: str, start: datetime | None = None, end: datetime | None = None
 ) -> pd.DataFrame:
@@ -95,8 +119,11 @@ def read_predictions(
 
     Returns:
         One row per prediction with the columns :data:`COLUMNS`: ``as_of`` and ``served_at`` are UTC timestamps,
-        ``entities``, ``fields``, ``features`` and ``event_times`` dicts. ``attrs["torn"]`` counts the lines that
-        could not be read, as a kill in the middle of a write leaves them; they are skipped.
+        ``entities``, ``fields``, ``features``, ``event_times``, ``known_until`` (view -> what the online store was
+        materialized as of), ``expired`` (view -> age, TTL and policy, where a value had expired) and
+        ``view_versions`` (view -> fingerprint of its code) dicts; ``score`` is NaN, ``decision`` None where the
+        model abstained. ``attrs["torn"]`` counts the lines that could not be read, as a kill in the middle of a
+        write leaves them; they are skipped.
     """
     import pandas as pd
 
@@ -109,7 +136,7 @@ def read_predictions(
             for line in file:
                 try:
                     row = json.loads(line)
-                    rows.append({name: row[name] for name in COLUMNS})
+                    rows.append({name: row.get(name) if name in _LATER else row[name] for name in COLUMNS})
                 except (ValueError, KeyError, TypeError):
                     torn += bool(line.strip())
     if torn:
@@ -117,6 +144,7 @@ def read_predictions(
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     for name in ("as_of", "served_at"):
         frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
+    frame["score"] = frame["score"].astype("float64")
     within = pd.Series(True, index=frame.index)
     if start is not None:
         within &= frame["as_of"] >= start

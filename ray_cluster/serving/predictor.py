@@ -6,35 +6,50 @@ import json
 import math
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from configs.model import Requests
+from configs.model import Expired, Requests
+from feature_repo.expired import check
+from ray_cluster.serving.expiry import ExpiredValue, expired_values, hold_to
 from ray_cluster.serving.prediction_log import PredictionLog
 from ray_cluster.serving.schema import RequestSchema
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
-__all__ = ["Prediction", "Predictor", "Reader", "Vectors", "Version", "VersionError", "plain"]
+__all__ = ["Observed", "Prediction", "Predictor", "Reader", "Vectors", "Version", "VersionError", "plain"]
 
 
 class Vectors(Protocol):
-    """What a reader returns, row for row: model inputs, and per feature view the event time or NaT."""
+    """What a reader returns, row for row: model inputs, and per feature view the event time (or NaT) and whether
+    the value had expired; for all rows, per view, what the online store was materialized as of (or None)."""
 
-    features: pd.DataFrame
-    event_times: pd.DataFrame
+    @property
+    def features(self) -> pd.DataFrame: ...
+    @property
+    def event_times(self) -> pd.DataFrame: ...
+    @property
+    def expired(self) -> pd.DataFrame: ...
+    @property
+    def known_until(self) -> Mapping[str, datetime | None]: ...
 
 
 class Reader(Protocol):
-    """Reads feature vectors from the online store; ``feature_repo.store.OnlineReader`` is the real one.
+    """Reads feature vectors from the online store; ``feature_repo.online.reader.OnlineReader`` is the real one.
 
-    A reader that also has ``view_keys`` (feature view → its join keys) lets answers name unknown entities one by one.
+    ``view_keys`` and ``view_features``: feature view -> its join keys and features; ``ttls``: view -> seconds, 0 for
+    never.
     """
 
     features: list[str]
+    view_keys: dict[str, list[str]]
+    view_features: dict[str, list[str]]
+    ttls: dict[str, float]
 
     def read(self, rows: pd.DataFrame, as_of: pd.Series) -> Vectors: ...
 
@@ -64,6 +79,23 @@ class Prediction:
     status: str
     unknown_entities: list[str]
     missing_features: int
+    expired: list[ExpiredValue] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is counted of one batch: ``ages`` has the seconds (or NaN) per row and view, in the order of ``views``;
+    ``lag`` the seconds from what a view was materialized as of to the latest ``as_of`` of the batch."""
+
+    seconds: float
+    rows: int
+    missing: int
+    abstained: int
+    views: list[str]
+    ages: np.ndarray
+    expired: dict[str, int]
+    known_until: Mapping[str, datetime | None]
+    lag: dict[str, float]
 
 
 class Predictor:
@@ -75,7 +107,12 @@ class Predictor:
         reader: reads the feature vectors.
         log: where every prediction is written before it is returned.
         now: the clock, for the default ``as_of``.
-        observe: told ``(lookup seconds, missing features, rows)`` of every batch.
+        observe: told of every batch.
+        expired: what is done with expired values, per feature view.
+        view_versions: gives the code that each view's online values were computed by, for the log.
+
+    Raises:
+        ConfigError: ``expired`` names a view or feature that the reader does not give.
     """
 
     def __init__(
@@ -85,16 +122,20 @@ class Predictor:
         reader: Reader,
         log: PredictionLog,
         now: Callable[[], datetime],
-        observe: Callable[[float, int, int], None] = lambda seconds, missing, rows: None,
+        observe: Callable[[Observed], None] = lambda observed: None,
+        expired: Mapping[str, Expired] | None = None,
+        view_versions: Callable[[], Mapping[str, str | None]] = dict,
     ) -> None:
         self.model = model
         self._schema = schema
         self._requests: Requests = schema.requests
         self._reader = reader
-        self._view_keys: Mapping[str, list[str]] = getattr(reader, "view_keys", {})
         self._log = log
         self._now = now
         self._observe = observe
+        self._expired: Mapping[str, Expired] = expired or {}
+        self._view_versions = view_versions
+        check(model, self._expired, reader.view_features, reader.ttls)
         #: Replaced as a whole by :meth:`swap`; a batch uses one version from its first row to its last.
         self.live: Version | None = None
 
@@ -115,7 +156,7 @@ class Predictor:
         )
         if rows:
             try:
-                self._score(version, rows)
+                self._score(version, rows, {})  # stale features are no reason against a version
             except Exception as error:
                 raise VersionError(
                     f"Version {version.version} of {self.model} cannot score the example request: "
@@ -131,14 +172,15 @@ class Predictor:
         """Score rows as :meth:`RequestSchema.read` gives them, and log them.
 
         Raises:
+            ExpiredValueError: a row has an expired value of a view that the model refuses; nothing is logged then.
             RuntimeError: no version was loaded yet, or a score is not a probability.
         """
         version = self.live
         if version is None:
             raise RuntimeError(f"No version of {self.model} is loaded.")
-        predictions, seconds = self._score(version, rows)
+        predictions, observed = self._score(version, rows, self._expired)
         self._log.append([prediction.line for prediction in predictions])
-        self._observe(seconds, sum(prediction.missing_features for prediction in predictions), len(rows))
+        self._observe(observed)
         return predictions
 
     def as_of(self, row: Mapping[str, Any]) -> datetime:
@@ -149,48 +191,100 @@ class Predictor:
         now, event = self._now(), row.get(self._requests.event_time)
         return now if event is None else min(now, event - self._requests.lead)
 
-    def _score(self, version: Version, rows: Sequence[dict[str, Any]]) -> tuple[list[Prediction], float]:
-        """Predictions for rows, not logged yet, and the seconds that reading their features took."""
+    def _score(
+        self, version: Version, rows: Sequence[dict[str, Any]], policies: Mapping[str, Expired]
+    ) -> tuple[list[Prediction], Observed]:
+        """Predictions for rows, not logged yet, and what there is to count of them."""
         import numpy as np
         import pandas as pd
 
         served_at = datetime.now(UTC).isoformat()
         moments = [self.as_of(row) for row in rows]
+        at = pd.Series(pd.to_datetime(moments, utc=True))
+        started = time.perf_counter()
+        vectors = self._reader.read(self._frame(rows), at)
+        seconds = time.perf_counter() - started
+        views = [str(view) for view in vectors.event_times.columns]
+        ages = at.to_numpy("datetime64[ns]")[:, None] - vectors.event_times.to_numpy("datetime64[ns]")
+        ages = ages / np.timedelta64(1, "s")
+        inputs = vectors.features[version.features]
+        found: list[list[ExpiredValue]] = [[]] * len(rows)
+        abstains = [False] * len(rows)
+        if vectors.expired.to_numpy().any():
+            aged = dict(zip(views, ages.T, strict=True))
+            found = expired_values(vectors.expired, aged, rows, policies, self._reader.ttls, self._reader.view_keys)
+            inputs = inputs.copy()
+            abstains = hold_to(policies, inputs, vectors.expired, found)
+        missing = inputs.isna().sum(axis=1).to_numpy()
+        values = [{name: plain(value) for name, value in row.items()} for row in inputs.to_dict("records")]
+        times = [{view: _iso(value) for view, value in row.items()} for row in vectors.event_times.to_dict("records")]
+        known = {view: _iso(moment) for view, moment in vectors.known_until.items()}
+        threshold = float(version.threshold)
+        every = {
+            "model": self.model,
+            "version": version.version,
+            "served_at": served_at,
+            "threshold": threshold,
+            "known_until": known,
+            "view_versions": dict(self._view_versions()),
+        }
+        predictions = []
+        for number, (row, score) in enumerate(zip(rows, self._scores(version, inputs, abstains), strict=True)):
+            line = {
+                **every,
+                "prediction_id": uuid.uuid4().hex,
+                "id": row.get(self._requests.id),
+                "as_of": moments[number].astimezone(UTC).isoformat(),
+                "entities": {name: plain(row[name]) for name in self._requests.entities},
+                "fields": {name: plain(row[name]) for name in self._requests.fields},
+                "features": values[number],
+                "event_times": times[number],
+                "score": score,
+                "decision": None if score is None else bool(score >= threshold),
+                "expired": {
+                    each.view: {"age": each.age, "ttl": each.ttl, "policy": each.policy} for each in found[number]
+                },
+            }
+            status, unknown = self._status(row, times[number])
+            if abstains[number]:
+                status = "abstained"
+            predictions.append(Prediction(line, status, unknown, int(missing[number]), found[number]))
+        latest = max(moments)
+        observed = Observed(
+            seconds,
+            len(rows),
+            int(missing.sum()),
+            sum(abstains),
+            views,
+            ages,
+            dict(Counter(each.view for row_found in found for each in row_found)),
+            vectors.known_until,
+            {view: (latest - until).total_seconds() for view, until in vectors.known_until.items() if until},
+        )
+        return predictions, observed
+
+    def _frame(self, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+        """Entities and fields of the rows as a reader takes them."""
+        import pandas as pd
+
         columns = [*self._requests.entities, *self._requests.fields]
         frame = pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in columns})
         for name in self._schema.times:
             frame[name] = pd.to_datetime(frame[name], utc=True)
-        started = time.perf_counter()
-        vectors = self._reader.read(frame, pd.Series(pd.to_datetime(moments, utc=True)))
-        seconds = time.perf_counter() - started
-        features = vectors.features[version.features]
-        scores = np.asarray(version.pipeline.predict_proba(features), dtype=float)[:, 1]
+        return frame
+
+    def _scores(self, version: Version, inputs: pd.DataFrame, abstains: Sequence[bool]) -> list[float | None]:
+        """A probability for each row, None for those that get none."""
+        import numpy as np
+
+        asked = inputs[[not each for each in abstains]] if any(abstains) else inputs
+        if not len(asked):
+            return [None] * len(inputs)
+        scores = np.asarray(version.pipeline.predict_proba(asked), dtype=float)[:, 1]
         if not ((scores >= 0) & (scores <= 1)).all():
             raise RuntimeError(f"Version {version.version} of {self.model} gave scores outside [0, 1].")
-        missing = features.isna().sum(axis=1).to_numpy()
-        values = [{name: plain(value) for name, value in row.items()} for row in features.to_dict("records")]
-        times = [{view: _iso(value) for view, value in row.items()} for row in vectors.event_times.to_dict("records")]
-        threshold = float(version.threshold)
-        predictions = []
-        for row, moment, score, inputs, seen, nulls in zip(rows, moments, scores, values, times, missing, strict=True):
-            line = {
-                "prediction_id": uuid.uuid4().hex,
-                "model": self.model,
-                "version": version.version,
-                "id": row.get(self._requests.id),
-                "as_of": moment.astimezone(UTC).isoformat(),
-                "served_at": served_at,
-                "entities": {name: plain(row[name]) for name in self._requests.entities},
-                "fields": {name: plain(row[name]) for name in self._requests.fields},
-                "features": inputs,
-                "event_times": seen,
-                "score": float(score),
-                "decision": bool(score >= threshold),
-                "threshold": threshold,
-            }
-            status, unknown = self._status(row, seen)
-            predictions.append(Prediction(line, status, unknown, int(nulls)))
-        return predictions, seconds
+        left = iter(scores.tolist())
+        return [None if each else next(left) for each in abstains]
 
     def _status(self, row: Mapping[str, Any], seen: Mapping[str, str | None]) -> tuple[str, list[str]]:
         """ok, partial or unknown, and the entities given that no feature view of theirs has seen."""
@@ -200,7 +294,7 @@ class Predictor:
         given = [name for name in self._requests.entities if row[name] is not None]
         if not any(held):
             return "unknown", given
-        views = {name: [view for view, keys in self._view_keys.items() if name in keys] for name in given}
+        views = {name: [view for view, keys in self._reader.view_keys.items() if name in keys] for name in given}
         unknown = [name for name in given if views[name] and not any(seen.get(view) for view in views[name])]
         return "partial", unknown
 

@@ -39,7 +39,7 @@ class Problem(BaseModel):
 
 
 class Refusal(BaseModel):
-    """The body of every 4xx answer."""
+    """The body of every 4xx answer, and of a 503 that the model itself gives."""
 
     detail: list[Problem]
 
@@ -121,9 +121,10 @@ def install(app: FastAPI) -> None:
         found = []
         for each in error.errors():
             name = ".".join(str(part) for part in each["loc"][1:])
-            value, expected = shown(each.get("input")), str(each["msg"])
+            value = shown(each.get("input"))
+            expected = "true or false" if each["type"] == "bool_parsing" else str(each["msg"])
             found.append(
-                Problem(field=name, value=value, expected=expected, message=f"{name} = {value!r}: {expected}.")
+                Problem(field=name, value=value, expected=expected, message=f"{name} = {value!r}: expected {expected}.")
             )
         return await refused(_, InvalidRequestError(found))
 

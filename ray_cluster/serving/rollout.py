@@ -14,6 +14,7 @@ import yaml
 
 from configs.model import ModelSpec
 from configs.settings import Settings
+from feature_repo.expired import check_model
 from feature_repo.files import locked
 from ray_cluster.serving.serve_api import (
     GATEWAY,
@@ -66,8 +67,10 @@ def deploy(
 
     Raises:
         ServeError: the stack is not up, Serve refuses, or the version does not answer in time.
+        ConfigError: the model's ``expired`` names what its feature service does not have.
     """
     started = time.monotonic()
+    check_model(settings, spec)
     paths = {name: path for name, path in (("reader", reader), ("loader", loader)) if path is not None}
     with locked(settings.home, "serve"):
         running = details(settings)

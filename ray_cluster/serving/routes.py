@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,12 +14,14 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from feature_repo.expired import in_words
+from ray_cluster.serving.expiry import ExpiredValueError, reason
 from ray_cluster.serving.limits import BodyLimit
 from ray_cluster.serving.predictor import Prediction
-from ray_cluster.serving.problems import Refusal, install
+from ray_cluster.serving.problems import InvalidRequestError, Problem, Refusal, install
 from ray_cluster.serving.schema import Answer, Answers, RequestSchema
 
-__all__ = ["ModelFacts", "RefusedVersion", "routes"]
+__all__ = ["ModelFacts", "RefusedVersion", "ViewTraits", "routes"]
 
 
 class RefusedVersion(BaseModel):
@@ -44,6 +47,14 @@ class ModelFacts(BaseModel):
     trained_as_of: str | None = Field(description="The version was trained on what was known then")
     replica: str
     refused: RefusedVersion | None = None
+
+
+@dataclass(frozen=True)
+class ViewTraits:
+    """What an answer says of a feature view beside its age: the TTL in seconds (0: never) and its features."""
+
+    ttl: float
+    features: Sequence[str]
 
 
 class _Timed:
@@ -73,6 +84,7 @@ def routes(
     predict: Callable[[list[dict[str, Any]]], Awaitable[Sequence[Prediction]]],
     max_body_bytes: int,
     observe: Callable[[int, float], None] = lambda status, seconds: None,
+    views: Mapping[str, ViewTraits] | None = None,
 ) -> FastAPI:
     """The application of one model.
 
@@ -82,6 +94,7 @@ def routes(
         predict: rows → predictions, in order; already logged.
         max_body_bytes: bodies larger than this get 413.
         observe: told the status and the seconds of every prediction request.
+        views: the feature views whose ages an answer may be asked for.
     """
     about = facts()
     app = FastAPIOffline(title=about.name, description=about.description, version="1")
@@ -91,7 +104,10 @@ def routes(
     refusals: dict[int | str, dict[str, Any]] = {
         413: {"model": Refusal, "description": "The body is too large"},
         422: {"model": Refusal, "description": "The request is not what the model takes: one entry per problem"},
-        503: {"description": "Too many requests are waiting; try again"},
+        503: {
+            "description": "Too many requests are waiting; or a row needs a value that has expired and that the model "
+            "does not go without: one entry per row. Nothing of the request was answered or logged; try again later"
+        },
     }
 
     @app.post(
@@ -104,9 +120,19 @@ def routes(
     async def predict_rows(
         request: Request,
         explain: Annotated[bool, Query(description="Also return the features and their ages")] = False,
+        ages: Annotated[
+            bool, Query(description="Also return each view's age, TTL, and whether its value had expired")
+        ] = False,
     ) -> Response:
         rows, several = schema.read(await request.body())
-        answers = [_answer(prediction, explain) for prediction in await predict(rows)]
+        try:
+            predictions = await predict(rows)
+        except ExpiredValueError as error:
+            raise refusal(error, several) from None
+        answers = [_answer(prediction, explain) for prediction in predictions]
+        if ages:
+            for answer, prediction in zip(answers, predictions, strict=True):
+                answer["ages"] = _ages(prediction, views or {})
         return JSONResponse({"predictions": answers} if several else answers[0])
 
     @app.get("/", response_model=ModelFacts, summary="What answers here")
@@ -144,14 +170,50 @@ def _answer(prediction: Prediction, explain: bool) -> dict[str, Any]:
     }
     if prediction.unknown_entities:
         answer["unknown_entities"] = prediction.unknown_entities
+    if prediction.status == "abstained":
+        answer["reason"] = reason(prediction.expired)
     if explain:
         moment = datetime.fromisoformat(line["as_of"])
         views = {
-            view: {
-                "event_time": seen,
-                "age_seconds": (moment - datetime.fromisoformat(seen)).total_seconds() if seen else None,
-            }
-            for view, seen in line["event_times"].items()
+            view: {"event_time": seen, "age_seconds": _age(moment, seen)} for view, seen in line["event_times"].items()
         }
         answer["explanation"] = {"features": line["features"], "views": views}
     return answer
+
+
+def _ages(prediction: Prediction, views: Mapping[str, ViewTraits]) -> dict[str, Any]:
+    """The age of each view's value, as :class:`ray_cluster.serving.schema.ViewFreshness` describes it."""
+    line = prediction.line
+    moment = datetime.fromisoformat(line["as_of"])
+    return {
+        view: {
+            "event_time": seen,
+            "age_seconds": _age(moment, seen),
+            "ttl_seconds": views[view].ttl or None,
+            "expired": view in line["expired"],
+            "known_until": line["known_until"].get(view),
+            "features": [name for name in views[view].features if name in line["features"]],
+        }
+        for view, seen in line["event_times"].items()
+    }
+
+
+def _age(moment: datetime, seen: str | None) -> float | None:
+    return (moment - datetime.fromisoformat(seen)).total_seconds() if seen else None
+
+
+def refusal(error: ExpiredValueError, several: bool) -> InvalidRequestError:
+    """503, with one problem per row and view whose expired value the model refuses."""
+    problems = []
+    for number, value in error.rows:
+        place = f"instances[{number}]" if several else ""
+        said = error.message(value)
+        problems.append(
+            Problem(
+                field=place,
+                value=dict(value.keys),
+                expected=f"a value of view '{value.view}' no older than {in_words(value.ttl)} at as_of",
+                message=f"{place}: {said[0].lower()}{said[1:]}" if place else said,
+            )
+        )
+    return InvalidRequestError(problems, status=503)

@@ -24,7 +24,7 @@ from pydantic_core import from_json
 from configs.model import RequestField, Requests
 from ray_cluster.serving.problems import InvalidRequestError, Problem, problems_of, shown
 
-__all__ = ["Answer", "Answers", "Explanation", "RequestSchema", "ViewAge"]
+__all__ = ["Answer", "Answers", "Explanation", "RequestSchema", "ViewAge", "ViewFreshness"]
 
 #: Strings longer than this are refused: no identifier is, and they would be kept in the prediction log.
 MOST_CHARACTERS = 256
@@ -65,6 +65,17 @@ class ViewAge(BaseModel):
     age_seconds: float | None = Field(description="as_of less event_time, in seconds")
 
 
+class ViewFreshness(ViewAge):
+    """The age of one feature view's value for this row, and how far the view was brought online."""
+
+    ttl_seconds: float | None = Field(description="Values older than this have expired; null: they never do")
+    expired: bool = Field(description="Whether the value had expired at as_of")
+    known_until: datetime | None = Field(
+        description="The view was brought online as known at this time; null where it never was"
+    )
+    features: list[str] = Field(description="The model's inputs that this view gives: all of this age")
+
+
 class Explanation(BaseModel):
     """Where a probability came from."""
 
@@ -77,18 +88,21 @@ class Answer(BaseModel):
 
     prediction_id: str = Field(description="Under which the prediction log holds this row")
     id: str | None = Field(description="The request's own id, as sent")
-    probability: float = Field(ge=0, le=1, description="Of the positive class")
-    decision: bool = Field(description="probability ≥ threshold")
+    probability: float | None = Field(ge=0, le=1, description="Of the positive class; null where the model abstained")
+    decision: bool | None = Field(description="probability ≥ threshold; null where the model abstained")
     model: str
     version: int = Field(description="The registered version that answered")
     as_of: datetime = Field(description="Features are as known at this time")
-    status: Literal["ok", "partial", "unknown"] = Field(
+    status: Literal["ok", "partial", "unknown", "abstained"] = Field(
         description="ok: every feature view holds a value for this row; partial: some do; "
-        "unknown: none does, and the probability rests on the request alone"
+        "unknown: none does, and the probability rests on the request alone; "
+        "abstained: a value had expired without which the model gives no probability"
     )
+    reason: str | None = Field(None, description="Why the model abstained: view, entity, age and TTL")
     unknown_entities: list[str] | None = Field(None, description="Entities never seen in any of their feature views")
     missing_features: int = Field(description="How many of the model's inputs were null")
     explanation: Explanation | None = None
+    ages: dict[str, ViewFreshness] | None = Field(None, description="With ?ages=true: the age of each view's value")
 
 
 class Answers(BaseModel):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from configs.model import InputRule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,18 +20,35 @@ __all__ = ["assemble", "fit_steps", "preprocessing", "sample"]
 Report = Callable[[int, Callable[[np.ndarray], np.ndarray]], bool]
 
 
-def preprocessing(frame: pd.DataFrame) -> ColumnTransformer:
-    """Text columns become ordinal codes, numbers pass through: float in, float out.
+def preprocessing(frame: pd.DataFrame, inputs: Mapping[str, InputRule] | None = None) -> ColumnTransformer:
+    """Text columns become ordinal codes, numbers pass through: float in, float out; not fitted yet.
+
+    Columns with a rule in ``inputs`` are cleaned by it first (:func:`ray_cluster.training.inputs.cleaning`), and come
+    after the other texts; their indicators come next, and the other numbers last.
 
     A text that ``frame`` does not have becomes -1. A missing one (None) is a value like any other: the last code where
     ``frame`` has it, else -1. Missing numbers stay NaN.
     """
     from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
+    def encoder() -> OrdinalEncoder:
+        return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=np.nan)
+
+    rules = dict(inputs or {})
     texts = [column for column in frame if frame[column].dtype == object]
-    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=np.nan)
-    return ColumnTransformer([("codes", encoder, texts)], remainder="passthrough", verbose_feature_names_out=False)
+    steps: list[tuple[str, Any, list[str]]] = [("codes", encoder(), [name for name in texts if name not in rules])]
+    if rules:
+        from ray_cluster.training.inputs import WasMissing, cleaning
+
+        for number, (name, rule) in enumerate(rules.items()):
+            cleaned = cleaning(rule, text=name in texts)
+            codes = [encoder()] if name in texts else []
+            steps.append((f"input_{number}", make_pipeline(*(cleaned + codes or ["passthrough"])), [name]))
+        if marked := [name for name, rule in rules.items() if rule.indicator]:
+            steps.append(("missing", WasMissing(), marked))
+    return ColumnTransformer(steps, remainder="passthrough", verbose_feature_names_out=False)
 
 
 def sample(space: dict[str, Any], generator: np.random.Generator) -> dict[str, Any]:

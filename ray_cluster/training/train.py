@@ -16,8 +16,10 @@ from feature_repo.frames import PREDICTION_TIME, inputs_fingerprint, labels, mod
 from feature_repo.store import request_features
 from ray_cluster import evaluation, registry
 from ray_cluster.cluster import connected, wait
+from ray_cluster.parity.bound import require as require_parity
 from ray_cluster.provenance import code_fingerprint, git_state, library_versions
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
+from ray_cluster.training.inputs import check_inputs, learned
 from ray_cluster.training.split import Periods, split
 from ray_cluster.training.tuning import Search, tune_families
 
@@ -41,7 +43,11 @@ def train_model(
     """Train ``spec`` on what was known at ``as_of`` and log it to MLflow; the same training is not done twice.
 
     The same training is: the same tables (by content), feature code, model file, training code, libraries, ``as_of``.
+
+    Raises:
+        ParityBoundError: the served features differ from the retrieved ones by more than the model's YAML allows.
     """
+    require_parity(settings, spec, as_of)
     key = _key(spec, inputs_fingerprint(settings, spec), as_of)
     if known := registry.find_run(settings, spec.name, key):
         return Trained(run_id=known, unchanged=True)
@@ -51,6 +57,7 @@ def train_model(
     known_at = rows[[spec.requests.id]].merge(labels(settings, spec, as_of), on=spec.requests.id)["label_known_at"]
     periods = split(rows[PREDICTION_TIME], known_at, rows["label"], as_of, spec.split)
     features = model_inputs(rows[frame.features])
+    check_inputs(spec.name, spec.inputs, features[periods.train].tail(spec.tuning.rows))
 
     with connected(settings):
         progress("searching model families", 0.15)
@@ -77,6 +84,7 @@ def train_model(
         "curves": evaluation.curves(y[held_out], scores),
         "slices": evaluation.slices(rows[held_out].assign(**features[held_out]), spec.slices, y[held_out], scores),
         "importance": _importance(pipeline),
+        "inputs": learned(pipeline[0], spec.inputs),
     }
     progress("recording the run", 0.92)
     git = git_state(settings.root)
@@ -132,7 +140,9 @@ def train_model(
 def _key(spec: ModelSpec, inputs: str, as_of: datetime) -> str:
     """Fingerprint of everything that decides the result of a training."""
     what = {
-        "model": spec.model_dump(mode="json", include={"name", "requests", "label", "split", "tuning", "threshold"}),
+        "model": spec.model_dump(
+            mode="json", include={"name", "requests", "label", "split", "tuning", "threshold", "inputs"}
+        ),
         "service": spec.feature_service,
         "slices": spec.slices,
         "inputs": inputs,
@@ -149,7 +159,7 @@ def _search(
     import numpy as np
 
     train = np.flatnonzero(periods.train)[-spec.tuning.rows :]
-    encode = preprocessing(features).fit(features.iloc[train])
+    encode = preprocessing(features, spec.inputs).fit(features.iloc[train])
     x = encode.transform(features.iloc[train]).astype("float32")
     x_validation = encode.transform(features[periods.validation]).astype("float32")
     return tune_families(settings, spec, key, (x, y[train]), (x_validation, y[periods.validation]))
@@ -166,7 +176,7 @@ def _final(
     import ray
 
     early = periods.train | periods.validation
-    encode = preprocessing(features).fit(features[early])
+    encode = preprocessing(features, spec.inputs).fit(features[early])
     x = ray.put(encode.transform(features[early]).astype("float32"))
     x_held_out = ray.put(encode.transform(features[periods.held_out]).astype("float32"))
     y_early = ray.put(y[early])

@@ -21,7 +21,7 @@ def test_the_bundled_models_load_and_fit_the_settings(name: str) -> None:
     assert name in model_names()
     spec, settings = load_model(name, "local"), load_settings("local", {})
     assert spec.name == name and spec.requests.lead == timedelta(hours=2)
-    assert spec.requests.table in settings.sources and spec.label.table in settings.sources
+    assert spec.requests.table in settings.tables and spec.label.table in settings.tables
     assert spec.requests.event_time in spec.requests.fields
     for field in [*spec.requests.entities.values(), *spec.requests.fields.values()]:
         assert field.example is not None and field.description

@@ -15,11 +15,15 @@ from hypothesis import strategies as st
 from configs.model import ModelSpec, Split
 from configs.reading import ConfigError, merge, nearest, read_yaml, validated
 from configs.settings import CONFIGS, Settings
+from configs.table import Table
 
-BASE: dict[str, Any] = {**read_yaml(CONFIGS / "base.yaml"), "environment": "local", "folder": "/", "home": "/"}
+NEEDED: dict[str, Any] = {"environment": "local", "folder": "/", "home": "/", "tables": {}}
+BASE: dict[str, Any] = {**read_yaml(CONFIGS / "base.yaml"), **NEEDED}
+TABLE: dict[str, Any] = read_yaml(CONFIGS / "tables" / "flights.yaml")
 MODEL: dict[str, Any] = read_yaml(CONFIGS / "models" / "flight_delay.yaml")
 #: Below these the keys are names of somebody's own.
-FREE = {"sources", "schedules", "entities", "fields", "space", "minimum", "parameters", "runtime_env"}
+FREE = {"tables", "columns", "rows", "references", "schedules", "entities", "fields", "space", "minimum", "parameters"}
+FREE |= {"runtime_env", "expired", "default"}
 
 json_like = st.recursive(
     st.integers() | st.text(max_size=3) | st.none() | st.lists(st.integers(), max_size=2),
@@ -38,11 +42,15 @@ def paths(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         for key, inner in content.items():
             if not at or at[-1] not in FREE:
                 yield (*at, key)
-            if key not in ("space", "minimum", "parameters", "runtime_env"):
+            if key not in ("space", "minimum", "parameters", "runtime_env", "tables"):
                 yield from paths(inner, (*at, key))
 
 
-PLACES = [(Settings, BASE, path) for path in paths(BASE)] + [(ModelSpec, MODEL, path) for path in paths(MODEL)]
+PLACES = [
+    (model, content, path)
+    for model, content in ((Settings, BASE), (ModelSpec, MODEL), (Table, TABLE))
+    for path in paths(content)
+]
 
 
 def inside(content: Any, path: tuple[Any, ...]) -> Any:
@@ -53,7 +61,8 @@ def inside(content: Any, path: tuple[Any, ...]) -> Any:
 
 def test_the_places_go_to_every_depth() -> None:
     found = {path for _, _, path in PLACES}
-    assert {("home",), ("ports", "serve"), ("sources", "flights", "key"), ("schedules", "train", "cron")} <= found
+    assert {("home",), ("ports", "serve"), ("schedules", "train", "cron")} <= found
+    assert {("source", "kind"), ("gates", "unmatched")} <= found
     assert ("requests", "entities", "carrier", "pattern") in found and ("tuning", "families", 1, "trials") in found
     assert len(found) > 100
 

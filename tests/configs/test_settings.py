@@ -30,7 +30,7 @@ def test_both_environments_load() -> None:
     assert environments() == ["local", "production"]
     local, production = load_settings("local", {}), load_settings("production", SERVERS)
     assert local.databases.kind == "embedded" and production.databases.kind == "postgresql"
-    assert local.sources == production.sources and local.sources["flights"].key == ["flight_id"]
+    assert local.tables == production.tables and local.tables["flights"].key == ["flight_id"]
     assert local.home == CONFIGS.parent / ".headrace"
     assert load_settings(None, {}) == local
     assert load_settings(None, {"HEADRACE_ENV": "production", **SERVERS}) == production

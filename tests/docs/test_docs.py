@@ -15,11 +15,15 @@ from configs import load_model, load_settings
 from configs.model import ModelSpec
 from configs.reading import merge, read_yaml, validated
 from configs.settings import CONFIGS, Settings
+from configs.table import Table
 from flows.calling import FLOWS
 from flows.cli import app
 
 ROOT = CONFIGS.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = set(re.findall(r"\w+", "up down status doctor run plan apply forget predict env demo report profile"))
+#: Files that the pages invent to show how one is written.
+EXAMPLES = ("orders.yaml", "customers.yaml", "refunds.yaml", "shop.py")
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 
@@ -61,7 +65,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 def test_every_file_named_is_there(page: Path) -> None:
     for span in code(page):
         for path in re.findall(r"(?<![\w./])(?:configs|feature_repo|ray_cluster|flows|tests|docs)/[\w./]*\w", span):
-            if not path.endswith("flight_late.yaml"):
+            if not path.endswith(("flight_late.yaml", *EXAMPLES)):
                 assert (ROOT / path).exists(), f"{page.name} names {path}"
 
 
@@ -78,7 +82,7 @@ def test_every_command_and_flow_named_is_there(page: Path) -> None:
             assert command in known, f"{page.name}: {line}"
         for flow in re.findall(r"\bheadrace run ([a-z]+)", line):
             assert flow in FLOWS, f"{page.name}: {line}"
-    assert set(known) == {"up", "down", "status", "doctor", "run", "predict", "env", "demo", "report"}
+    assert set(known) == COMMANDS
 
 
 def test_every_option_of_headrace_named_is_there(page: Path) -> None:
@@ -109,8 +113,19 @@ def test_every_yaml_block_parses_as_settings(page: Path) -> None:
             base = {} if "name" in content else read_yaml(CONFIGS / "models" / "flight_delay.yaml")
             spec = validated(ModelSpec, merge(base, content), file[1])
             assert spec.name in (Path(file[1]).stem, "flight_delay")
+        elif "/tables/" in file[1]:  # a whole file
+            validated(Table, content, file[1])
+        elif file[1].endswith("feature_store.yaml"):
+            kept = read_yaml(CONFIGS / file[1].split("/")[-2] / "feature_store.yaml")
+            assert set(content) <= set(kept), f"{page.name}: {text}"
         else:
-            base = {**read_yaml(CONFIGS / "base.yaml"), "environment": "local", "folder": "/", "home": "/"}
+            base = {
+                **read_yaml(CONFIGS / "base.yaml"),
+                "environment": "local",
+                "folder": "/",
+                "home": "/",
+                "tables": {},
+            }
             settings = validated(Settings, merge(base, content), file[1])
             assert set(settings.schedules) <= set(FLOWS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import subprocess
 import sys
 import time
@@ -50,7 +51,7 @@ def test_help_is_quick_and_names_the_commands(tmp_path: Path) -> None:
     shown = headrace(tmp_path, "--help")
     assert time.monotonic() - started < 2
     assert shown.returncode == 0
-    for command in ("up", "down", "status", "doctor", "run", "predict", "env", "demo", "report"):
+    for command in re.findall(r"\w+", "up down status doctor run plan apply forget predict env demo report profile"):
         assert command in shown.stdout
 
 
@@ -82,6 +83,8 @@ def test_env_prints_what_a_shell_can_evaluate(tmp_path: Path) -> None:
         (["predict", "flight_delay", "--json", "{}"], 1, f"No endpoint answers at http://127.0.0.1:{SERVE}/models/"),
         (["predict", "flight_delay", "absent.json"], 2, "absent.json cannot be read"),
         (["report"], 1, "There is no report in"),
+        (["profile", "wether"], 1, "There is no table 'wether'. Did you mean 'weather'?"),
+        (["forget", "plane"], 2, "forget plane: expected entity=value, such as plane=N14228."),
         (["upp"], 2, "No such command 'upp'"),
     ],
 )

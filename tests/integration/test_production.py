@@ -8,7 +8,7 @@ import uuid
 import psycopg
 import pytest
 
-from feature_repo.store import OnlineReader
+from feature_repo.online.reader import OnlineReader
 from ray_cluster import registry
 from tests.integration.conftest import stack
 

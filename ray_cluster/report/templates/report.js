@@ -6,7 +6,7 @@ document.querySelectorAll(".copy button").forEach((button) => {
     });
   });
 });
-const entries = [...document.querySelectorAll("nav a")];
+const entries = [...document.querySelectorAll('nav a[href^="#"]')];
 const sections = entries.map((entry) => document.querySelector(entry.getAttribute("href")));
 const mark = () => {
   const current = sections.reduce((found, section, i) => (section.getBoundingClientRect().top < 160 ? i : found), 0);

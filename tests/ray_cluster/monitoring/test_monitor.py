@@ -12,7 +12,7 @@ import pytest
 
 from configs.model import load_model
 from configs.settings import load_settings
-from ray_cluster.decisions import Decision, replay
+from ray_cluster.decisions import Decision, monitoring_verdict, replay
 from ray_cluster.monitoring import MonitoringError, monitor
 from ray_cluster.monitoring.evidently_report import add_to_workspace, performance_run
 from ray_cluster.monitoring.measuring import measure
@@ -79,6 +79,25 @@ def test_the_last_prediction_of_an_id_counts_and_features_of_one_side_are_named(
     assert seen["rows"] == 2400 and seen["performance"]["outcomes"] == 1200
     assert seen["performance"]["metrics"]["roc_auc"]["live"] < 0.5
     assert seen["unmatched"] == {"only_in_reference": ["gone"], "only_in_log": ["surprise"]}
+
+
+def test_rows_without_a_score_are_counted_and_nothing_else_is_made_of_them(tmp_path: Path) -> None:
+    settings = load_settings("local", {"HEADRACE_HOME": str(tmp_path)})
+    live, reference = held_out(1500, "2013-12-17", 14, seed=1), held_out(3000)
+    log = logged(live)
+    abstained = log.head(300).assign(score=np.nan, id=[f"abstained/{n}" for n in range(300)])
+    both = pd.concat([abstained, log], ignore_index=True)
+    seen = measure(SPEC, both, outcomes(live), reference, AS_OF)
+    assert seen.pop("abstained") == 300
+    without = measure(SPEC, log, outcomes(live), reference, AS_OF)
+    assert without.pop("abstained") == 0 and seen == without
+    decision = monitoring_verdict(seen | {"abstained": 300}, SPEC.monitoring)
+    assert decision.reasons[-1].startswith("300 of 1,800 requests (17%) got no probability, as a value had expired;")
+    assert replay(decision) == decision
+    alone = monitor(settings, SPEC, abstained, outcomes(live), reference, AS_OF)
+    assert (alone.decision.action, alone.html, alone.measurements["rows"]) == ("wait", None, 0)
+    assert "300 of 300 requests" in alone.decision.reasons[-1]
+    json.dumps(alone.to_dict(), allow_nan=False)
 
 
 def test_an_empty_log_waits_and_wrong_frames_are_refused(tmp_path: Path) -> None:

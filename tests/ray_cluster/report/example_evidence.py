@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from configs.model import Gate, load_model
-from feature_repo.profile import profile_table
+from feature_repo.tables.profile import profile_table
 from ray_cluster.decisions import monitoring_verdict, promotion
 from ray_cluster.monitoring.measuring import measure
 from ray_cluster.report import ReportContent
@@ -225,7 +225,7 @@ def content(seed: int = 0) -> ReportContent:
                 "quarantined": quarantined,
                 "later": later,
                 "fingerprint": f"{abs(hash(name)):016x}",
-                "columns": profile_table(table),
+                "columns": profile_table(table)["columns"],
             }
         )
     return ReportContent(

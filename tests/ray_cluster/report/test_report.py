@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.profile import profile_table
+from feature_repo.tables.profile import profile_table
 from ray_cluster.report import ReportContent, render, write_report
 from ray_cluster.report.facts import confusion, drift_bars, worst_slice
 from ray_cluster.report.formats import amount, duration, percent
@@ -223,4 +223,4 @@ def test_profiles_of_a_table(full: ReportContent) -> None:
     assert sum(columns["wind_gust"]["histogram"]) + columns["wind_gust"]["nulls"] == full.ingest[0]["rows_out"]
     assert columns["carrier"]["distinct"] == 9 and len(columns["carrier"]["top"]) == 8
     assert columns["observed_at"]["minimum"].startswith("2013-10-01T00")
-    assert profile_table(example_evidence.frame(0, "2013-10-01", 1, 0.0, 0))[0]["histogram"] == []
+    assert profile_table(example_evidence.frame(0, "2013-10-01", 1, 0.0, 0))["columns"][0]["histogram"] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,30 +17,42 @@ FEATURES = ["late_rate", "wind", "hour_of_day"]
 class StandInVectors:
     features: pd.DataFrame
     event_times: pd.DataFrame
+    expired: pd.DataFrame
+    known_until: dict[str, datetime | None]
 
 
 class StandInReader:
-    """Knows the carriers UA and B6 and the airport EWR; ``hour_of_day`` comes with the request."""
+    """Knows the carriers UA and B6 and the airport EWR; ``hour_of_day`` comes with the request.
+
+    Values are as old as ``ages`` says, at any ``as_of``; older than their TTL they are null.
+    """
 
     features = FEATURES
 
     def __init__(self, settings: Any = None, feature_service: str = "") -> None:
         self.view_keys = {"carrier_stats": ["carrier"], "weather": ["origin"]}
+        self.view_features = {"carrier_stats": ["late_rate"], "weather": ["wind"]}
+        self.ttls = {"carrier_stats": 172800.0, "weather": 21600.0}
+        self.ages = {"carrier_stats": 3600.0, "weather": 3600.0}
+        self.known_until: dict[str, datetime | None] = {
+            "carrier_stats": datetime(2013, 12, 16, 12, tzinfo=UTC),
+            "weather": None,
+        }
         self.reads: list[int] = []
 
     def read(self, rows: pd.DataFrame, as_of: pd.Series) -> StandInVectors:
         self.reads.append(len(rows))
-        carrier, origin = rows["carrier"].isin(["UA", "B6"]), rows["origin"].eq("EWR")
-        hour = as_of - pd.Timedelta("1h")
-        features = pd.DataFrame(
-            {
-                "late_rate": np.where(carrier, 0.25, np.nan),
-                "wind": np.where(origin, 7.0, np.nan),
-                "hour_of_day": rows["scheduled_departure"].dt.hour,
-            }
+        known = {"carrier_stats": rows["carrier"].isin(["UA", "B6"]), "weather": rows["origin"].eq("EWR")}
+        values = {"late_rate": 0.25, "wind": 7.0}
+        times, expired, features = {}, {}, {}
+        for view, (name,) in self.view_features.items():
+            times[view] = (as_of - pd.Timedelta(seconds=self.ages[view])).where(known[view])
+            expired[view] = known[view] & (self.ages[view] > self.ttls[view])
+            features[name] = np.where(known[view] & ~expired[view], values[name], np.nan)
+        features["hour_of_day"] = rows["scheduled_departure"].dt.hour
+        return StandInVectors(
+            pd.DataFrame(features), pd.DataFrame(times), pd.DataFrame(expired), dict(self.known_until)
         )
-        times = pd.DataFrame({"carrier_stats": hour.where(carrier), "weather": hour.where(origin)})
-        return StandInVectors(features, times)
 
 
 class StandInPipeline:

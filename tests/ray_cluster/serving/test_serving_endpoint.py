@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from stand_ins import FEATURES, StandInPipeline, StandInReader, StandInVersion
 
 from configs import load_model
+from configs.model import Expired
 from ray_cluster.serving.batches import Batches
 from ray_cluster.serving.prediction_log import PredictionLog
-from ray_cluster.serving.predictor import Predictor, VersionError
-from ray_cluster.serving.routes import ModelFacts, routes
+from ray_cluster.serving.predictor import Observed, Predictor, VersionError
+from ray_cluster.serving.routes import ModelFacts, ViewTraits, routes
 from ray_cluster.serving.schema import RequestSchema
 
 SPEC = load_model("flight_delay")
@@ -40,15 +41,26 @@ MOST_ROWS, MOST_BYTES = 5, 5000
 class Served:
     """A client and what is behind it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, expired: Mapping[str, Expired] | None = None) -> None:
         self.folder = folder
         self.reader = StandInReader()
         schema = RequestSchema(SPEC.requests, MOST_ROWS)
-        self.predictor = Predictor(SPEC.name, schema, self.reader, PredictionLog(folder, "replica-1"), now=lambda: NOW)
+        self.observed: list[Observed] = []
+        self.predictor = Predictor(
+            SPEC.name,
+            schema,
+            self.reader,
+            PredictionLog(folder, "replica-1"),
+            now=lambda: NOW,
+            observe=self.observed.append,
+            expired=expired,
+            view_versions=lambda: {"weather": "c0de"},
+        )
         self.predictor.swap(StandInVersion())
         self.counted: list[int] = []
         batches = Batches(self.predictor.predict, MOST_ROWS)
-        app = routes(schema, self.facts, batches.run, MOST_BYTES, lambda status, _: self.counted.append(status))
+        views = {view: ViewTraits(self.reader.ttls[view], names) for view, names in self.reader.view_features.items()}
+        app = routes(schema, self.facts, batches.run, MOST_BYTES, lambda status, _: self.counted.append(status), views)
         self.client = TestClient(app, raise_server_exceptions=False)
 
     def facts(self) -> ModelFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -12,13 +13,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
-from configs import Settings, load_model, load_settings
+from configs import ConfigError, Settings, load_model, load_settings
 from ray_cluster.serving.prediction_log import read_predictions
 from ray_cluster.serving.rollout import ServeError, deploy, live, restore, smoke_test, undeploy
 
@@ -33,6 +35,7 @@ ROW = {
     "scheduled_departure": "2013-12-16T15:30:00Z",
     "scheduled_arrival": "2013-12-16T18:05:00Z",
 }
+KNOWN_UNTIL = re.compile(r'ray_headrace_view_known_until_seconds{.*view="carrier_stats"')
 STAND_INS = {"reader": "stand_ins:StandInReader", "loader": "stand_ins:load"}
 
 
@@ -159,9 +162,12 @@ def test_life_of_an_application(stack: Settings) -> None:
     described = gateway.get(f"/models/{SPEC.name}/openapi.json").json()
     assert described["servers"] == [{"url": f"/models/{SPEC.name}"}]
     deadline = time.monotonic() + 40
-    while "ray_headrace_requests_total" not in (exposed := gateway.get("/metrics").text):
+    wanted = {"requests_total", "view_known_until_seconds", "view_lag_seconds", "value_age_seconds_bucket"}
+    while not all(f"ray_headrace_{name}{{" in (exposed := gateway.get("/metrics").text) for name in wanted):
         assert time.monotonic() < deadline, exposed[-2000:]
         time.sleep(1)
+    (known_until,) = {line.rsplit(" ", 1)[1] for line in exposed.splitlines() if KNOWN_UNTIL.match(line)}
+    assert float(known_until) == datetime(2013, 12, 16, 12, tzinfo=UTC).timestamp()
 
     logged = read_predictions(stack, SPEC.name)
     assert len(logged) == sum(answers.values()) + 1
@@ -171,6 +177,11 @@ def test_life_of_an_application(stack: Settings) -> None:
     assert [each["name"] for each in kept["applications"]] == ["headrace-gateway", SPEC.name]
     assert kept["applications"][1]["deployments"][0]["user_config"] == {"version": 5}
     assert restore(stack) == [SPEC.name]
+    strict = SPEC.model_copy(update={"expired": {"weather": "abstain"}})
+    assert deploy(stack, strict, 5, timeout=180, **STAND_INS).action == "deployed"  # its arguments changed
+    assert deploy(stack, strict, 5, **STAND_INS).action == "unchanged"
+    with pytest.raises(ConfigError, match="Did you mean 'weather'"):
+        deploy(stack, SPEC.model_copy(update={"expired": {"wether": "abstain"}}), 5, **STAND_INS)
     assert undeploy(stack, SPEC.name)
     assert not undeploy(stack, "flight_cancelled")
 

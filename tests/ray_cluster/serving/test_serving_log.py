@@ -52,6 +52,19 @@ def test_no_predictions_is_an_empty_frame_with_the_same_columns(settings: Settin
     assert str(frame["as_of"].dtype) == "datetime64[ns, UTC]"
 
 
+def test_lines_without_the_later_keys_and_without_a_score_are_read(settings: Settings) -> None:
+    folder = predictions_folder(settings, "m")
+    old = line("a", "2013-12-17T00:00:00+00:00")
+    for name in ("known_until", "expired", "view_versions"):
+        del old[name]
+    abstained = {**line("b", "2013-12-17T01:00:00+00:00"), "score": None, "known_until": {"weather": None}}
+    PredictionLog(folder, "r1").append([old, abstained])
+    frame = read_predictions(settings, "m")
+    assert frame["known_until"].tolist() == [None, {"weather": None}]
+    assert str(frame["score"].dtype) == "float64" and frame["score"].isna().tolist() == [False, True]
+    assert frame.attrs["torn"] == 0
+
+
 def test_a_torn_last_line_is_skipped_and_counted(settings: Settings) -> None:
     folder = predictions_folder(settings, "m")
     PredictionLog(folder, "r1").append([line("a", "2013-12-17T00:00:00+00:00"), line("b", "2013-12-17T01:00:00+00:00")])

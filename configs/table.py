@@ -1,0 +1,297 @@
+"""What describes one raw table: ``configs/tables/<name>.yaml``, from where it comes to what a valid row of it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
+
+from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
+
+__all__ = ["Cleaning", "Column", "Gates", "Source", "Table", "ingest_order", "load_tables"]
+
+
+class Source(Frozen):
+    """Where the rows come from, read in batches of ``batch_rows``.
+
+    ``kind`` python: ``location`` is ``module:function``, called with ``options`` as keyword arguments, which returns a
+    DataFrame or yields several; csv, parquet: a file, folder or glob (Parquet folders may be partitioned,
+    ``day=2013-01-01/``); sql: a query, run at the SQLAlchemy URL held by the environment variable ``url_env``.
+
+    ``cursor`` (PostgreSQL): a column of the query that grows with every insert and update, such as ``updated_at`` or a
+    serial number; an ingest then asks only for rows at or beyond the greatest value it has seen, and a row whose key
+    is held replaces it. Rows committed later with a lesser value would be missed: ``overlap`` (``10m`` for a time,
+    ``1000`` for a number) is how far behind the greatest value each ingest reads again; set it to the longest
+    time between the moment a row gets its cursor value and its commit. Rows deleted in the source stay.
+    """
+
+    kind: Literal["python", "csv", "parquet", "sql"]
+    location: str
+    url_env: str | None = None
+    cursor: str | None = None
+    overlap: float | Duration = 0.0
+    batch_rows: int = Field(100_000, ge=1)
+    options: dict[str, StrictBool | StrictInt | StrictFloat | StrictStr] = {}
+
+    @model_validator(mode="after")
+    def _only_functions_take_options(self) -> Source:
+        if self.options and self.kind != "python":
+            raise ValueError(f"options are the arguments of a Python function; a {self.kind} source takes none")
+        return self
+
+    @model_validator(mode="after")
+    def _only_queries_have_cursors(self) -> Source:
+        if self.cursor and self.kind != "sql":
+            raise ValueError(f"cursor = '{self.cursor}' needs kind: sql; a {self.kind} source is read by its content")
+        if self.overlap and not self.cursor:
+            raise ValueError("overlap needs a cursor; without one every ingest reads the whole source")
+        if (self.overlap.total_seconds() if isinstance(self.overlap, timedelta) else self.overlap) < 0:
+            raise ValueError(f"overlap = {self.overlap}: expected 0 or more")
+        return self
+
+
+class Column(Frozen):
+    """One column: its type, and what its values must be. ``low`` and ``high`` are inclusive."""
+
+    type: Literal["string", "integer", "number", "boolean", "time"]
+    description: str = ""
+    nullable: bool = False
+    unique: bool = False
+    pattern: str | None = None
+    choices: list[str] | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> Column:
+        if (self.pattern or self.choices) and self.type != "string":
+            raise ValueError(f"pattern and choices are for strings; the column is a {self.type}")
+        if (self.low is not None or self.high is not None) and self.type not in ("integer", "number"):
+            raise ValueError(f"low and high are for numbers; the column is a {self.type}")
+        if self.low is not None and self.high is not None and not self.low <= self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        if self.pattern:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(f"pattern {self.pattern!r} is not a regular expression ({error})") from None
+        return self
+
+
+class Cleaning(Frozen):
+    """Declared mending, done before the rows are checked, in this order; each counts the values it changed.
+
+    ``trim``: text columns whose surrounding white space goes (an empty text becomes null). ``replace``: column →
+    {value: other}. ``clip``: column → [low, high]. ``dedupe``: of valid rows that share the table's key, keep the
+    ``first`` (the default) or ``last`` as they came, or the row with the greatest value in a column; the others are
+    quarantined. With a ``cursor`` the newest row stays. What must be learned from data (to impute, to clip at a
+    quantile) belongs to a model, ``inputs:`` in its file, and is learned on training rows only.
+    """
+
+    trim: list[str] = []
+    replace: dict[str, dict[str, str | float | None]] = {}
+    clip: dict[str, tuple[float, float]] = {}
+    dedupe: str | None = None
+
+    @field_validator("replace", mode="before")
+    @classmethod
+    def _values_as_text(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        for column, pairs in value.items():
+            for old in pairs if isinstance(pairs, dict) else ():
+                if isinstance(old, bool) or old is None:
+                    raise ValueError(f"replace.{column} has the key {old}; YAML reads it so: write it in quotes")
+        return {
+            column: {str(old): new for old, new in pairs.items()} if isinstance(pairs, dict) else pairs
+            for column, pairs in value.items()
+        }
+
+
+class Gates(Frozen):
+    """When a table as a whole is refused: nothing of it is stored then and nothing after it runs.
+
+    ``quarantined``: greatest share of the rows read that may be refused (with a ``cursor`` fewer than 100 rows count
+    as 100, so that one bad row of three does not stop the table). ``rows``: fewest valid rows, known yet or not.
+    ``row_change``: greatest change of the number of rows of the source (``rows_in``, which does not depend on
+    ``as_of``) against the previous ingest, as a share of it. ``freshness``: greatest age, at ``as_of``, of the latest
+    row known then (where rows have a ``known_at``, else of the latest ``day``). ``unmatched``: greatest share of rows
+    with a value in a column of ``references`` that finds no row there, for each such column.
+    """
+
+    quarantined: float = Field(0.05, ge=0, le=1)
+    rows: int = Field(1, ge=0)
+    row_change: float | None = Field(None, gt=0)
+    freshness: Duration | None = None
+    unmatched: float = Field(1.0, ge=0, le=1)
+
+
+class Table(Frozen):
+    """One raw table. Built by :func:`load_tables`.
+
+    ``key``: what identifies a row. ``day``: the UTC time column that partitions the table, null without time.
+    ``known_at``: when a row became known, null for always known. ``rows``: name → SQL condition over the columns that
+    every row must fulfil. ``references``: column → ``table.column`` where its values are listed.
+    """
+
+    description: str = ""
+    source: Source
+    key: Annotated[list[str], Field(min_length=1)]
+    day: str | None = None
+    known_at: str | None = None
+    columns: Annotated[dict[str, Column], Field(min_length=1)]
+    rows: dict[str, str] = {}
+    references: dict[str, str] = {}
+    cleaning: Cleaning = Cleaning()
+    gates: Gates = Gates()
+
+    @model_validator(mode="after")
+    def _names_its_own_columns(self) -> Table:
+        known = list(self.columns)
+        used = {
+            "key": self.key,
+            "day": [self.day] if self.day else [],
+            "known_at": [self.known_at] if self.known_at else [],
+            "references": list(self.references),
+            "source.cursor": [self.source.cursor] if self.source.cursor else [],
+            "cleaning.trim": self.cleaning.trim,
+            "cleaning.replace": list(self.cleaning.replace),
+            "cleaning.clip": list(self.cleaning.clip),
+            "cleaning.dedupe": [] if self.cleaning.dedupe in (None, "first", "last") else [str(self.cleaning.dedupe)],
+        }
+        for place, names in used.items():
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{place} names the column '{name}', which is not declared.{nearest(name, known)}")
+        for place in ("key", "day", "known_at", "source.cursor"):
+            for name in used[place]:
+                if self.columns[name].nullable:
+                    raise ValueError(f"{place} = '{name}' is a column that may be null; take out its nullable: true")
+        for place in ("day", "known_at"):
+            name = getattr(self, place)
+            if name and self.columns[name].type != "time":
+                raise ValueError(f"{place} = '{name}' is a {self.columns[name].type} column; expected type: time")
+        for column, target in self.references.items():
+            if not re.fullmatch(r"\w+\.\w+", target):
+                raise ValueError(f"references.{column} = '{target}': expected table.column")
+        if self.gates.freshness and not (self.day or self.known_at):
+            raise ValueError("gates.freshness needs known_at or day, the time of a row")
+        return self
+
+    @model_validator(mode="after")
+    def _cleans_what_fits(self) -> Table:
+        for place, names, types in (
+            ("trim", self.cleaning.trim, ("string",)),
+            ("replace", self.cleaning.replace, ("string", "integer", "number")),
+            ("clip", self.cleaning.clip, ("integer", "number")),
+        ):
+            for name in names:
+                if self.columns[name].type not in types:
+                    expected = " or ".join(types)
+                    raise ValueError(
+                        f"cleaning.{place} names '{name}', a {self.columns[name].type} column; expected {expected}"
+                    )
+        for name, (low, high) in self.cleaning.clip.items():
+            if not low <= high:
+                raise ValueError(f"cleaning.clip.{name} = [{low:g}, {high:g}]: the first is above the second")
+        for name, pairs in self.cleaning.replace.items():
+            text = self.columns[name].type == "string"
+            for old, new in pairs.items():
+                if new is not None and isinstance(new, str) is not text:
+                    raise ValueError(
+                        f"cleaning.replace.{name}: '{old}' becomes {new!r}, in a {self.columns[name].type}"
+                    )
+                if not text and not _is_number(old):
+                    raise ValueError(f"cleaning.replace.{name}: '{old}' is not a number; the column holds numbers only")
+        return self
+
+    @model_validator(mode="after")
+    def _can_follow_its_cursor(self) -> Table:
+        cursor, overlap = self.source.cursor, self.source.overlap
+        if cursor is None:
+            return self
+        kind = self.columns[cursor].type
+        if kind == "boolean":
+            raise ValueError(f"source.cursor = '{cursor}' is a boolean column; expected a time, a number or a text")
+        if overlap and isinstance(overlap, timedelta) is not (kind == "time"):
+            example = {"time": "10m", "string": "0"}.get(kind, "1000")
+            raise ValueError(f"source.overlap = {overlap} does not fit the {kind} column '{cursor}'; write {example}")
+        if overlap and kind == "string":
+            raise ValueError(f"source.overlap = {overlap}: '{cursor}' is a text, from which nothing can be taken")
+        if cursor in {*self.cleaning.trim, *self.cleaning.replace, *self.cleaning.clip}:
+            raise ValueError(f"cleaning changes '{cursor}', the source's cursor; leave it as it comes")
+        if self.cleaning.dedupe:
+            raise ValueError("cleaning.dedupe has no meaning with source.cursor: the newest row of a key stays")
+        for name, column in self.columns.items():
+            if column.unique and self.key != [name]:
+                raise ValueError(
+                    f"columns.{name}.unique cannot be held with source.cursor, where only the key is compared with "
+                    "earlier rows; take it out"
+                )
+        return self
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def load_tables(folder: Path, overlay: Path) -> dict[str, Table]:
+    """Every ``<name>.yaml`` under ``folder`` and ``overlay`` (an environment's), the latter merged over the former.
+
+    Raises:
+        ConfigError: an unknown key, a value that does not fit, or a reference to a table or column there is not.
+    """
+    names = sorted({path.stem for place in (folder, overlay) for path in place.glob("*.yaml")})
+    found: dict[str, Table] = {}
+    for name in names:
+        content: dict[str, Any] = {}
+        where = []
+        for place in (folder, overlay):
+            if (path := place / f"{name}.yaml").is_file():
+                content = merge(content, read_yaml(path))
+                where.append(f"{place.parent.name}/{place.name}/{path.name}")
+        found[name] = validated(Table, content, " + ".join(where))
+    for name, table in found.items():
+        for column, target in table.references.items():
+            other, _, key = target.partition(".")
+            if other not in found:
+                _refuse(name, column, target, f"there is no table '{other}'.{nearest(other, list(found))}")
+            if key not in found[other].columns:
+                known = list(found[other].columns)
+                _refuse(name, column, target, f"table '{other}' has no column '{key}'.{nearest(key, known)}")
+    ingest_order(found)
+    return found
+
+
+def ingest_order(tables: Mapping[str, Table], names: Collection[str] | None = None) -> list[str]:
+    """Names of ``tables`` (only of ``names``, if given) so that each comes after those it refers to.
+
+    Raises:
+        ConfigError: tables refer to each other in a circle. A table may refer to itself.
+    """
+    targets = {
+        name: sorted({target.partition(".")[0] for target in table.references.values()} - {name})
+        for name, table in tables.items()
+    }
+    try:
+        order = list(TopologicalSorter(targets).static_order())
+    except CycleError as error:
+        circle = " → ".join(reversed(error.args[1]))
+        raise ConfigError(
+            f"The tables {circle} refer to each other in a circle, so none can be ingested first; take out one of "
+            f"these references under configs/tables/."
+        ) from None
+    return [name for name in order if name in (tables if names is None else names)]
+
+
+def _refuse(name: str, column: str, target: str, why: str) -> None:
+    raise ConfigError(f"tables/{name}.yaml: references.{column} = '{target}': {why}")

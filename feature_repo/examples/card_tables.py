@@ -1,0 +1,156 @@
+"""The simulated card payments as raw tables, in Arrow, with late and corrected rows planted at known times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.examples import card_behaviour as behaviour
+from feature_repo.examples.card_simulation import Block, micros, simulate
+
+__all__ = [
+    "CORRECTED_AT",
+    "MISPOSTED_FROM",
+    "MISPOSTED_UNTIL",
+    "OUTAGE_COUNTRY",
+    "OUTAGE_DELAY",
+    "OUTAGE_FROM",
+    "OUTAGE_UNTIL",
+    "RECODED_AT",
+    "OF_BLOCK",
+    "merchant_table",
+    "simulated",
+]
+
+#: Late rows, planted: what was bought in this country within these 24 hours was posted two days late.
+OUTAGE_COUNTRY = "CA"
+OUTAGE_FROM = datetime(2013, 3, 5, 6, tzinfo=UTC)
+OUTAGE_UNTIL = datetime(2013, 3, 6, 6, tzinfo=UTC)
+OUTAGE_DELAY = timedelta(days=2)
+#: Corrections, planted: one merchant in ten posted ten times the amount in these four days; a second row of each such
+#: transaction, with the right amount, became known at ``CORRECTED_AT``.
+MISPOSTED_FROM = datetime(2013, 3, 11, tzinfo=UTC)
+MISPOSTED_UNTIL = datetime(2013, 3, 15, tzinfo=UTC)
+CORRECTED_AT = datetime(2013, 3, 18, 9, tzinfo=UTC)
+#: A correction of attributes, planted: every twentieth merchant was listed as a grocery until this moment.
+RECODED_AT = datetime(2013, 3, 14, 12, tzinfo=UTC)
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+
+def simulated(table: str, rows: int, seed: int) -> Iterator[pa.Table]:
+    """The rows of one table, block by block; each block fits in 100 MB whatever ``rows`` is."""
+    blocks = simulate(rows, seed)
+    if table == "card_merchants":
+        yield merchant_table(seed)
+        return
+    for block in blocks:
+        yield OF_BLOCK[table](block)
+
+
+def _authorizations(block: Block) -> pa.Table:
+    return pa.table(
+        {
+            **_keys(block),
+            "country": _named(behaviour.COUNTRIES, block.country),
+            "channel": _named(behaviour.CHANNELS, block.channel),
+            "amount": block.amount,
+            "authorized_at": pa.array(block.time, _TIME),
+        }
+    )
+
+
+def _transactions(block: Block) -> pa.Table:
+    stuck = (block.country == behaviour.COUNTRIES.index(OUTAGE_COUNTRY)) & _within(block, OUTAGE_FROM, OUTAGE_UNTIL)
+    known_at = block.time + block.delay * 1_000_000 + stuck * (OUTAGE_DELAY // timedelta(microseconds=1))
+    wrong = (block.merchant % 10 == 3) & _within(block, MISPOSTED_FROM, MISPOSTED_UNTIL)
+    posted = pa.table(
+        {
+            **_keys(block),
+            "country": _named(behaviour.COUNTRIES, block.country),
+            "amount": np.where(wrong, np.round(block.amount * 10, 2), block.amount),
+            "authorized_at": pa.array(block.time, _TIME),
+            "known_at": pa.array(known_at, _TIME),
+        }
+    )
+    corrected = posted.filter(pa.array(wrong))
+    corrected = corrected.set_column(corrected.column_names.index("amount"), "amount", [block.amount[wrong]])
+    moment = pa.array(np.full(len(corrected), micros(CORRECTED_AT)), _TIME)
+    return pa.concat_tables([posted, corrected.set_column(posted.column_names.index("known_at"), "known_at", moment)])
+
+
+def _labels(block: Block) -> pa.Table:
+    return pa.table(
+        {**_keys(block), "fraud": block.pattern > 0, "known_at": pa.array(block.confirmed, _TIME)},
+    )
+
+
+def _cards(block: Block) -> pa.Table:
+    held = block.cards
+    return pa.table(
+        {
+            "card_id": _ids("C", held.number, 7),
+            "home_country": _named(behaviour.COUNTRIES, held.country),
+            "tier": _named(("standard", "gold", "platinum"), held.tier),
+            "spending_limit": held.limit.astype(float),
+            "issued_at": _days(held.issued),
+        }
+    )
+
+
+#: Table → its rows of one block of cards.
+OF_BLOCK = {
+    "card_authorizations": _authorizations,
+    "card_transactions": _transactions,
+    "card_labels": _labels,
+    "cards": _cards,
+}
+
+
+def merchant_table(seed: int) -> pa.Table:
+    """The merchants, with a second row, known later, of each whose category was corrected."""
+    shops = behaviour.merchants(seed)
+    number = np.arange(behaviour.MERCHANTS)
+    wrong = number % 20 == 7
+    rows = np.concatenate([number, number[wrong]])  # the corrections come last
+    again = np.arange(len(rows)) >= len(number)
+    category = np.where(wrong[rows] & ~again, behaviour.CATEGORIES.index("grocery"), shops.category[rows])
+    known_at = np.where(again, micros(RECODED_AT), shops.opened[rows] * behaviour.DAY * 1_000_000)
+    return pa.table(
+        {
+            "merchant_id": _ids("M", rows, 4),
+            "country": _named(behaviour.COUNTRIES, shops.country[rows]),
+            "category": _named(behaviour.CATEGORIES, category),
+            "opened_at": _days(shops.opened[rows]),
+            "known_at": pa.array(known_at, _TIME),
+        }
+    )
+
+
+def _keys(block: Block) -> dict[str, pa.Array]:
+    return {
+        "transaction_id": _ids("T", block.card * 100_000 + block.nth, 12),
+        "card_id": _ids("C", block.card, 7),
+        "merchant_id": _ids("M", block.merchant, 4),
+    }
+
+
+def _within(block: Block, start: datetime, end: datetime) -> np.ndarray:
+    return (block.time >= micros(start)) & (block.time < micros(end))
+
+
+def _ids(letter: str, numbers: np.ndarray, digits: int) -> pa.Array:
+    texts = pc.utf8_lpad(pc.cast(pa.array(numbers), pa.string()), digits, "0")
+    return pc.binary_join_element_wise(letter, texts, "")
+
+
+def _named(names: tuple[str, ...], index: np.ndarray) -> pa.Array:
+    return pa.array(names).take(pa.array(index))
+
+
+def _days(days: np.ndarray) -> pa.Array:
+    return pa.array(days * behaviour.DAY * 1_000_000, _TIME)

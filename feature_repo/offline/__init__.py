@@ -1,0 +1,1 @@
+"""Feature values as of the past, for training and batch scoring."""

@@ -1,0 +1,182 @@
+"""Join one feature view to request rows as known at each row's time; needs neither Feast nor settings, so any
+process that sees the files can do it: the engine of the embedded store and of each Ray task.
+
+Only keys and times take part in the search; features are fetched at the end, by row number. Where a view is larger
+than the memory it may take, the entities of both sides are split by a hash and joined part by part, with the same
+result.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from feature_repo.offline.asked import Asked, Entities, Unit
+from feature_repo.offline.history import Extent, History, entity_part
+from feature_repo.offline.timeline import Integers, timeline
+
+__all__ = ["Piece", "ViewJoin", "assembled", "join_part", "join_views", "parts"]
+
+#: No more parts than this: each reads the keys of the whole view once.
+_MOST_PARTS = 256
+
+
+@dataclass(frozen=True)
+class ViewJoin:
+    """``keys``: columns of the request rows, in the order of the history's. ``outputs``: names of the features in the
+    result. ``times``: names for the event time and known-at time of the row that counts, when they are asked for.
+    """
+
+    history: History
+    keys: tuple[str, ...]
+    outputs: tuple[str, ...]
+    times: tuple[str, str] | None = None
+
+    def bounds(self, asked: Asked) -> tuple[int | None, int]:
+        """Event times that can matter, microseconds: from the first request less the TTL, to the last request."""
+        found = asked.range()
+        if found is None:
+            return 0, -1
+        first, last = found
+        return (first - self.history.ttl if self.history.ttl and not self.times else None), last
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Result columns of the request rows at ``places``; None: of all, in order."""
+
+    places: Integers | None
+    columns: pl.DataFrame
+
+
+def join_views(joins: Sequence[ViewJoin], asked: Asked, limit: int) -> list[pl.DataFrame]:
+    """The columns of each view for every request row, in their order.
+
+    Views with different keys are joined beside each other, on as many threads as there are processors.
+
+    Args:
+        limit: bytes that joining may take, beside the request rows and the result.
+
+    Raises:
+        KeyTypeError, ValueError: a join key of another type, a missing column, times that cannot be compared.
+    """
+    asked.by_time()  # once, before it is shared
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for number, join in enumerate(joins):
+        alike.setdefault(join.keys, []).append(number)  # one after another, as they share the entities
+    threads = max(1, min(len(alike), os.cpu_count() or 1))
+
+    def joined(numbers: list[int]) -> dict[int, pl.DataFrame]:
+        return {number: _joined(joins[number], asked, limit // threads) for number in numbers}
+
+    with ThreadPoolExecutor(threads) as pool:
+        found = {number: frame for done in pool.map(joined, alike.values()) for number, frame in done.items()}
+    return [found[number] for number in range(len(joins))]
+
+
+def _joined(join: ViewJoin, asked: Asked, limit: int) -> pl.DataFrame:
+    count = parts(join, asked, limit)
+    return assembled([join_part(join, asked, part, count) for part in range(count)], len(asked))
+
+
+def parts(join: ViewJoin, asked: Asked, limit: int, at_least: int = 1) -> int:
+    """Into how many parts the entities are split, so that each takes at most ``limit`` bytes."""
+    if not join.keys:
+        return 1
+    return max(1, min(_MOST_PARTS, max(at_least, -(-_extent(join, asked).memory // max(1, limit)))))
+
+
+def join_part(join: ViewJoin, asked: Asked, part: int = 0, parts: int = 1) -> Piece:
+    """The columns of one view for the request rows whose entity falls on ``part`` of ``parts``."""
+    history = join.history
+    unit = history.unit()
+    visible_at, age_at = asked.moments(unit, history.view)
+    entities = asked.entities(tuple(zip(join.keys, history.kinds(), strict=True)), history.view)
+    if parts > 1:
+        entities = _part(entities, part, parts)
+    earliest, latest = join.bounds(asked)
+    rows = history.read(_extent(join, asked).files or history.files[:1], earliest, latest, part, parts)
+    event, known = rows["__event"].to_numpy(), rows["__known"].to_numpy()
+    found = _counting(_numbers(rows, entities), event, known, entities, visible_at[asked.by_time()])
+    places = asked.by_time()[entities.order]
+    alive = found
+    if history.ttl and len(event):
+        age = age_at[places] - event[found]
+        alive = np.where(age > history.ttl * (1000 if unit == "ns" else 1), -1, found)
+    if parts == 1:
+        alive, found = (_spread(each, places, len(asked)) for each in (alive, found))
+    return Piece(places if parts > 1 else None, _columns(join, rows, alive, found, unit))
+
+
+def assembled(pieces: Sequence[Piece], count: int) -> pl.DataFrame:
+    """The pieces of one view as the columns of all ``count`` request rows; null where no piece has the row."""
+    if len(pieces) == 1 and pieces[0].places is None:
+        return pieces[0].columns
+    places = np.concatenate([piece.places for piece in pieces if piece.places is not None])
+    source = _spread(np.arange(len(places)), places, count)
+    return _gathered(pl.concat([piece.columns for piece in pieces]), source)
+
+
+def _extent(join: ViewJoin, asked: Asked) -> Extent:
+    return join.history.extent(*join.bounds(asked))
+
+
+def _counting(numbers: Integers, event: Integers, known: Integers, entities: Entities, times: Integers) -> Integers:
+    """The row that counts for each of the entities' requests; ``times``: of all requests, ascending."""
+    kept = np.flatnonzero(numbers >= 0)
+    every = len(kept) == len(numbers)
+    line = timeline(numbers, event, known) if every else timeline(numbers[kept], event[kept], known[kept])
+    found = line.rows(entities.numbers, line.visible(times)[entities.order])
+    return found if every or not len(kept) else np.where(found >= 0, kept[found], -1)
+
+
+def _part(entities: Entities, part: int, parts: int) -> Entities:
+    keys = [pl.col(name) for name in entities.keys.columns]
+    mine = entities.keys.select((entity_part(keys, parts) == part).alias("mine"))["mine"].to_numpy()
+    kept = mine[entities.numbers]
+    return Entities(entities.keys, entities.order[kept], entities.numbers[kept])
+
+
+def _numbers(rows: pl.DataFrame, entities: Entities) -> Integers:
+    """The number of each row's entity; -1 where no request has it, or where a key is null."""
+    names = [name for name in rows.columns if name.startswith("__key")]
+    if not names:
+        return np.zeros(rows.height, np.int64)
+    if not entities.keys.height:
+        return np.full(rows.height, -1, np.int64)
+    keys = entities.keys.rename(dict(zip(entities.keys.columns, names, strict=True))).with_row_index("__number")
+    found = rows.select(names).join(keys, on=names, how="left", maintain_order="left")["__number"]
+    return found.cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def _columns(join: ViewJoin, rows: pl.DataFrame, alive: Integers, found: Integers, unit: Unit) -> pl.DataFrame:
+    features = rows.select(pl.col(name).alias(output) for name, output in _outputs(join))
+    columns = _gathered(features, alive)
+    if join.times is None:
+        return columns
+    moment = pl.Datetime(unit, "UTC")
+    times = rows.select(
+        pl.col(name).cast(moment).alias(output) for name, output in zip(("__event", "__known"), join.times, strict=True)
+    )
+    return columns.hstack(_gathered(times, found))
+
+
+def _outputs(join: ViewJoin) -> list[tuple[str, str]]:
+    return list(zip(join.history.features, join.outputs, strict=True))
+
+
+def _spread(values: Integers, places: Integers, count: int) -> Integers:
+    spread = np.full(count, -1, np.int64)
+    spread[places] = values
+    return spread
+
+
+def _gathered(frame: pl.DataFrame, rows: Integers) -> pl.DataFrame:
+    """Rows of a frame by number, null where the number is -1."""
+    numbers = pl.Series(rows, dtype=pl.Int64)
+    return frame.select(pl.all().gather(numbers.set(numbers < 0, None).cast(pl.UInt32)))

@@ -1,0 +1,241 @@
+"""One entity's values of one feature view as bytes: encoded and decoded a whole table at a time.
+
+A value is: event time and known-at time (microseconds since 1970, big endian with the sign bit flipped, so that the
+first 16 bytes sort as the times do), the layout's id (4 bytes), one bit per feature that is null, then the features by
+kind: numbers (float64), integers and times (int64), booleans (one byte), lengths of the texts (uint32); all but the
+header little endian; and last the texts in UTF-8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from feature_repo.online.fitting import column_of, fit, times_of
+from feature_repo.online.keys import KeyValueError, arrow_keys
+from feature_repo.online.layout import ViewLayout
+from feature_repo.online.values import OnlineError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["STAMP_BYTES", "Codec", "Features", "codec", "decode", "layout_id", "pack"]
+
+#: (name, kind) of each feature; what a codec is made for.
+Features = tuple[tuple[str, str], ...]
+
+#: Length of the part of a value that orders it: event time, then known-at time.
+STAMP_BYTES = 16
+
+_LAYOUT_BYTES = 4
+_SIGN = np.uint64(1 << 63)
+
+
+class Codec:
+    """Encodes and decodes values of one list of features. Make it with :func:`codec`, which keeps it."""
+
+    def __init__(self, features: Features) -> None:
+        self.features = features
+        self.id = hashlib.blake2b(repr(features).encode(), digest_size=_LAYOUT_BYTES).digest()
+        self.numbers = [name for name, kind in features if kind == "number"]
+        self.integers = [name for name, kind in features if kind in ("integer", "time")]
+        self.flags = [name for name, kind in features if kind == "boolean"]
+        self.texts = [name for name, kind in features if kind == "string"]
+        self._bits = {name: place for place, (name, _) in enumerate(features)}
+        parts = [("event", ">u8"), ("known", ">u8"), ("layout", f"V{_LAYOUT_BYTES}")]
+        blocks = [
+            ("nulls", "u1", (len(features) + 7) // 8),
+            ("numbers", "<f8", len(self.numbers)),
+            ("integers", "<i8", len(self.integers)),
+            ("flags", "u1", len(self.flags)),
+            ("lengths", "<u4", len(self.texts)),
+        ]
+        self.dtype = np.dtype([*parts, *((name, kind, (size,)) for name, kind, size in blocks if size)])
+        self.size = self.dtype.itemsize
+
+    def encode(self, view: str, rows: pa.Table) -> pa.Array:
+        """The values of ``rows`` (features, event_timestamp, known_at) as binary, in their order.
+
+        Raises:
+            OnlineError: a column is missing or does not fit its kind, or a time is missing or out of range.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        fixed = np.zeros(len(rows), self.dtype)
+        event = times_of(view, rows, "event_timestamp")
+        fixed["event"] = event.view(np.uint64) ^ _SIGN
+        fixed["known"] = times_of(view, rows, "known_at", default=event).view(np.uint64) ^ _SIGN
+        fixed["layout"] = np.frombuffer(self.id, f"V{_LAYOUT_BYTES}")[0]
+        nulls = np.zeros((len(rows), len(self.features)), bool)
+        texts = []
+        for name, kind in self.features:
+            column = fit(view, name, kind, column_of(view, rows, name))
+            if column.null_count:
+                nulls[:, self._bits[name]] = pc.is_null(column).to_numpy(zero_copy_only=False)
+            if kind == "number":
+                fixed["numbers"][:, self.numbers.index(name)] = column.fill_null(np.nan).to_numpy(zero_copy_only=False)
+            elif kind == "boolean":
+                fixed["flags"][:, self.flags.index(name)] = column.fill_null(False).to_numpy(zero_copy_only=False)
+            elif kind == "string":
+                texts.append(column.fill_null("").cast(pa.binary()))
+                fixed["lengths"][:, self.texts.index(name)] = pc.binary_length(texts[-1]).to_numpy(zero_copy_only=False)
+            else:
+                whole = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+                fixed["integers"][:, self.integers.index(name)] = whole
+        fixed["nulls"] = np.packbits(nulls, axis=1, bitorder="little")
+        buffers = [None, pa.py_buffer(fixed)]
+        values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(self.size), len(rows), buffers)
+        return pc.binary_join_element_wise(values.cast(pa.binary()), *texts, b"") if texts else values
+
+    def fixed(self, values: Sequence[bytes]) -> np.ndarray[Any, Any]:
+        """The fixed part of each value as one structured array (see :attr:`dtype`); all must be of this layout.
+
+        Raises:
+            OnlineError: a value is damaged.
+        """
+        joined = b"".join([value[: self.size] for value in values] if self.texts else values)
+        if len(joined) != len(values) * self.size:
+            raise OnlineError(
+                f"The online store holds a value that is not {self.size} bytes long, as its layout {self.id.hex()} "
+                "says; materialize its feature view again."
+            )
+        return np.frombuffer(joined, self.dtype)
+
+    def nulls(self, fixed: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+        """Where one feature is null."""
+        place = self._bits[name]
+        found: np.ndarray[Any, Any] = (fixed["nulls"][:, place // 8] >> (place % 8)) & 1 == 1
+        return found
+
+    def text(self, values: Sequence[bytes], fixed: np.ndarray[Any, Any], name: str) -> list[str | None]:
+        """One text feature of each value, None where null."""
+        place = self.texts.index(name)
+        starts = self.size + fixed["lengths"][:, :place].sum(axis=1)
+        ends = starts + fixed["lengths"][:, place]
+        nulls = self.nulls(fixed, name).tolist()
+        return [
+            None if null else value[start:end].decode()
+            for value, start, end, null in zip(values, starts.tolist(), ends.tolist(), nulls, strict=True)
+        ]
+
+    def decode(self, values: Sequence[bytes]) -> dict[str, pa.Array]:
+        """Columns of ``values``, all of this layout: event_timestamp, known_at and the features."""
+        import pyarrow as pa
+
+        fixed = self.fixed(values)
+        moment = pa.timestamp("us", "UTC")
+        columns = {
+            "event_timestamp": pa.array(microseconds(fixed["event"])).cast(moment),
+            "known_at": pa.array(microseconds(fixed["known"])).cast(moment),
+        }
+        for name, kind in self.features:
+            nulls = self.nulls(fixed, name)
+            if kind == "number":
+                columns[name] = pa.array(fixed["numbers"][:, self.numbers.index(name)].copy(), mask=nulls)
+            elif kind == "boolean":
+                columns[name] = pa.array(fixed["flags"][:, self.flags.index(name)] == 1, mask=nulls)
+            elif kind == "string":
+                columns[name] = pa.array(self.text(values, fixed, name), pa.string())
+            else:
+                whole = pa.array(fixed["integers"][:, self.integers.index(name)].copy(), mask=nulls)
+                columns[name] = whole.cast(moment) if kind == "time" else whole
+        return columns
+
+
+@cache
+def codec(features: Features) -> Codec:
+    """The codec of a list of features."""
+    return Codec(features)
+
+
+def layout_id(value: bytes) -> bytes:
+    """Id of the layout that a value was written in."""
+    return value[STAMP_BYTES : STAMP_BYTES + _LAYOUT_BYTES]
+
+
+def microseconds(stamps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Microseconds since 1970 (int64) of a header's times."""
+    return (stamps.astype(np.uint64) ^ _SIGN).view(np.int64)
+
+
+def pack(layout: ViewLayout, rows: pa.Table) -> tuple[list[bytes], list[bytes]]:
+    """Keys and values of ``rows``, one per entity: of several, that with the greatest times, of equal ones the last.
+
+    Rows with a null join key are left out. Both lists are in the order of the keys.
+
+    Raises:
+        OnlineError: a column is missing or does not fit.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        keys = arrow_keys([(name, column_of(layout.view, rows, name)) for name in layout.join_keys], len(rows))
+    except KeyValueError as error:
+        raise OnlineError(f"View '{layout.view}' cannot be brought online: {error}") from error
+    values = codec(layout.features).encode(layout.view, rows)
+    if keys.null_count:
+        present = pc.is_valid(keys)
+        keys, values = keys.filter(present), values.filter(present)
+    values = values.cast(pa.binary())
+    order = pc.sort_indices(pa.table([keys, values], ["key", "value"]), [("key", "ascending")])
+    keys, values = keys.take(order), values.take(order)
+    names, contents = _bytes(keys), _bytes(values)
+    if len(set(names)) == len(names):
+        return names, contents
+    best: dict[bytes, bytes] = {}
+    for name, content in zip(names, contents, strict=True):
+        held = best.get(name)
+        if held is None or held[:STAMP_BYTES] <= content[:STAMP_BYTES]:
+            best[name] = content
+    return list(best), list(best.values())
+
+
+def decode(
+    layout: ViewLayout, values: Sequence[bytes | None], written: Mapping[bytes, Features] | None = None
+) -> pa.Table:
+    """``values`` as a table: event_timestamp, known_at and the layout's features; a row of nulls for each None.
+
+    A value in another layout gives the features that have the same name and kind there, when ``written`` (see
+    ``OnlineValues.written_layouts``) knows that layout; else it counts as missing.
+    """
+    import pyarrow as pa
+
+    own = codec(layout.features)
+    known = {**(written or {}), own.id: layout.features}
+    groups: dict[bytes, list[int]] = {}
+    for place, value in enumerate(values):
+        if value is not None and layout_id(value) in known:
+            groups.setdefault(layout_id(value), []).append(place)
+    if groups.keys() <= {own.id}:
+        places = groups.get(own.id, [])
+        table = pa.table(own.decode([value for place in places if (value := values[place]) is not None]))
+    else:
+        places = [place for group in groups.values() for place in group]
+        table = pa.table(own.decode([]))
+        names = table.column_names
+        for found, group in groups.items():
+            columns = codec(known[found]).decode([value for place in group if (value := values[place]) is not None])
+            same = {name: columns[name] for name in names if name in columns and _same(layout, known[found], name)}
+            table = pa.concat_tables([table, pa.table(same)], promote_options="default")
+    if places == list(range(len(values))):
+        return table
+    rows: list[int | None] = [None] * len(values)
+    for row, place in enumerate(places):
+        rows[place] = row
+    return table.take(pa.array(rows, pa.int64()))
+
+
+def _same(layout: ViewLayout, written: Features, name: str) -> bool:
+    return dict(layout.features).get(name) == dict(written).get(name)
+
+
+def _bytes(values: pa.Array) -> list[bytes]:
+    """An array's values as Python objects, faster than ``to_pylist``."""
+    found: list[bytes] = values.to_numpy(zero_copy_only=False).tolist()
+    return found

@@ -1,0 +1,154 @@
+"""Decode values into the columns of a read: one block of numbers, one of texts, one of times, a row per request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from feature_repo.online.blocks import frame_of
+from feature_repo.online.codec import Codec, codec, microseconds
+from feature_repo.online.layout import ViewLayout
+from feature_repo.online.service import Service
+
+__all__ = ["NAT", "Arrangement", "Columns", "Stored"]
+
+#: NaT as an integer.
+NAT = np.iinfo(np.int64).min
+_Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The blocks of one read: float64 (numbers, whole numbers and booleans), text or None, microseconds or NAT."""
+
+    matrix: _Array
+    texts: _Array
+    times: _Array
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One stored view: which of the blocks' columns its features go to. ``span`` are its columns of the matrix, of
+    which ``number_span`` hold those ``numbers`` of the codec; the others go one by one."""
+
+    layout: ViewLayout
+    codec: Codec
+    span: slice
+    number_span: slice
+    numbers: slice | list[int]
+    integers: list[tuple[str, int]]
+    flags: list[tuple[str, int]]
+    texts: list[tuple[str, int]]
+    times: list[tuple[str, int]]
+
+    def fill(self, values: list[bytes | None], inverse: _Array | None, columns: Columns, events: _Array) -> None:
+        """Decode ``values``, all of this layout, into their columns, and the event times into ``events``.
+
+        ``inverse`` gives for each row the place of its value, -1 for none; None means one value for each row.
+        """
+        present = [value for value in values if value is not None]
+        if not present:
+            return
+        fixed = self.codec.fixed(present)
+        rows: Any = slice(None)
+        source: Any = slice(None)
+        if inverse is not None or len(present) < len(values):
+            at = np.full(len(values) + 1, -1)  # the last, which -1 means, stands for "no value"
+            at[[place for place, value in enumerate(values) if value is not None]] = np.arange(len(present))
+            source = at[: len(values)] if inverse is None else at[inverse]
+            rows = np.flatnonzero(source >= 0)
+            source = source[rows]
+        events[rows] = microseconds(fixed["event"])[source]
+        if self.number_span.start < self.number_span.stop:
+            columns.matrix[rows, self.number_span] = fixed["numbers"][source][:, self.numbers]
+        for name, column in self.integers:
+            whole = fixed["integers"][:, self.codec.integers.index(name)]
+            columns.matrix[rows, column] = np.where(self.codec.nulls(fixed, name), np.nan, whole)[source]
+        for name, column in self.flags:
+            flags = fixed["flags"][:, self.codec.flags.index(name)]
+            columns.matrix[rows, column] = np.where(self.codec.nulls(fixed, name), np.nan, flags)[source]
+        for name, column in self.times:
+            whole = fixed["integers"][:, self.codec.integers.index(name)]
+            columns.times[rows, column] = np.where(self.codec.nulls(fixed, name), NAT, whole)[source]
+        for name, column in self.texts:
+            columns.texts[rows, column] = np.array([*self.codec.text(present, fixed, name), None], object)[:-1][source]
+
+    def empty(self, where: _Array, columns: Columns) -> None:
+        """Make the view's features null in the rows where ``where`` is true."""
+        columns.matrix[where, self.span] = np.nan
+        for _, column in self.texts:
+            columns.texts[where, column] = None
+        for _, column in self.times:
+            columns.times[where, column] = NAT
+
+
+class Arrangement:
+    """Which column of which block each feature of a service has; each view's numbers lie side by side.
+
+    ``matrix``, ``texts`` and ``times`` give a feature's column in that block; ``stored`` the views, those first whose
+    features are shown, then those that only on-demand code reads.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.matrix: dict[str, int] = {}
+        self.texts: dict[str, int] = {}
+        self.times: dict[str, int] = {}
+        self.stored: list[Stored] = [self._stored(service.views[view], names) for view, names in service.read.items()]
+        for each in service.on_demand:
+            for name, kind in each.outputs.items():
+                block = {"string": self.texts, "other": self.texts, "time": self.times}.get(kind, self.matrix)
+                block[name] = len(block)
+        self._columns = pd.Index(service.features)
+        place = {name: number for number, name in enumerate(service.features)}
+        self._shown: list[tuple[slice | list[int], list[int]]] = []
+        for block in (self.matrix, self.texts, self.times):
+            shown = [name for name in block if name in place]
+            taken = slice(None) if len(shown) == len(block) else [block[name] for name in shown]
+            self._shown.append((taken, [place[name] for name in shown]))
+
+    def _stored(self, layout: ViewLayout, names: list[str]) -> Stored:
+        kinds, own = dict(layout.features), codec(layout.features)
+        numbers = [name for name in names if kinds[name] == "number"]
+        start = len(self.matrix)
+        for name in [*numbers, *(name for name in names if kinds[name] in ("integer", "boolean"))]:
+            self.matrix[name] = len(self.matrix)
+        for name in names:
+            if kinds[name] == "string":
+                self.texts[name] = len(self.texts)
+            elif kinds[name] == "time":
+                self.times[name] = len(self.times)
+        return Stored(
+            layout=layout,
+            codec=own,
+            span=slice(start, len(self.matrix)),
+            number_span=slice(start, start + len(numbers)),
+            numbers=slice(None) if numbers == own.numbers else [own.numbers.index(name) for name in numbers],
+            integers=[(name, self.matrix[name]) for name in names if kinds[name] == "integer"],
+            flags=[(name, self.matrix[name]) for name in names if kinds[name] == "boolean"],
+            texts=[(name, self.texts[name]) for name in names if kinds[name] == "string"],
+            times=[(name, self.times[name]) for name in names if kinds[name] == "time"],
+        )
+
+    def columns(self, rows: int) -> Columns:
+        """Blocks in which everything is null."""
+        return Columns(
+            np.full((rows, len(self.matrix)), np.nan),
+            np.full((rows, len(self.texts)), None, object),
+            np.full((rows, len(self.times)), NAT, np.int64),
+        )
+
+    def frame(self, index: pd.Index, columns: Columns) -> pd.DataFrame:
+        """The service's features in their order."""
+        (matrix, numbers), (texts, words), (times, moments) = self._shown
+        return frame_of(
+            self._columns,
+            index,
+            [
+                (columns.matrix[:, matrix], numbers, None),
+                (columns.texts[:, texts], words, None),
+                (columns.times[:, times], moments, "us"),
+            ],
+        )

@@ -1,0 +1,140 @@
+"""What one feature view's online values look like: its keys, its features and their kinds, without importing Feast."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from configs.settings import Settings
+from feature_repo.files import read_json, write_json
+
+__all__ = ["KINDS", "LayoutError", "ViewLayout", "kind_of", "layout_of", "layouts", "project_name"]
+
+#: Kind of a feature online → the Feast types that are kept as it.
+KINDS: dict[str, tuple[str, ...]] = {
+    "number": ("Float64", "Float32"),
+    "integer": ("Int64", "Int32"),
+    "string": ("String",),
+    "boolean": ("Bool",),
+    "time": ("UnixTimestamp",),
+}
+
+#: What Feast calls the entity of a view that has none.
+_NO_ENTITY = "__dummy"
+
+
+class LayoutError(ValueError):
+    """A feature view that the online store cannot hold; one sentence says which feature, its type and what fits."""
+
+
+@dataclass(frozen=True)
+class ViewLayout:
+    """One feature view as the online store holds it.
+
+    ``join_keys`` are in the order of a key's values; ``features`` are (name, kind) pairs in the view's order, a kind
+    being one of :data:`KINDS`; ``ttl`` is in seconds, 0 where values never expire.
+    """
+
+    project: str
+    view: str
+    join_keys: tuple[str, ...]
+    features: tuple[tuple[str, str], ...]
+    ttl: float
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The features' names, in order."""
+        return tuple(name for name, _ in self.features)
+
+
+def layouts(settings: Settings) -> dict[str, ViewLayout]:
+    """Layout of every feature view of features.py, by the view's name.
+
+    Kept as JSON beside the features, keyed by what features.py says, as asking it means importing Feast (seconds).
+
+    Raises:
+        LayoutError: a feature is of a type that the online store cannot hold.
+    """
+    definitions = Path(__file__).parents[1] / "features.py"
+    fingerprint = hashlib.blake2b(definitions.read_bytes() + Path(__file__).read_bytes(), digest_size=8).hexdigest()
+    project = project_name(settings)
+    path = settings.home / "features" / "layouts.json"
+    held = read_json(path)
+    if not held or held["definitions"] != fingerprint:
+        from feast import Entity, FeatureView
+
+        from feature_repo import features
+
+        declared = list(vars(features).values())
+        entities = {each.name: each.join_key for each in declared if isinstance(each, Entity)}
+        found = [
+            layout_of(project, each, [entities[name] for name in each.entities if name != _NO_ENTITY])
+            for each in declared
+            if isinstance(each, FeatureView)
+        ]
+        held = {
+            "definitions": fingerprint,
+            "views": {
+                each.view: {"join_keys": each.join_keys, "features": each.features, "ttl": each.ttl} for each in found
+            },
+        }
+        write_json(path, held)
+    return {
+        name: ViewLayout(
+            project,
+            name,
+            tuple(view["join_keys"]),
+            tuple((feature, kind) for feature, kind in view["features"]),
+            float(view["ttl"]),
+        )
+        for name, view in held["views"].items()
+    }
+
+
+def layout_of(project: str, view: Any, join_keys: Iterable[str]) -> ViewLayout:
+    """Layout of one of Feast's ``FeatureView`` objects.
+
+    Its join keys are in alphabetical order, as a view of the registry does not tell that of their declaration.
+
+    Raises:
+        LayoutError: a feature is of a type that the online store cannot hold, or the view declares none.
+    """
+    if not view.features:
+        raise LayoutError(f"Feature view '{view.name}' declares no features; give it a schema in features.py.")
+    return ViewLayout(
+        project=project,
+        view=view.name,
+        join_keys=tuple(sorted(join_keys)),
+        features=tuple((field.name, kind_of(view.name, field.name, str(field.dtype))) for field in view.features),
+        ttl=view.ttl.total_seconds() if view.ttl else 0.0,
+    )
+
+
+def kind_of(view: str, feature: str, dtype: str) -> str:
+    """Kind of a Feast type, given by its name.
+
+    Raises:
+        LayoutError: no kind holds it.
+    """
+    for kind, types in KINDS.items():
+        if dtype in types:
+            return kind
+    known = ", ".join(name for types in KINDS.values() for name in types)
+    raise LayoutError(
+        f"Feature '{feature}' of view '{view}' has the type {dtype}, which the online store cannot hold; "
+        f"declare one of {known} in feature_repo/features.py."
+    )
+
+
+def project_name(settings: Settings) -> str:
+    """Feast's project, as the environment's feature_store.yaml names it."""
+    import yaml
+
+    text = str(yaml.safe_load(settings.feast_yaml.read_text(encoding="utf-8"))["project"])
+    variables = settings.variables()
+    return re.sub(r"\$\{?(\w+)\}?", lambda found: variables.get(found[1], found[0]), text)

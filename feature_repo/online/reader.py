@@ -1,0 +1,130 @@
+"""Read one feature service's vectors from the online store, with the age of each value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from configs.settings import Settings
+from feature_repo.online.blocks import frame_of
+from feature_repo.online.codec import Features, decode, layout_id
+from feature_repo.online.columns import NAT, Arrangement, Stored
+from feature_repo.online.keys import component
+from feature_repo.online.on_demand import compute, moments
+from feature_repo.online.service import feature_service
+from feature_repo.online.values import OnlineValues, open_values
+
+__all__ = ["OnlineReader", "OnlineVectors"]
+
+
+@dataclass(frozen=True)
+class OnlineVectors:
+    """Feature vectors read online, each frame with one row per request.
+
+    ``features``: the model's input columns; null where there is no value or it had expired. ``event_times``: per
+    feature view the UTC event time of the value read, NaT where there is none. ``expired``: per feature view whether
+    a value was there but older than its TTL. ``known_until``: per feature view the moment it was materialized as of.
+    """
+
+    features: pd.DataFrame
+    event_times: pd.DataFrame
+    expired: pd.DataFrame
+    known_until: dict[str, datetime | None]
+
+
+class OnlineReader:
+    """Reads one feature service of features.py from the online store; safe to call from several threads.
+
+    Attributes: ``entities`` (join keys) and ``request_fields`` that rows must have; ``features`` in order;
+    ``view_keys``, ``view_features`` and ``ttls`` (seconds, 0 = never) of each stored view.
+
+    Raises:
+        LookupError: features.py has no such service.
+        LayoutError: it uses something that cannot be read online.
+    """
+
+    def __init__(self, settings: Settings, service: str, values: OnlineValues | None = None) -> None:
+        self._service = feature_service(settings, service)
+        self._values = values or open_values(settings)
+        self.features: list[str] = list(self._service.features)
+        self.view_features: dict[str, list[str]] = dict(self._service.view_features)
+        stored = {view: self._service.views[view] for view in self.view_features}
+        self.view_keys: dict[str, list[str]] = {view: list(layout.join_keys) for view, layout in stored.items()}
+        self.ttls: dict[str, float] = {view: layout.ttl for view, layout in stored.items()}
+        keys = [key for layout in self._service.views.values() for key in layout.join_keys]
+        self.entities: list[str] = list(dict.fromkeys(keys))
+        fields = [name for each in self._service.on_demand for name in each.request]
+        self.request_fields: list[str] = list(dict.fromkeys(fields))
+        self._arrangement = Arrangement(self._service)
+        self._stored = self._arrangement.stored
+        self._layouts = [view.layout for view in self._stored]
+        #: Microseconds that a value of each view may be old; more than all time where it never expires.
+        self._oldest = np.array([round(layout.ttl * 1_000_000) or 2**63 - 1 for layout in self._layouts], np.int64)
+        self._views = pd.Index(list(self.view_keys))
+        self._written: dict[str, dict[bytes, Features]] = {}
+
+    def read(self, rows: pd.DataFrame, as_of: pd.Series) -> OnlineVectors:
+        """Vectors for ``rows`` (entities and request fields); values older than their TTL at ``as_of`` are null.
+
+        A row whose entity is null or was never seen has no value there.
+
+        Raises:
+            OnlineError: the online store does not answer.
+        """
+        columns = self._arrangement.columns(len(rows))
+        parts = {name: [component(value) for value in rows[name].tolist()] for name in self.entities}
+        wanted = [_unique(_keys([parts[key] for key in layout.join_keys], len(rows))) for layout in self._layouts]
+        found = self._values.look_up(self._layouts, [keys for keys, _ in wanted])
+        events = np.full((len(rows), len(self._stored)), NAT, np.int64)
+        for place, (view, (_, inverse), values) in enumerate(zip(self._stored, wanted, found.values, strict=True)):
+            view.fill(self._own(view, values), inverse, columns, events[:, place])
+        held, at = events != NAT, moments(as_of)[:, None]
+        expired = held & (at - np.where(held, events, 0) > self._oldest) & (at != NAT)
+        if expired.any():
+            for place in np.flatnonzero(expired.any(axis=0)).tolist():
+                self._stored[place].empty(expired[:, place], columns)
+        for each in self._service.on_demand:
+            compute(each, rows, self._arrangement, columns)
+        events[held] *= 1000  # nanoseconds
+        shown = len(self._views)
+        return OnlineVectors(
+            self._arrangement.frame(rows.index, columns),
+            frame_of(self._views, rows.index, [(events[:, :shown], range(shown), "ns")]),
+            frame_of(self._views, rows.index, [(expired[:, :shown], range(shown), None)]),
+            dict(zip(self.view_keys, found.known_until[:shown], strict=True)),
+        )
+
+    def _own(self, view: Stored, values: list[bytes | None]) -> list[bytes | None]:
+        """Values with those of other layouts brought into this one: features of the same name and kind are kept."""
+        ids = {layout_id(value) for value in values if value is not None} - {view.codec.id}
+        if not ids:
+            return values
+        known = self._written.get(view.layout.view, {})
+        if ids - known.keys():
+            known = self._values.written_layouts(view.layout)
+            self._written[view.layout.view] = known
+        table = decode(view.layout, values, known)
+        held: Any = table["event_timestamp"].is_valid()
+        encoded = iter(view.codec.encode(view.layout.view, table.filter(held)).to_pylist())
+        return [next(encoded) if there else None for there in held.to_pylist()]
+
+
+def _keys(parts: Sequence[list[bytes | None]], count: int) -> list[bytes | None]:
+    """Key of each row; None where a join key is missing."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return [b""] * count
+    return [None if None in row else b"|".join(row) for row in zip(*parts, strict=True)]  # type: ignore[arg-type]
+
+
+def _unique(keys: list[bytes | None]) -> tuple[list[bytes], np.ndarray[Any, Any] | None]:
+    """Each key once, and for every row which of them is its own (-1: none); None when that is one for each in order."""
+    places: dict[bytes, int] = {}
+    inverse = [-1 if key is None else places.setdefault(key, len(places)) for key in keys]
+    return list(places), None if len(places) == len(keys) else np.array(inverse)

@@ -1,0 +1,299 @@
+"""From the checked batches of an ingest, and what the table held before, to the rows that it is to hold.
+
+Done by DuckDB, which spills to disk: memory does not grow with the table. A table read whole keeps one row of each
+key among the valid rows that are known by then, as ``cleaning.dedupe`` says; the others are quarantined. With a
+cursor the newest row of each key stays, be it valid or not, and
+
+    table = rows held before the mark whose key was not read now + rows read now, from the mark on
+
+where the mark is the cursor value from which this ingest read. So what is read again at the mark or within
+``overlap`` behind it counts once, and any sequence of ingests ends with what a single one would have brought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.settings import Settings
+from feature_repo.tables.erasures import erasures
+from feature_repo.tables.staging import ORDER, Mark, Staging, rows_schema
+from feature_repo.tables.storage import Manifest, manifest, quoted, scan, table_path
+from feature_repo.tables.versions import SQL_TYPES, deduplicate, escaped, literal, parsed, supersede
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["Merging", "merging"]
+
+#: Memory of DuckDB, in which batches are sorted and compared; beyond it it uses the disk.
+MEMORY_LIMIT = "512MB"
+
+
+@contextmanager
+def merging(
+    settings: Settings, table: str, staging: Staging, held: Manifest | None, until: datetime
+) -> Iterator[Merging]:
+    """Compare the staged rows with each other, and with those of ``held``, which this ingest goes on from, if any.
+
+    Rows with a known-at after ``until`` are left for later.
+    """
+    import duckdb
+
+    spill = staging.folder / "spill"
+    with duckdb.connect(
+        config={"memory_limit": MEMORY_LIMIT, "threads": 2, "temp_directory": str(spill)}
+    ) as connection:
+        connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
+        yield Merging(connection, settings, table, staging, held, until)
+
+
+class Merging:
+    """What the table is to hold; every method asks, none changes anything on disk."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        settings: Settings,
+        table: str,
+        staging: Staging,
+        held: Manifest | None,
+        until: datetime,
+    ) -> None:
+        self.settings, self.table, self.spec = settings, table, settings.tables[table]
+        self._connection, self._held = connection, held
+        self._folder = table_path(settings, table)
+        self._columns = ", ".join(map(quoted, self.spec.columns))
+        self._key = ", ".join(map(quoted, self.spec.key))
+        self._day = f"strftime({quoted(self.spec.day)}, '%Y-%m-%d')" if self.spec.day else "'all'"
+        self._order = f"{self._day}, {self._key}" if self.spec.day else self._key
+        known = (
+            f"{quoted(self.spec.known_at)} <= {literal(until.isoformat(), 'time')}" if self.spec.known_at else "true"
+        )
+        self._view("staged", self._staged(staging.files("valid")))
+        self._view("known", f"SELECT * FROM staged WHERE {known}")
+        self._view("refused", self._refused(staging.files("refused")))
+        self._run("CREATE TEMP TABLE lost (place BIGINT, reason VARCHAR)")
+        for statement in supersede(self.spec) if self.spec.source.cursor else deduplicate(self.spec):
+            self._run(statement)
+        self._lost = self._one("SELECT count(*) FROM lost")
+        gone = f"WHERE {quoted(ORDER)} NOT IN (SELECT place FROM lost)" if self._lost else ""
+        self._view("fresh", f"SELECT {self._columns} FROM known {gone}")
+        self.later: int = self._one(f"SELECT count(*) FROM staged WHERE NOT ({known})")
+        self.least_later = self._mark_of(f"SELECT min({self._cursor}) FROM staged WHERE NOT ({known})")
+        self._take_over()
+        self._view("quarantine", self._quarantine())
+
+    @property
+    def _cursor(self) -> str:
+        return quoted(self.spec.source.cursor) if self.spec.source.cursor else "NULL"
+
+    @property
+    def replaced(self) -> int:
+        """Rows read now that a newer one of their key, also read now, took the place of."""
+        return self._lost if self.spec.source.cursor else 0
+
+    @property
+    def duplicates(self) -> int:
+        """Rows quarantined because another one of their key, or with their unique value, stays."""
+        return 0 if self.spec.source.cursor else self._lost
+
+    def rows(self) -> int:
+        """How many rows the table is to hold."""
+        return int(self._one("SELECT count(*) FROM untouched")) + int(self._one("SELECT count(*) FROM changed"))
+
+    def quarantined(self) -> int:
+        """How many rows are to be in quarantine."""
+        return int(self._one("SELECT count(*) FROM quarantine"))
+
+    def reasons(self, most: int = 20) -> dict[str, int]:
+        """The most frequent reasons in the quarantine and how many rows each refused."""
+        found = self._run(
+            f"SELECT reason, count(*) FROM quarantine GROUP BY reason ORDER BY count(*) DESC, reason LIMIT {most}"
+        ).fetchall()
+        return {str(reason): int(count) for reason, count in found}
+
+    def latest(self, column: str, until: datetime) -> datetime | None:
+        """The greatest time in ``column`` up to ``until`` among the rows that the table is to hold."""
+        name = quoted(column)
+        found = self._one(f"SELECT max({name}) FROM whole WHERE {name} <= {literal(until.isoformat(), 'time')}")
+        return found.astimezone(UTC) if found else None
+
+    def unmatched(self, column: str, target: str) -> tuple[int, int]:
+        """Rows whose value in ``column`` is not in ``target`` (``table.column``), and rows that have a value at all.
+
+        Raises:
+            LookupError: the table of ``target`` was never ingested.
+        """
+        other, _, key = target.partition(".")
+        if other == self.table:
+            values = f"SELECT {quoted(key)} AS value FROM whole"
+        else:
+            content = manifest(self.settings, other)
+            if content is None:
+                raise LookupError(other)
+            paths = [table_path(self.settings, other) / file for file in content.files.values()]
+            values = (
+                f"SELECT {quoted(key)} AS value FROM {scan(paths)}" if paths else "SELECT NULL AS value WHERE false"
+            )
+        name = quoted(column)
+        # each distinct value is compared once, as text, so that an id that one table has as a number still matches
+        found = self._run(
+            f"WITH here AS (SELECT CAST({name} AS VARCHAR) AS value, count(*) AS rows FROM whole "
+            f"WHERE {name} IS NOT NULL GROUP BY ALL), there AS (SELECT DISTINCT CAST(value AS VARCHAR) AS value "
+            f"FROM ({values})) SELECT coalesce(sum(rows) FILTER (there.value IS NULL), 0), coalesce(sum(rows), 0) "
+            "FROM here LEFT JOIN there USING (value)"
+        ).fetchall()[0]
+        return int(found[0]), int(found[1])
+
+    def kept_files(self) -> dict[str, str]:
+        """Day → file of the days that stay as they are."""
+        days = {str(day) for (day,) in self._run("SELECT day FROM touched").fetchall()}
+        return {day: file for day, file in (self._held.files if self._held else {}).items() if day not in days}
+
+    def changed_days(self) -> Iterator[tuple[str, pa.Table]]:
+        """Each day that changed with all its rows, typed and in the order of their key; days ascending."""
+        import pyarrow as pa
+
+        schema = rows_schema(self.spec)
+        query = f"SELECT {self._columns}, {self._day} AS __day FROM changed ORDER BY {self._order}"
+        reader = self._connection.sql(query).to_arrow_reader(50_000)
+        day, parts = "", list[pa.Table]()
+        for batch in reader:
+            rows = pa.Table.from_batches([batch])
+            days = rows.column("__day").to_numpy()
+            rows = rows.drop_columns("__day").cast(schema)
+            start = 0
+            while start < len(days):
+                end = start + int((days[start:] <= days[start]).sum())  # they ascend
+                if days[start] != day and parts:
+                    yield day, pa.concat_tables(parts)
+                    parts = []
+                day = str(days[start])
+                parts.append(rows.slice(start, end - start))
+                start = end
+        if parts:
+            yield day, pa.concat_tables(parts)
+
+    def write_quarantine(self, path: Path) -> None:
+        """Write the quarantine as Parquet: every declared column as text, and ``reason``."""
+        self._run(
+            f"COPY (SELECT {self._columns}, reason FROM quarantine ORDER BY place) TO '{escaped(path)}' "
+            "(FORMAT parquet, COMPRESSION zstd)"
+        )
+
+    def sample(self, rows: int) -> pd.DataFrame:
+        """About ``rows`` of the table's rows, chosen by a hash of their key; all where there are no more."""
+        import pandas as pd
+        import pyarrow as pa
+
+        total = self.rows()
+        share = f"WHERE hash({self._key}) % {10**6} < {rows * 10**6 // total}" if total > rows else ""
+        found = self._connection.sql(
+            f"SELECT {self._columns} FROM whole {share} ORDER BY {self._order}"
+        ).to_arrow_table()
+        keep = {pa.int64(): pd.Int64Dtype()}.get
+        frame = found.cast(rows_schema(self.spec)).to_pandas(types_mapper=keep)
+        sure = {
+            name: "int64" for name, each in self.spec.columns.items() if each.type == "integer" and not each.nullable
+        }
+        return frame.astype(sure)
+
+    def _staged(self, files: Collection[Path]) -> str:
+        if files:
+            return f"SELECT * FROM {scan(files)}"
+        typed = ", ".join(
+            f"CAST(NULL AS {SQL_TYPES[each.type]}) AS {quoted(name)}" for name, each in self.spec.columns.items()
+        )
+        return f"SELECT {typed}, CAST(NULL AS BIGINT) AS {quoted(ORDER)} WHERE false"
+
+    def _refused(self, files: Collection[Path]) -> str:
+        if files:
+            return f"SELECT * FROM {scan(files)}"
+        typed = ", ".join(f"CAST(NULL AS VARCHAR) AS {quoted(name)}" for name in [*self.spec.columns, "reason"])
+        return f"SELECT {typed}, CAST(NULL AS BIGINT) AS {quoted(ORDER)} WHERE false"
+
+    def _take_over(self) -> None:
+        """Views ``whole`` (all rows to be held), ``changed`` (those of touched days) and ``untouched``."""
+        paths = {day: self._folder / file for day, file in (self._held.files if self._held else {}).items()}
+        if not self._held or not paths:
+            self._run(f"CREATE TEMP TABLE touched AS SELECT DISTINCT {self._day} AS day FROM fresh")
+            self._view("untouched", "SELECT * FROM fresh WHERE false")
+            self._view("changed", "SELECT * FROM fresh")
+            self._view("whole", "SELECT * FROM fresh")
+            return
+        self._view("held", f"SELECT {self._columns} FROM {scan(paths.values())}")
+        goes = self._goes(self._held, typed=True)
+        self._run(f"CREATE TEMP TABLE incoming AS SELECT DISTINCT {self._key} FROM versions")
+        self._run(
+            f"CREATE TEMP TABLE touched AS SELECT DISTINCT {self._day} AS day FROM fresh "
+            f"UNION SELECT DISTINCT {self._day} FROM held WHERE {goes} "
+            f"UNION SELECT DISTINCT {self._day} FROM held SEMI JOIN incoming USING ({self._key})"
+        )
+        touched = {str(day) for (day,) in self._run("SELECT day FROM touched").fetchall()}
+        same = [path for day, path in paths.items() if day not in touched]
+        other = [path for day, path in paths.items() if day in touched]
+        none = "SELECT * FROM fresh WHERE false"
+        self._view("untouched", f"SELECT {self._columns} FROM {scan(same)}" if same else none)
+        stays = f"SELECT {self._columns} FROM {scan(other)} ANTI JOIN incoming USING ({self._key}) WHERE NOT ({goes})"
+        self._view("changed", f"SELECT * FROM fresh UNION ALL {stays}" if other else "SELECT * FROM fresh")
+        self._view("whole", "SELECT * FROM untouched UNION ALL SELECT * FROM changed")
+
+    def _quarantine(self) -> str:
+        """Refused rows, duplicates, and what was in quarantine before the mark."""
+        texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in self.spec.columns)
+        place = f"{quoted(ORDER)} AS place"
+        if not self.spec.source.cursor:
+            repeated = f"SELECT {texts}, lost.reason, place FROM known JOIN lost ON {quoted(ORDER)} = place"
+            return f"SELECT {self._columns}, reason, {place} FROM refused UNION ALL {repeated}"
+        counts = f"{quoted(ORDER)} NOT IN (SELECT place FROM lost)"
+        fresh = f"SELECT {self._columns}, reason, {place} FROM refused WHERE {counts}"
+        path = self._folder / "quarantine.parquet"
+        if not self._held or not path.exists():
+            return fresh
+        if not self._held.files:
+            self._run(f"CREATE TEMP TABLE incoming AS SELECT DISTINCT {self._key} FROM versions")
+        numbered = f"(SELECT *, row_number() OVER () AS place FROM {scan([path])})"
+        match = " AND ".join(f"incoming.{quoted(name)} = {parsed(self.spec, name)}" for name in self.spec.key)
+        goes = self._goes(self._held, typed=False)
+        stays = (
+            f"SELECT {self._columns}, reason, place - {1 << 62} AS place FROM {numbered} AS q "
+            f"WHERE NOT coalesce({goes}, true) AND NOT EXISTS (SELECT 1 FROM incoming WHERE {match})"
+        )
+        return f"{fresh} UNION ALL {stays}"
+
+    def _goes(self, held: Manifest, typed: bool) -> str:
+        """Whether a row held before goes: it is read again now, or its entity was erased since."""
+        cursor = str(self.spec.source.cursor)
+        value = quoted(cursor) if typed else parsed(self.spec, cursor)
+        conditions = (
+            [f"{value} >= {literal(held.mark, self.spec.columns[cursor].type)}"] if held.mark is not None else []
+        )
+        for column, values in erasures(self.settings, self.table).items():
+            listed = ", ".join(f"'{escaped(value)}'" for value in values)
+            text = f"regexp_replace(CAST({quoted(column)} AS VARCHAR), '\\.0$', '')"
+            numeric = self.spec.columns[column].type == "number"
+            conditions.append(
+                f"coalesce({text if numeric else f'CAST({quoted(column)} AS VARCHAR)'} IN ({listed}), false)"
+            )
+        return " OR ".join(conditions) or "false"
+
+    def _mark_of(self, query: str) -> Mark | None:
+        found = self._one(query)
+        if isinstance(found, datetime):
+            return found.astimezone(UTC).isoformat(timespec="microseconds")
+        return found  # type: ignore[no-any-return]
+
+    def _view(self, name: str, query: str) -> None:
+        self._run(f"CREATE TEMP VIEW {name} AS {query}")
+
+    def _run(self, query: str) -> duckdb.DuckDBPyConnection:
+        return self._connection.execute(query)
+
+    def _one(self, query: str) -> Any:
+        return self._run(query).fetchall()[0][0]

@@ -1,0 +1,233 @@
+"""Read a raw table by a SQL query; from PostgreSQL streamed and, with a cursor, only from where the last ingest ended.
+
+PostgreSQL sends rows through a server-side cursor in one read-only transaction, which is one consistent snapshot.
+Its types are brought to Headrace's by the server: numeric → double precision (text where the column is declared
+otherwise), dates and times without a zone → UTC, infinite times → null, uuid, json, enums, arrays … → text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from configs.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import psycopg
+    import sqlalchemy
+
+__all__ = ["Since", "SourceError", "describe", "query"]
+
+#: PostgreSQL's type numbers (pg_type.h) by what becomes of them; any other is turned into text.
+_TEXT = {18, 19, 25, 1043}
+_INTEGER = {20, 21, 23, 26}
+_FLOAT = {700, 701}
+_NUMERIC, _BOOLEAN, _DATE, _TIMESTAMP, _TIMESTAMPTZ = 1700, 16, 1082, 1114, 1184
+#: What a cursor column is compared as, by its declared type.
+_CURSOR = {"integer": "int8", "number": "float8", "time": "timestamptz", "string": "text"}
+
+
+class SourceError(ValueError):
+    """A source that cannot be read; one sentence with what was looked for and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Since:
+    """From where a query is to read: rows whose cursor is ``value`` or more (not ``inclusive``: more), or null."""
+
+    value: str | int | float
+    inclusive: bool = True
+
+
+def query(name: str, table: Table, since: Since | None = None) -> Iterator[pd.DataFrame]:
+    """The rows of a SQL source in frames of ``batch_rows``, in the order of its cursor if it has one.
+
+    Raises:
+        SourceError: the URL is not set, the server does not answer, or refuses the query.
+    """
+    url = _url(name, table)
+    if url.get_backend_name() == "postgresql":
+        yield from _postgresql(name, table, since, url)
+        return
+    yield from _any_database(table, url)
+
+
+def describe(name: str, table: Table) -> list[str]:
+    """Names of the columns that a SQL source has now; no row is read.
+
+    Raises:
+        SourceError: as :func:`query` does.
+    """
+    import sqlalchemy
+
+    url = _url(name, table)
+    if url.get_backend_name() == "postgresql":
+        with _connected(name, url) as connection:
+            return list(_command(name, table, None, connection)[1])
+    engine = sqlalchemy.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return list(connection.execute(sqlalchemy.text(table.source.location)).keys())
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise SourceError(f"Source '{name}': {url.get_backend_name()} says: {str(error).splitlines()[0]}.") from error
+    finally:
+        engine.dispose()
+
+
+def _url(name: str, table: Table) -> sqlalchemy.URL:
+    import sqlalchemy
+
+    source = table.source
+    text = os.environ.get(source.url_env or "")
+    if not text:
+        raise SourceError(
+            f"Source '{name}': set the environment variable {source.url_env or '(url_env is missing in the settings)'} "
+            "to the database's SQLAlchemy URL, such as postgresql+psycopg://user:password@host:5432/name."
+        )
+    try:
+        url = sqlalchemy.make_url(text)
+    except sqlalchemy.exc.ArgumentError:
+        raise SourceError(
+            f"Source '{name}': {source.url_env} does not hold a URL; expected "
+            "postgresql+psycopg://user:password@host:5432/name."
+        ) from None
+    if table.source.cursor and url.get_backend_name() != "postgresql":
+        raise SourceError(
+            f"Source '{name}': source.cursor needs PostgreSQL; {source.url_env} names {url.get_backend_name()}. "
+            f"Take it out of configs/tables/{name}.yaml, so that the query is read whole."
+        )
+    return url
+
+
+def _any_database(table: Table, url: sqlalchemy.URL) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(url)
+    try:
+        with engine.connect().execution_options(stream_results=True) as connection:
+            found = connection.execute(sqlalchemy.text(table.source.location))
+            names = list(found.keys())
+            empty = True
+            for rows in found.partitions(table.source.batch_rows):
+                empty = False
+                yield pd.DataFrame.from_records([tuple(row) for row in rows], columns=names)
+            if empty:
+                yield pd.DataFrame(columns=names)
+    finally:
+        engine.dispose()
+
+
+def _postgresql(name: str, table: Table, since: Since | None, url: sqlalchemy.URL) -> Iterator[pd.DataFrame]:
+    with _connected(name, url) as connection:
+        command, kinds = _command(name, table, since, connection)
+        with connection.cursor(name="headrace", binary=True) as cursor:
+            cursor.execute(command)
+            empty = True
+            while rows := cursor.fetchmany(table.source.batch_rows):
+                empty = False
+                yield _frame(rows, kinds)
+            if empty:
+                yield _frame([], kinds)
+
+
+@contextmanager
+def _connected(name: str, url: sqlalchemy.URL) -> Iterator[psycopg.Connection[Any]]:
+    """A read-only transaction; what the server says against it becomes a SourceError."""
+    import psycopg
+
+    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        with psycopg.connect(address, connect_timeout=10, application_name="headrace") as connection:
+            connection.read_only = True
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET cursor_tuple_fraction = 1")  # all rows will be fetched, not the first few
+            yield connection
+    except psycopg.Error as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SourceError(f"Source '{name}': PostgreSQL ({url.host}, {url.database}) says: {first}.") from error
+
+
+def _command(
+    name: str, table: Table, since: Since | None, connection: psycopg.Connection[Any]
+) -> tuple[Any, dict[str, str]]:
+    """The statement to run, and each column of its result with its kind of value."""
+    from psycopg import sql
+
+    inner = sql.SQL("(\n{}\n) AS q").format(sql.SQL(table.source.location.strip().rstrip(";")))  # type: ignore[arg-type]
+    described = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(inner)).description or []
+    kinds, chosen = {}, []
+    for column in described:
+        kinds[column.name], expression = _converted(column.name, column.type_code, table)
+        chosen.append(sql.SQL("{} AS {}").format(expression, sql.Identifier(column.name)))
+    cursor = table.source.cursor
+    command = sql.SQL("SELECT * FROM (SELECT {} FROM {}) AS q").format(sql.SQL(", ").join(chosen), inner)
+    if cursor is None:
+        return command, kinds
+    if cursor not in kinds:
+        raise SourceError(
+            f"Source '{name}': the query has no column '{cursor}', its source.cursor; it has {', '.join(kinds)}."
+        )
+    by: sql.Composable = sql.Identifier(cursor)
+    if table.columns[cursor].type == "string":  # compared byte by byte, as here, whatever the database's collation
+        by = sql.SQL('{} COLLATE "C"').format(by)
+    if since is not None:
+        command = sql.SQL("{} WHERE {} {} CAST({} AS {}) OR {} IS NULL").format(
+            command,
+            by,
+            sql.SQL(">=" if since.inclusive else ">"),
+            sql.Literal(str(since.value)),
+            sql.SQL(_CURSOR[table.columns[cursor].type]),
+            sql.Identifier(cursor),
+        )
+    return sql.SQL("{} ORDER BY {}").format(command, by), kinds
+
+
+def _converted(name: str, code: int, table: Table) -> tuple[str, Any]:
+    """The kind of value that a column becomes, and the expression that makes it so."""
+    from psycopg import sql
+
+    column = sql.Identifier(name)
+    declared = table.columns[name].type if name in table.columns else "string"
+    kind, form = "string", "{}" if code in _TEXT else "CAST({} AS text)"
+    if code in _INTEGER:
+        kind, form = "integer", "{}"
+    elif code in _FLOAT or (code == _NUMERIC and declared == "number"):
+        kind, form = "number", "CAST({} AS float8)"
+    elif code == _BOOLEAN:
+        kind, form = "boolean", "{}"
+    elif code in (_DATE, _TIMESTAMP):
+        kind, form = "time", "CASE WHEN isfinite({0}) THEN CAST({0} AS timestamp) AT TIME ZONE 'UTC' END"
+    elif code == _TIMESTAMPTZ:
+        kind, form = "time", "CASE WHEN isfinite({0}) THEN {0} END"
+    if name == table.source.cursor:  # compared as it is kept
+        kind = declared
+        target = _CURSOR[declared]
+        if code == _TIMESTAMPTZ or (code, declared) in ((20, "integer"), (701, "number"), (25, "string")):
+            form = "{}"  # as it is, so that an index on it serves
+        elif code not in (_DATE, _TIMESTAMP):
+            form = f"CAST({{}} AS {target})"
+    return kind, sql.SQL(form).format(column)  # type: ignore[arg-type]
+
+
+def _frame(rows: list[tuple[Any, ...]], kinds: dict[str, str]) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+
+    from feature_repo.tables.conditions import arrow_type
+
+    values = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
+    columns = {}
+    for (name, kind), held in zip(kinds.items(), values, strict=True):
+        if kind == "string":
+            columns[name] = pd.Series(list(held), dtype=object)
+        elif kind == "boolean":
+            columns[name] = pd.Series(list(held), dtype="boolean")
+        else:
+            keep = {pa.int64(): pd.Int64Dtype()}.get
+            columns[name] = pa.array(held, arrow_type(kind)).to_pandas(types_mapper=keep)
+    return pd.DataFrame(columns)

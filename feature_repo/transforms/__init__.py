@@ -1,0 +1,31 @@
+"""Every feature view's rows, computed from the raw tables in SQL on DuckDB.
+
+A row's value uses nothing that was known after the row's own ``known_at``; so cutting the raw tables at a moment
+leaves every row up to that moment as it was (tests/feature_repo/transforms holds it to that).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from feature_repo.transforms import cards, flights
+from feature_repo.transforms.rolling import Query
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+__all__ = ["VIEWS", "Query", "compute", "sql"]
+
+#: Feature view → what computes it.
+VIEWS: dict[str, Query] = {**flights.QUERIES, **cards.QUERIES}
+
+
+def sql(view: str) -> str:
+    """The query that computes one feature view over the views of :func:`feature_repo.tables.connect`."""
+    return VIEWS[view].sql
+
+
+def compute(connection: duckdb.DuckDBPyConnection, view: str) -> pd.DataFrame:
+    """All rows of one feature view, as a frame (tests and notebooks; the store writes Parquet directly)."""
+    return connection.execute(sql(view)).df()

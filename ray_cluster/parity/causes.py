@@ -1,0 +1,183 @@
+"""Why a served value and the one retrieved offline for the same entity and time differ: one cause per row and view.
+
+The online store holds what was known at the moment it was materialized as of (``known_until``). So the offline rows
+as known *then* are what should have been served; comparing with them tells a store that was behind or ahead from rows
+that were not there, were changed since, or were computed or kept otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from feature_repo.expired import in_words
+from ray_cluster.parity.values import same, same_but_for_type
+
+__all__ = ["CAUSES", "Difference", "Side", "cause_of"]
+
+Told = tuple[str, str] | None
+
+#: Cause -> what it means and how to mend it, as a sentence.
+CAUSES: Mapping[str, str] = {
+    "materialization lag": "A newer row was known when the request came, but the view had been materialized as of an "
+    "earlier moment; materialize more often.",
+    "never materialized": "The view had never been brought online; run `headrace run materialize`.",
+    "ahead": "The online store knew more than was known at the request's as_of: it had been materialized as of a later "
+    "moment; ask without as_of, or for one after the last materialization.",
+    "late row": "A row counts as known before the view was materialized, but was not there then: it arrived later than "
+    "its known-at time says; correct known_at in the table's file.",
+    "corrected row": "The row that was served has other values now, or is gone, though it counts as known since before "
+    "then: the table was corrected or ingested again without a later known-at time.",
+    "TTL": "The value had expired on one side only: the view's TTL was changed, or one side did not enforce it.",
+    "type": "The values are equal but for their type: text and number, a fraction cut off, single precision, or an "
+    "empty value kept as text; give the feature one type in feature_repo/features.py and materialize it again.",
+    "on-demand code": "The same request gives another value now: the code of the on-demand view changed since, or its "
+    "result depends on more than the request.",
+    "feature code": "The view's code changed since the value was served; values served from now on are the new ones.",
+    "other": "None of the known causes explains the difference.",
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One view's values for one row as one side has them; null where ``expired``. No row counts: the times are None."""
+
+    values: Mapping[str, Any]
+    event_time: datetime | None
+    known_at: datetime | None = None
+    expired: bool = False
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is known of one row and view whose values differ.
+
+    Args:
+        served, offline: at the request's ``as_of``.
+        then: offline as known at ``known_until``; None where that is not known.
+        known_until: what the online store was materialized as of; None where it never was or nobody knows.
+        logged: whether the log kept ``known_until``.
+        code_changed: the view was computed by other code when it was served.
+        rounded: features that are served in whole numbers only, while offline they have fractions.
+        on_demand: the values come from the request alone.
+    """
+
+    served: Side
+    offline: Side
+    as_of: datetime
+    then: Side | None = None
+    known_until: datetime | None = None
+    logged: bool = True
+    code_changed: bool = False
+    rounded: Collection[str] = ()
+    on_demand: bool = False
+
+
+def cause_of(found: Difference) -> tuple[str, str]:
+    """The cause, one of :data:`CAUSES`, and what speaks for it in a sentence: the first rule that applies."""
+    return next(told for rule in _RULES if (told := rule(found)) is not None)
+
+
+def _by_type(found: Difference) -> Told:
+    return ("type", _types(found)) if _all_same_but_for_type(found) else None
+
+
+def _by_request(found: Difference) -> Told:
+    return ("on-demand code", "The logged request gives another value now.") if found.on_demand else None
+
+
+def _by_absence(found: Difference) -> Told:
+    if found.logged and found.known_until is None and found.served.event_time is None:
+        return "never materialized", "The online store had no moment that the view was materialized as of."
+    return None
+
+
+def _by_expiry(found: Difference) -> Told:
+    served, offline = found.served, found.offline
+    if served.event_time == offline.event_time and served.expired != offline.expired:
+        return "TTL", _expiry(found)
+    return None
+
+
+def _by_moment(found: Difference) -> Told:
+    """The store held just what was known when it was materialized: it was behind ``as_of``, or ahead of it."""
+    if found.known_until is None or found.then is None or not _matches(found.served, found.then):
+        return None
+    distance = (found.as_of - found.known_until).total_seconds()
+    if distance <= 0:
+        return "ahead", f"Materialized as of {_at(found.known_until)}, {in_words(-distance)} after as_of."
+    newest = max(time for time in (found.offline.event_time, found.offline.known_at, found.known_until) if time)
+    return "materialization lag", (
+        f"Materialized as of {_at(found.known_until)}, {in_words(distance)} before as_of; what counts offline was "
+        f"known at {_at(newest)}."
+    )
+
+
+def _by_code(found: Difference) -> Told:
+    sentence = "The code of the view is not the one that the served value was computed by."
+    return ("feature code", sentence) if found.code_changed else None
+
+
+def _by_future(found: Difference) -> Told:
+    seen = found.served.event_time
+    return ("ahead", f"The served row is of {_at(seen)}, after as_of.") if seen and seen > found.as_of else None
+
+
+def _by_log(found: Difference) -> Told:
+    sentence = "The log did not keep what the view was materialized as of when this was served."
+    return None if found.logged else ("other", sentence)
+
+
+def _by_rows(found: Difference) -> Told:
+    """The rows that count as known then are not those that were there then."""
+    served, offline = found.served.event_time, found.offline.event_time
+    if offline and (served is None or offline > served):
+        return "late row", (
+            f"The row of {_at(offline)} counts as known at {_at(found.offline.known_at)}, but was not online though "
+            f"the view was materialized as of {_at(found.known_until)}."
+        )
+    if served and served == offline:
+        return "corrected row", f"The row of {_at(served)} has other values now."
+    if served:
+        return "corrected row", f"The served row, of {_at(served)}, is not there any more."
+    return "other", "Neither side has a row, and yet the values differ."
+
+
+_RULES = (_by_type, _by_request, _by_absence, _by_expiry, _by_moment, _by_code, _by_future, _by_log, _by_rows)
+
+
+def _matches(served: Side, then: Side) -> bool:
+    """Whether the served values are those of the row that counted then; where either had expired, the row alone."""
+    if served.event_time != then.event_time:
+        return False
+    return (
+        served.expired or then.expired or all(same(value, then.values[name]) for name, value in served.values.items())
+    )
+
+
+def _all_same_but_for_type(found: Difference) -> bool:
+    served, offline = found.served, found.offline
+    return served.event_time == offline.event_time and all(
+        same(value, offline.values[name]) or same_but_for_type(value, offline.values[name], name in found.rounded)
+        for name, value in served.values.items()
+    )
+
+
+def _types(found: Difference) -> str:
+    name, value = next(
+        (name, value) for name, value in found.served.values.items() if not same(value, found.offline.values[name])
+    )
+    return f"{name} was served as {value!r} and is {found.offline.values[name]!r} offline."
+
+
+def _expiry(found: Difference) -> str:
+    assert found.served.event_time is not None
+    age = in_words((found.as_of - found.served.event_time).total_seconds())
+    sides = ("served", "offline") if found.served.expired else ("offline", "served")
+    return f"At the age of {age} the value had expired {sides[0]}, but not {sides[1]}."
+
+
+def _at(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "no moment"

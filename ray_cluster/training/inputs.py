@@ -1,0 +1,143 @@
+"""Cleaning of a model's inputs as its file declares it; what it takes is learned from the rows that it is fitted on.
+
+scikit-learn imputes; it has nothing that clips at quantiles, and its ``MissingIndicator`` refuses a text column that
+holds both None and NaN, so those two are here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from configs.model import Constant, InputRule
+from configs.reading import nearest
+
+if TYPE_CHECKING:
+    from sklearn.compose import ColumnTransformer
+
+__all__ = ["InputsError", "QuantileClip", "WasMissing", "check_inputs", "cleaning", "learned"]
+
+Values = np.ndarray[Any, Any]
+
+
+class InputsError(ValueError):
+    """A rule that does not fit the features; one sentence with the rule, the feature and what was expected."""
+
+
+class QuantileClip(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Bring values beyond two quantiles of the fitted rows to them; missing values stay missing.
+
+    Attributes:
+        bounds_: (2, columns), as ``numpy.nanquantile`` gives them.
+    """
+
+    def __init__(self, low: float = 0.0, high: float = 1.0) -> None:
+        self.low = low
+        self.high = high
+
+    def fit(self, x: pd.DataFrame, y: object = None) -> QuantileClip:
+        """Learn the bounds of each column of ``x``, shape (rows, columns)."""
+        self.feature_names_in_ = np.asarray(x.columns, dtype=object)
+        self.n_features_in_ = x.shape[1]
+        self.bounds_ = np.nanquantile(np.asarray(x, dtype=float), [self.low, self.high], axis=0)
+        return self
+
+    def transform(self, x: pd.DataFrame) -> Values:
+        """Clip, shape (rows, columns)."""
+        check_is_fitted(self)
+        clipped: Values = np.clip(np.asarray(x, dtype=float), self.bounds_[0], self.bounds_[1])
+        return clipped
+
+
+class WasMissing(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """1.0 where a value is missing (None or NaN), else 0.0; column ``x`` becomes ``x_missing``."""
+
+    def fit(self, x: pd.DataFrame, y: object = None) -> WasMissing:
+        """Remember the names of the columns."""
+        self.feature_names_in_ = np.asarray(x.columns, dtype=object)
+        self.n_features_in_ = x.shape[1]
+        return self
+
+    def transform(self, x: pd.DataFrame) -> Values:
+        """Shape (rows, columns)."""
+        check_is_fitted(self)
+        return np.asarray(pd.isna(x), dtype=float)
+
+    def get_feature_names_out(self, input_features: object = None) -> Values:
+        """Names of the columns that :meth:`transform` gives."""
+        return np.asarray([f"{name}_missing" for name in self.feature_names_in_], dtype=object)
+
+
+def cleaning(rule: InputRule, text: bool) -> list[Any]:
+    """The transformers of one rule for one column, not fitted yet: clip, then impute; empty for an indicator alone."""
+    from sklearn.impute import SimpleImputer
+
+    steps: list[Any] = []
+    if rule.clip is not None:
+        steps.append(QuantileClip(*rule.clip))
+    if rule.impute is not None:
+        constant = isinstance(rule.impute, Constant)
+        given = rule.impute.constant if isinstance(rule.impute, Constant) else None
+        steps.append(
+            SimpleImputer(
+                missing_values=pd.NA if text else np.nan,
+                strategy="constant" if constant else rule.impute,
+                fill_value=given if text or given is None else float(given),
+            )
+        )
+    return steps
+
+
+def check_inputs(model: str, rules: Mapping[str, InputRule], frame: pd.DataFrame) -> None:
+    """See that every rule is about a feature of ``frame``, the training rows, that it fits.
+
+    Raises:
+        InputsError: there is no such feature (with the nearest name), the rule is not for its type, or there is no
+            value to learn from.
+    """
+    for name, rule in rules.items():
+        where = f"Model '{model}', inputs.{name}"
+        if name not in frame:
+            known = [str(column) for column in frame]
+            near = nearest(name, known)
+            raise InputsError(f"{where}: the feature service has no feature '{name}'.{near} Known: {', '.join(known)}.")
+        if f"{name}_missing" in frame and rule.indicator:
+            raise InputsError(f"{where}: the indicator would be named '{name}_missing', which is a feature already.")
+        text = frame[name].dtype == object
+        given = rule.impute.constant if isinstance(rule.impute, Constant) else None
+        if text and rule.clip is not None:
+            raise InputsError(f"{where}: clip = {list(rule.clip)} is for numbers; the feature is text.")
+        if text and rule.impute in ("mean", "median"):
+            raise InputsError(
+                f"{where}: impute = '{rule.impute}' is for numbers; the feature is text; use most_frequent."
+            )
+        if given is not None and isinstance(given, str) != text:
+            kind = "text" if text else "a number"
+            raise InputsError(f"{where}: constant = {given!r}, but the feature is {kind}; give a value of its type.")
+        learns = rule.clip is not None or (rule.impute is not None and given is None)
+        if learns and not frame[name].notna().any():
+            raise InputsError(
+                f"{where}: none of the {len(frame):,} training rows has a value to learn from; use {{constant: …}}, "
+                "or train as of a later time."
+            )
+
+
+def learned(encode: ColumnTransformer, rules: Mapping[str, InputRule]) -> dict[str, dict[str, Any]]:
+    """What each rule learned, to be kept as evidence: ``{feature: {"clip": [low, high], "impute": value}}``."""
+    found: dict[str, dict[str, Any]] = {}
+    for _, steps, columns in encode.transformers_:
+        if len(columns) != 1 or columns[0] not in rules or isinstance(steps, WasMissing):
+            continue
+        values = found.setdefault(columns[0], {})
+        for step in steps.named_steps.values():
+            if isinstance(step, QuantileClip):
+                values["clip"] = [float(bound) for bound in step.bounds_[:, 0]]
+            elif hasattr(step, "statistics_"):
+                value = step.statistics_[0]
+                values["impute"] = value if isinstance(value, str) else float(value)
+    return found
