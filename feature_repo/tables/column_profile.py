@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, floor, frexp, ldexp
+from math import ceil, frexp, ldexp
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ def bin_edges(low: float, high: float, whole: bool = False) -> list[float]:
     least = ldexp(1.0, frexp(max(abs(low), abs(high), 1e-300))[1] - 50)  # finer than that floats cannot tell
     width = max(width, least, 1.0 if whole else 0.0)
     while True:
-        first, last = floor(low / width), floor(high / width) + 1
+        first, last = int(low // width), int(high // width) + 1  # exact, also where a quotient would underflow
         if last - first <= BINS:
             return [place * width for place in range(first, last + 1)]
         width *= 2

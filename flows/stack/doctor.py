@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ def _packages() -> Check:
     try:
         wanted = metadata.requires("headrace") or []
     except metadata.PackageNotFoundError:
-        return Check("packages", False, "the project is not installed", "run `uv sync` (or `pip install -e .`)")
+        return Check("packages", False, "the project is not installed", "run the install line of the README")
     missing = []
     for line in wanted:
         name = re.match(r"[A-Za-z0-9._-]+", line)
@@ -64,7 +63,7 @@ def _packages() -> Check:
             except metadata.PackageNotFoundError:
                 missing.append(name[0])
     found = f"missing: {', '.join(missing)}" if missing else "all installed"
-    return Check("packages", not missing, found, "run `uv sync` (or `pip install -e .`)")
+    return Check("packages", not missing, found, "run the install line of the README")
 
 
 def _configuration(settings: Settings) -> Iterator[Check]:
@@ -121,14 +120,29 @@ def _postgresql(settings: Settings) -> Check:
 
 
 def _redis(settings: Settings) -> Check:
+    from redis import Redis, RedisError
+
+    from feature_repo.online.redis_address import redis_address
+    from feature_repo.online.values import OnlineError
+
     assert settings.databases.redis is not None
-    host, _, rest = settings.databases.redis.get_secret_value().partition(":")
-    port = rest.split(",")[0] or "6379"
     try:
-        socket.create_connection((host, int(port)), timeout=3).close()
-    except (OSError, ValueError) as error:
-        return Check("Redis", False, f"{host}:{port}: {error}", "start it, or correct HEADRACE_REDIS (host:port)")
-    return Check("Redis", True, f"{host}:{port} answers")
+        at = redis_address(settings.databases.redis.get_secret_value())
+    except OnlineError as error:
+        return Check("Redis", False, str(error), "correct HEADRACE_REDIS")
+    options = {"socket_timeout": 3.0, "socket_connect_timeout": 3.0, **at.options}
+    try:
+        with Redis(at.host, at.port, **options) as client:
+            memory = client.info("memory")
+    except RedisError as error:
+        return Check("Redis", False, f"{at}: {error}", "start it, or correct HEADRACE_REDIS (host:port)")
+    policy, most = memory.get("maxmemory_policy", "noeviction"), memory.get("maxmemory", 0)
+    return Check(
+        "Redis",
+        not most or policy == "noeviction",
+        f"{at} answers; when its memory is full: {policy}",
+        "set maxmemory-policy to noeviction: Redis would drop features unseen",
+    )
 
 
 def _source(settings: Settings, name: str) -> Check:

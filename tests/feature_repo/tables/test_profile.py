@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
@@ -78,6 +78,7 @@ def test_texts_are_as_a_counter_has_them(values: list[str | None]) -> None:
 
 
 @settings(max_examples=300, deadline=None)
+@example(47.0, -5e-324, False)
 @given(st.floats(-1e12, 1e12), st.floats(-1e12, 1e12), st.booleans())
 def test_edges_are_multiples_of_a_power_of_two(one: float, other: float, whole: bool) -> None:
     low, high = min(one, other), max(one, other)
