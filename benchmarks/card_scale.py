@@ -48,9 +48,9 @@ def _measured(step: str, home: Path, rows: int) -> dict[str, Any]:
 
     from configs import load_model, load_settings
     from configs.table import ingest_order
-    from feature_repo.computing import compute
     from feature_repo.dependencies import model_tables, service_views
     from feature_repo.frames import training_frame
+    from feature_repo.materialization.computing import compute
     from feature_repo.store import apply
     from feature_repo.tables import ingest_table
 

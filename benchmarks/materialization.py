@@ -34,8 +34,8 @@ from typing import Any
 from configs import load_settings
 from configs.settings import Settings
 from feature_repo.files import write_json
+from feature_repo.materialization.views import ViewState, remember
 from feature_repo.online.layout import ViewLayout, layouts
-from feature_repo.views import ViewState, remember
 
 #: A view of ten float features by one text key; here of as many "airports" as there are entities.
 VIEW = "origin_stats"
@@ -130,7 +130,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def ours(settings: Settings) -> bool:
-    from feature_repo.materialization import bring_online
+    from feature_repo.materialization.bringing import bring_online
 
     return bring_online(settings, VIEW, UNTIL)
 
@@ -226,7 +226,7 @@ def child(what: str, home: Path, whole: str) -> None:
     settings = home_of(home)
     layout = layouts(settings)[VIEW]
     if what == "compute":
-        from feature_repo.computing import compute
+        from feature_repo.materialization.computing import compute
 
         compute(settings, "plane_stats")
     elif what == "bring online":
@@ -239,10 +239,18 @@ def child(what: str, home: Path, whole: str) -> None:
         import pandas
         import pyarrow.parquet
 
-        import feature_repo.computing
-        import feature_repo.materialization
+        import feature_repo.materialization.bringing
+        import feature_repo.materialization.computing
 
-        assert all((duckdb, pandas, pyarrow.parquet, feature_repo.computing, feature_repo.materialization))
+        assert all(
+            (
+                duckdb,
+                pandas,
+                pyarrow.parquet,
+                feature_repo.materialization.computing,
+                feature_repo.materialization.bringing,
+            )
+        )
     # not getrusage's, which counts the parent's memory from before the program was loaded
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     print(json.dumps(int(status["VmHWM"].split()[0]) / 1024))

@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from configs.settings import Settings
-from feature_repo.computing import compute
 from feature_repo.files import locked
-from feature_repo.materialization import bring_online
+from feature_repo.materialization.bringing import bring_online
+from feature_repo.materialization.computing import compute
+from feature_repo.materialization.views import ViewState, remember, state, sweep, view_files
 from feature_repo.online.layout import ViewLayout, layouts
 from feature_repo.online.values import OnlineValues, open_values
 from feature_repo.tables.erasing import rows_of
 from feature_repo.transforms import VIEWS
-from feature_repo.views import ViewState, remember, state, sweep, view_files
 
 __all__ = ["ErasedFeatures", "erase_features", "join_keys", "scrub_online"]
 

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from configs.settings import Settings
-from feature_repo.applying import Check, is_current, register
-from feature_repo.registration import exclusive
+from feature_repo.registry.applying import Check, is_current, register
+from feature_repo.registry.registration import exclusive
 from feature_repo.transforms import VIEWS
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def apply(settings: Settings, check: Check | None = None, definitions: ModuleTyp
     """Register the definitions of features.py with Feast, and nothing else; False when just they were applied last.
 
     Args:
-        check: told what is about to change; what it raises stops the apply (:mod:`feature_repo.applying`).
+        check: told what is about to change; what it raises stops the apply (:mod:`feature_repo.registry.applying`).
         definitions: another module of Feast objects than features.py.
 
     Raises:
@@ -67,8 +67,8 @@ def apply(settings: Settings, check: Check | None = None, definitions: ModuleTyp
 
 
 def materialize(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> bool:
-    """Bring one view online as known at ``as_of``, without Feast: :func:`feature_repo.materialization.bring_online`."""
-    from feature_repo.materialization import bring_online
+    """Bring one view online as known at ``as_of``, without Feast: :func:`.bringing.bring_online`."""
+    from feature_repo.materialization.bringing import bring_online
 
     return bring_online(settings, view, as_of, since)
 

@@ -15,7 +15,7 @@ from flows.entry import begin
 from flows.progress import shown
 
 if TYPE_CHECKING:
-    from feature_repo.applying import Pending
+    from feature_repo.registry.applying import Pending
 
 
 @task
@@ -40,9 +40,9 @@ def materialize_view(view: str, as_of: datetime, since: datetime | None, applied
 
     Only a view that was never computed, which nobody uses yet, is computed meanwhile.
     """
-    from feature_repo.computing import compute
-    from feature_repo.materialization import bring_online
-    from feature_repo.views import state
+    from feature_repo.materialization.bringing import bring_online
+    from feature_repo.materialization.computing import compute
+    from feature_repo.materialization.views import state
 
     settings, as_of = begin(as_of)
     if state(settings, view):

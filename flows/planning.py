@@ -20,7 +20,7 @@ _WORDS = {"breaks": "breaks", "values": "other values for", "safe": "safe"}
 
 def plan(settings: Settings) -> BlastRadius:
     """What an apply would change, and for whom; nothing is registered."""
-    from feature_repo.applying import pending
+    from feature_repo.registry.applying import pending
     from feature_repo.store import open_store
     from ray_cluster.blast_radius import blast_radius
 
@@ -35,7 +35,7 @@ def apply(settings: Settings, force: bool, show: Callable[[BlastRadius], Any]) -
     Raises:
         LiveModelError: a change breaks a live model, and ``force`` is not set.
     """
-    from feature_repo.applying import register
+    from feature_repo.registry.applying import register
     from feature_repo.store import open_store
     from ray_cluster.blast_radius import guard
 

@@ -14,8 +14,8 @@ import yaml
 
 from configs import load_model, model_names
 from configs.settings import Settings
-from feature_repo.applying import Check, Pending
-from feature_repo.plan import Change, Definitions
+from feature_repo.registry.applying import Check, Pending
+from feature_repo.registry.plan import Change, Definitions
 from ray_cluster import registry
 from ray_cluster.serving.rollout import ServeError
 from ray_cluster.serving.serve_api import GATEWAY, details, facts_of

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from configs.settings import Settings
-from feature_repo.materialization import Brought, materialize_view
+from feature_repo.materialization.bringing import Brought, materialize_view
 from feature_repo.online.layout import layouts
 from ray_cluster.cluster import wait
 
@@ -17,7 +17,7 @@ __all__ = ["materialize_views"]
 def materialize_views(
     settings: Settings, views: Sequence[str], as_of: datetime, since: datetime | None = None
 ) -> dict[str, Brought]:
-    """As :func:`feature_repo.materialization.materialize_view` for each view; the caller is connected to Ray.
+    """As :func:`feature_repo.materialization.bringing.materialize_view` for each view; the caller is connected to Ray.
 
     A view that fails does not stop the others; then the first one's error is raised, as it would be here. A worker
     that dies is replaced, and goes on where it was.

@@ -62,9 +62,9 @@ def flights(folder: Path, rows: int | None = None) -> Workload:
     """
     from configs import load_model, load_settings
     from feature_repo.dependencies import service_views
+    from feature_repo.materialization.views import view_files
     from feature_repo.online.layout import layouts
     from feature_repo.tables import connect
-    from feature_repo.views import view_files
 
     settings = load_settings()
     model = load_model("flight_delay")

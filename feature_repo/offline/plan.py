@@ -16,10 +16,10 @@ from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
+from feature_repo.materialization.views import view_files
 from feature_repo.offline.asked import Asked
 from feature_repo.offline.history import History
 from feature_repo.offline.join import ViewJoin
-from feature_repo.views import view_files
 
 __all__ = ["asked_of", "micros", "planned", "request_table", "request_times", "source_files"]
 

@@ -6,6 +6,7 @@ leaves every row up to that moment as it was (tests/feature_repo/transforms hold
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from feature_repo.transforms import cards, flights
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-__all__ = ["VIEWS", "Query", "compute", "sql"]
+__all__ = ["VIEWS", "Query", "code", "compute", "sql"]
 
 #: Feature view → what computes it.
 VIEWS: dict[str, Query] = {**flights.QUERIES, **cards.QUERIES}
@@ -24,6 +25,11 @@ VIEWS: dict[str, Query] = {**flights.QUERIES, **cards.QUERIES}
 def sql(view: str) -> str:
     """The query that computes one feature view over the views of :func:`feature_repo.tables.connect`."""
     return VIEWS[view].sql
+
+
+def code(view: str) -> str:
+    """Fingerprint of the query that computes one feature view."""
+    return hashlib.blake2b(sql(view).encode(), digest_size=8).hexdigest()
 
 
 def compute(connection: duckdb.DuckDBPyConnection, view: str) -> pd.DataFrame:

@@ -87,9 +87,9 @@ def _models(settings: Settings) -> list[tuple[str, ...]]:
 
 def _features(settings: Settings) -> list[tuple[str, ...]]:
     from feature_repo.expired import in_words
+    from feature_repo.materialization.views import freshness
     from feature_repo.online.layout import layouts
     from feature_repo.online.values import open_values
-    from feature_repo.views import freshness
 
     states = freshness(settings)
     if not states:

@@ -10,8 +10,8 @@ from typing import Any
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.files import write_json
+from feature_repo.materialization.views import state
 from feature_repo.online.service import feature_service
-from feature_repo.views import state
 from ray_cluster.parity.bound import parity_folder
 from ray_cluster.parity.measuring import OnDemandView, Sources, as_requests, compare, summary
 from ray_cluster.serving.prediction_log import read_predictions

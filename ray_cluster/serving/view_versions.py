@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from configs.settings import Settings
-from feature_repo.views import state
+from feature_repo.materialization.views import state
 
 __all__ = ["view_versions"]
 

@@ -16,11 +16,11 @@ import pytest
 from configs import load_settings
 from configs.settings import CONFIGS
 from feature_repo import store
-from feature_repo.applying import is_current, pending, register
-from feature_repo.definitions import registered, written
 from feature_repo.files import write_json
-from feature_repo.plan import diff
-from feature_repo.registration import RegistrationError, exclusive, recorded
+from feature_repo.registry.applying import is_current, pending, register
+from feature_repo.registry.definitions import registered, written
+from feature_repo.registry.plan import diff
+from feature_repo.registry.registration import RegistrationError, exclusive, recorded
 from tests.feature_repo.definitions_example import TEXT, changed, module
 
 POSTGRES = os.environ.get("HEADRACE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")

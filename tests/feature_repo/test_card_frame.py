@@ -13,11 +13,11 @@ import pytest
 from configs import load_model, load_settings
 from configs.settings import Settings
 from configs.table import ingest_order
-from feature_repo.computing import compute
 from feature_repo.dependencies import model_tables, service_views
 from feature_repo.examples import cards
 from feature_repo.frames import PREDICTION_TIME, TrainingFrame, labels, model_inputs, requests, training_frame
-from feature_repo.materialization import bring_online
+from feature_repo.materialization.bringing import bring_online
+from feature_repo.materialization.computing import compute
 from feature_repo.online.reader import OnlineReader
 from feature_repo.store import apply, request_features, retrieve
 from feature_repo.tables import connect, ingest_table

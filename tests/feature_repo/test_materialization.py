@@ -22,15 +22,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configs.settings import Settings
-from feature_repo import fresh_rows, materialization, transforms
-from feature_repo.computing import compute
-from feature_repo.fresh_rows import FeatureError
-from feature_repo.materialization import bring_online, materialize_view
+from feature_repo import transforms
+from feature_repo.materialization import bringing, fresh_rows
+from feature_repo.materialization.bringing import bring_online, materialize_view
+from feature_repo.materialization.computing import compute
+from feature_repo.materialization.fresh_rows import FeatureError
+from feature_repo.materialization.views import ViewState, remember, state, view_files
 from feature_repo.online.codec import decode
 from feature_repo.online.layout import layouts
 from feature_repo.online.values import open_values
 from feature_repo.store import materialize
-from feature_repo.views import ViewState, remember, state, view_files
 from tests.feature_repo.raw_tables import FLIGHT_VIEWS, change, put, raw, small_settings
 
 POSTGRES = os.environ.get("HEADRACE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")
@@ -238,7 +239,7 @@ def test_other_join_keys_leave_nothing_under_the_old_ones(here, monkeypatch):
         sql=f"SELECT dest, event_timestamp, known_at, {values} FROM ({sql}) GROUP BY ALL"
     )
     monkeypatch.setitem(transforms.VIEWS, "route_stats", query)
-    monkeypatch.setattr(materialization, "layouts", lambda _: {"route_stats": other})
+    monkeypatch.setattr(bringing, "layouts", lambda _: {"route_stats": other})
     materialize_view(here, "route_stats", at("2013-03-01"))
     known = raw()["outcomes"][raw()["outcomes"]["known_at"] <= at("2013-03-01")]
     with closing(open_values(here)) as values:
@@ -258,7 +259,7 @@ def test_killed_then_another_feature(local, monkeypatch):
         pq.write_table(table.append_column("plane_new", table["plane_delay_7d"]), path)
     remember(local, replace(held, code="other"))
     other = replace(layout, features=(*layout.features, ("plane_new", "number")))
-    monkeypatch.setattr(materialization, "layouts", lambda _: {"plane_stats": other})
+    monkeypatch.setattr(bringing, "layouts", lambda _: {"plane_stats": other})
     assert bring_online(local, "plane_stats", at("2013-03-01"))
     with closing(open_values(local)) as values:
         found = values.read([other], [[(f"N{plane:06d}",) for plane in range(20_000)]])[0]
@@ -268,13 +269,13 @@ def test_killed_then_another_feature(local, monkeypatch):
 def test_only_what_changed_is_brought(local, monkeypatch):
     materialize_view(local, "plane_stats", at("2013-03-01"))
     brought = []
-    write = materialization._write
+    write = bringing._write
 
     def counted(settings, layout, values, held, bringing):
         brought.append(pq.read_metadata(settings.home / "features" / layout.view / ".fresh.parquet").num_rows)
         return write(settings, layout, values, held, bringing)
 
-    monkeypatch.setattr(materialization, "_write", counted)
+    monkeypatch.setattr(bringing, "_write", counted)
     outcomes = raw()["outcomes"]
     bring_online(local, "plane_stats", at("2013-03-01 06:00"))
     due = outcomes["known_at"].between(at("2013-03-01 00:00:00.000001"), at("2013-03-01 06:00"))
@@ -309,9 +310,9 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 from datetime import datetime
 from configs.settings import load_settings
-from feature_repo import fresh_rows
+from feature_repo.materialization import fresh_rows
 from feature_repo.online import sqlite_values, redis_values
-from feature_repo.materialization import bring_online
+from feature_repo.materialization.bringing import bring_online
 fresh_rows.GROUP = 2048
 for store in (sqlite_values.SqliteValues, redis_values.RedisValues):
     def slowly(self, layout, rows, write=store.write):
@@ -447,7 +448,7 @@ def test_feast_is_not_imported(local):
         f"import sys; sys.path.insert(0, {str(local.root)!r})\n"
         "from pathlib import Path\nfrom datetime import datetime\n"
         "from tests.feature_repo.raw_tables import small_settings\n"
-        "from feature_repo.store import materialize\nfrom feature_repo.computing import compute\n"
+        "from feature_repo.store import materialize\nfrom feature_repo.materialization.computing import compute\n"
         f"here = small_settings(Path({str(local.home)!r}))\n"
         "compute(here, 'weather'); materialize(here, 'weather', datetime.fromisoformat('2013-03-01T00:00Z'))\n"
         "assert 'feast' not in sys.modules"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.definitions import DefinitionError, fingerprint, written
-from feature_repo.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition, diff
+from feature_repo.registry.definitions import DefinitionError, fingerprint, written
+from feature_repo.registry.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition, diff
 from tests.feature_repo.definitions_example import TEXT, changed, module
 
 SALES = ViewDefinition("sales", (("shop_id", "String"),), (("sold", "Float64"), ("returned", "Float64")), 21600, "s")
@@ -211,8 +211,7 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path, replacements, queries, se
 
 def test_the_projects_own_definitions_are_whole():
     from feature_repo import features
-    from feature_repo.definitions import query_code
-    from feature_repo.transforms import VIEWS
+    from feature_repo.transforms import VIEWS, code
 
-    found = written(features, {view: query_code(view) for view in VIEWS})
+    found = written(features, {view: code(view) for view in VIEWS})
     assert set(found.views) == set(VIEWS) and all(view.keys and view.query for view in found.views.values())

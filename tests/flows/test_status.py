@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from configs import Settings, load_settings
+from feature_repo.materialization.views import ViewState, remember
 from feature_repo.online.layout import layouts
 from feature_repo.online.values import open_values
-from feature_repo.views import ViewState, remember
 from flows.stack.status import sections
 
 NOW = datetime(2013, 12, 17, tzinfo=UTC)

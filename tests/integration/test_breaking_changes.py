@@ -8,9 +8,9 @@ import pytest
 
 from configs.settings import CONFIGS
 from feature_repo import store
-from feature_repo.applying import pending
-from feature_repo.definitions import registered, written
-from feature_repo.plan import diff
+from feature_repo.registry.applying import pending
+from feature_repo.registry.definitions import registered, written
+from feature_repo.registry.plan import diff
 from ray_cluster.blast_radius import LiveModelError, blast_radius, guard
 from tests.feature_repo.definitions_example import module
 

@@ -14,9 +14,9 @@ import pytest
 
 from configs import Settings, load_model, load_settings
 from feature_repo import store
+from feature_repo.materialization.views import ViewState, remember, state, view_folder
 from feature_repo.online.layout import ViewLayout, layouts
 from feature_repo.online.reader import OnlineReader
-from feature_repo.views import ViewState, remember, state, view_folder
 from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder
 from ray_cluster.serving.predictor import Predictor
 from ray_cluster.serving.schema import RequestSchema

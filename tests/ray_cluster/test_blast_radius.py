@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from configs import load_settings, model_names
-from feature_repo.applying import Pending
-from feature_repo.plan import Definitions, ServiceDefinition, ViewDefinition
+from feature_repo.registry.applying import Pending
+from feature_repo.registry.plan import Definitions, ServiceDefinition, ViewDefinition
 from ray_cluster.blast_radius import BlastRadius, Impact, LiveModelError, Taker, blast_radius, guard, takers
 
 WEATHER = ViewDefinition(

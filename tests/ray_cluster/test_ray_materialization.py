@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from configs.settings import Settings
-from feature_repo.materialization import Brought, materialize_view
+from feature_repo.materialization.bringing import Brought, materialize_view
+from feature_repo.materialization.views import view_files
 from feature_repo.online.layout import layouts
 from feature_repo.online.values import OnlineError, open_values
-from feature_repo.views import view_files
 from ray_cluster.materialization import materialize_views
 from tests.feature_repo.raw_tables import FLIGHT_VIEWS, put, raw, small_settings
 

@@ -66,7 +66,7 @@ def test_truncating_the_raw_data_changes_no_feature_before(raw, view, moment):
 
 @pytest.mark.parametrize("view", [view for view in QUERIES if QUERIES[view].lookback])
 def test_a_month_needs_no_more_than_the_view_says_it_looks_back(raw, view):
-    """`feature_repo.computing` computes a month from just these days."""
+    """`feature_repo.materialization.computing` computes a month from just these days."""
     start, end = pd.Timestamp("2013-04-01", tz="UTC"), pd.Timestamp("2013-05-01", tz="UTC")
     table = QUERIES[view].tables[0]
     whole = run(raw, QUERIES[view].sql)

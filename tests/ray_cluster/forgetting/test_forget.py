@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.settings import CONFIGS, Settings
-from feature_repo.materialization import materialize_view
+from feature_repo.materialization.bringing import materialize_view
+from feature_repo.materialization.views import state, view_files
 from feature_repo.online.layout import layouts
 from feature_repo.online.redis_values import redis_address
 from feature_repo.online.values import open_values
 from feature_repo.tables import manifest, table_path
-from feature_repo.views import state, view_files
 from ray_cluster.forgetting import ForgetError, forget, resolve
 from ray_cluster.forgetting.documents import Mention
 from ray_cluster.forgetting.predictions import erase_predictions

@@ -8,7 +8,7 @@ from configs.settings import Settings
 from feature_repo.files import locked
 from feature_repo.online.layout import ViewLayout
 from feature_repo.online.values import open_values
-from feature_repo.plan import ViewDefinition
+from feature_repo.registry.plan import ViewDefinition
 
 __all__ = ["remove_view"]
 

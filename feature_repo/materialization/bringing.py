@@ -17,12 +17,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from configs.settings import Settings
-from feature_repo.computing import bounded, compute
 from feature_repo.files import locked
-from feature_repo.fresh_rows import GONE, write_fresh_rows
+from feature_repo.materialization.computing import bounded, compute
+from feature_repo.materialization.fresh_rows import GONE, write_fresh_rows
+from feature_repo.materialization.views import FRESH, ViewState, remember, state, sweep, view_folder
 from feature_repo.online.layout import ViewLayout, layouts
 from feature_repo.online.values import OnlineValues, open_values
-from feature_repo.views import FRESH, ViewState, remember, state, sweep, view_folder
 
 __all__ = ["Bringing", "Brought", "bring_online", "materialize_view"]
 
@@ -54,7 +54,7 @@ class Bringing:
 
 
 def materialize_view(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> Brought:
-    """Compute one view and bring it online; see :func:`feature_repo.computing.compute` and :func:`bring_online`."""
+    """Compute one view and bring it online; see :func:`.computing.compute` and :func:`bring_online`."""
     held, computed = compute(settings, view)
     return Brought(held.rows, computed, bring_online(settings, view, as_of, since))
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from configs.settings import Settings
 from feature_repo.files import locked
+from feature_repo.materialization.views import ViewState, remember, state, sweep, view_folder
 from feature_repo.tables.storage import Manifest, manifest, quoted, scan, table_path
-from feature_repo.transforms import VIEWS, Query, sql
-from feature_repo.views import ViewState, remember, state, sweep, view_folder
+from feature_repo.transforms import VIEWS, Query, code, sql
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,15 +40,15 @@ def compute(settings: Settings, view: str) -> tuple[ViewState, bool]:
     query = VIEWS[view]
     manifests = {table: _held(settings, view, table) for table in query.tables}
     tables = {table: content.fingerprint for table, content in manifests.items()}
-    code = hashlib.blake2b(sql(view).encode(), digest_size=8).hexdigest()
+    query_code = code(view)
     folder = view_folder(settings, view)
     with locked(settings.home, f"view-{view}"):
         before = state(settings, view)
         parts = _parts(query, manifests, {name for name, table in settings.tables.items() if table.day})
-        files = {part: _name(code, part, raw) for part, raw in parts.items()}
+        files = {part: _name(query_code, part, raw) for part, raw in parts.items()}
         if (
             before
-            and (before.code, before.tables, before.files) == (code, tables, files)
+            and (before.code, before.tables, before.files) == (query_code, tables, files)
             and all((folder / file).exists() for file in files.values())
         ):
             return before, False
@@ -62,7 +62,7 @@ def compute(settings: Settings, view: str) -> tuple[ViewState, bool]:
             **{
                 **(vars(before) if before else {"view": view}),
                 "rows": rows,
-                "code": code,
+                "code": query_code,
                 "tables": tables,
                 "latest_event": latest.isoformat() if latest else None,
                 "files": files,

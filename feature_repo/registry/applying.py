@@ -12,12 +12,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
-from feature_repo.definitions import feast_objects, features_module, fingerprint, query_code, registered, written
-from feature_repo.plan import Change, Definitions, diff
-from feature_repo.registration import Record, RegistrationError, exclusive, record, recorded
-from feature_repo.removal import remove_view
-from feature_repo.transforms import VIEWS
-from feature_repo.views import state
+from feature_repo.materialization.views import state
+from feature_repo.registry.definitions import (
+    feast_objects,
+    features_module,
+    fingerprint,
+    registered,
+    written,
+)
+from feature_repo.registry.plan import Change, Definitions, diff
+from feature_repo.registry.registration import Record, RegistrationError, exclusive, record, recorded
+from feature_repo.registry.removal import remove_view
+from feature_repo.transforms import VIEWS, code
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -36,7 +42,7 @@ class Pending:
 
     @cached_property
     def changes(self) -> list[Change]:
-        """Every difference, as :func:`feature_repo.plan.diff` orders them."""
+        """Every difference, as :func:`feature_repo.registry.plan.diff` orders them."""
         return diff(self.before, self.after)
 
     @property
@@ -73,7 +79,7 @@ def pending(
     module = definitions or features_module()
     held = recorded(settings.database_url("feast")) or Record("")
     computed = {view: found.code for view in VIEWS if (found := state(settings, view))}
-    queries = {view: query_code(view) for view in VIEWS} if definitions is None else None
+    queries = {view: code(view) for view in VIEWS} if definitions is None else None
     return Pending(registered(store, {**held.queries, **computed}, held.code), written(module, queries))
 
 

@@ -3,7 +3,7 @@
 ``features/<view>.json`` is the record, and names the files that make up the view now; it is replaced atomically.
 ``features/<view>/month=<YYYY-MM>/<fingerprint>.parquet`` holds one UTC month of rows by ``event_timestamp``, in the
 order of (event_timestamp, join keys); a view that is computed as one piece is one ``<fingerprint>.parquet``
-(:mod:`feature_repo.computing`).
+(:mod:`feature_repo.materialization.computing`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FRESH", "ViewState", "freshness", "remember", "state", "sweep", "view_files", "view_folder"]
 
-#: The file, in the view's folder, of rows that are being brought online (:mod:`feature_repo.fresh_rows`).
+#: The file, in the view's folder, of rows that are being brought online (:mod:`.fresh_rows`).
 FRESH = ".fresh.parquet"
 
 
@@ -32,7 +32,7 @@ class ViewState:
     Offline: ``rows`` rows in ``files`` (part, a month or ``all`` → file below the view's folder), made from ``tables``
     (name → fingerprint) by ``code``; ``previous_files`` are those before them. Online: what was known at
     ``online_until``, of ``online_files`` by ``online_code``, under ``online_keys``. ``bringing`` is what is being
-    brought online and not finished (:mod:`feature_repo.materialization`).
+    brought online and not finished (:mod:`feature_repo.materialization.bringing`).
     """
 
     view: str

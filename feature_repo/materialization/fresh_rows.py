@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_repo.files import replacing
+from feature_repo.materialization.views import FRESH, ViewState
 from feature_repo.online.layout import ViewLayout
 from feature_repo.tables.storage import quoted, scan
-from feature_repo.views import FRESH, ViewState
 
 if TYPE_CHECKING:
     import duckdb

@@ -13,13 +13,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from configs.reading import nearest
-from feature_repo.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition
-from feature_repo.transforms import sql
+from feature_repo.registry.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-__all__ = ["DefinitionError", "feast_objects", "features_module", "fingerprint", "query_code", "registered", "written"]
+__all__ = ["DefinitionError", "feast_objects", "features_module", "fingerprint", "registered", "written"]
 
 #: The module that holds every Feast object.
 _FEATURES = "feature_repo.features"
@@ -48,17 +47,12 @@ def fingerprint(module: ModuleType | None = None, *others: Path) -> str:
 
     Needs no import of the module, so that asking whether anything changed costs milliseconds.
     """
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     own = Path(module.__file__ or "") if module else folder / "features.py"
     digest = hashlib.blake2b(digest_size=8)
     for path in (own, *sorted((folder / "transforms").rglob("*.py")), *others):
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
-
-
-def query_code(view: str) -> str:
-    """Fingerprint of the query that computes one view, as :class:`feature_repo.views.ViewState` records it."""
-    return hashlib.blake2b(sql(view).encode(), digest_size=8).hexdigest()
 
 
 def feast_objects(module: ModuleType) -> list[Any]:

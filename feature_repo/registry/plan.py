@@ -1,6 +1,6 @@
 """What an ``apply`` would change: the definitions as written against those registered, as small values.
 
-Pure: no Feast, no files. :mod:`feature_repo.definitions` reads both sides.
+Pure: no Feast, no files. :mod:`feature_repo.registry.definitions` reads both sides.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Feature views computed from the raw tables and brought online."""
