@@ -101,6 +101,7 @@ OTHER = changed(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("profile", ["embedded", "production"])
 def test_of_many_at_once_one_whole_set_stays(tmp_path, request, profile):
     machines = request.getfixturevalue(profile)
@@ -139,6 +140,7 @@ def test_of_many_at_once_one_whole_set_stays(tmp_path, request, profile):
     assert names == {"basket", "sales", "footfall"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("profile", ["embedded", "production"])
 def test_a_killed_apply_is_done_again_whole(tmp_path, request, profile):
     variables = request.getfixturevalue(profile)[0]

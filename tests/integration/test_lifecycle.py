@@ -113,6 +113,7 @@ def test_again_changes_nothing(headrace, lifecycle):
     assert registry.versions(headrace.settings, "flight_delay") == before
 
 
+@pytest.mark.long
 def test_batch_scores(headrace, lifecycle):
     scored = headrace.run("score", "--model", "flight_delay", "--as-of", "2013-03-25")
     rows = pd.read_parquet(scored["path"])

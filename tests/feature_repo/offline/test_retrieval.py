@@ -61,7 +61,7 @@ def check(engine: str, case: Case, root: Any) -> None:
 
 
 @pytest.mark.parametrize("engine", ["embedded", "partitioned"])
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=cases())
 def test_equals_the_rule_read_literally(engine: str, tmp_path_factory: Any, case: Case) -> None:
     check(engine, case, tmp_path_factory.mktemp("store"))
@@ -73,6 +73,7 @@ def test_equals_the_rule_read_literally_on_ray(cluster: None, tmp_path_factory: 
     check("ray", case, tmp_path_factory.mktemp("store"))
 
 
+@pytest.mark.long
 def test_a_process_that_is_no_driver_joins_the_environment_s_cluster(
     cluster: None, tmp_path: Any, monkeypatch: Any
 ) -> None:

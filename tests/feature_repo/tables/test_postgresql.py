@@ -377,6 +377,7 @@ def content(settings: Settings) -> dict[str, Any]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_killed_ingest_run_again_ends_as_an_undisturbed_one(database, tmp_path):
     create(database)

@@ -191,6 +191,7 @@ def test_afterwards_nothing_names_it_and_nobody_else_noticed(here):
     assert all(value is None for values in online(here, GONE).values() for value in values)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["erasures.json", "tables/outcomes/manifest.json", "features/plane_stats.json"])
 def test_killed_in_the_middle_it_is_finished_by_the_next(tmp_path, moment):
     here = filled(small_settings(tmp_path / "home"))
