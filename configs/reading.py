@@ -107,8 +107,9 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str
     if first["type"] == "missing":
         return f"{where}: '{key}' is missing; add it."
     message = first["msg"].removeprefix("Value error, ")
+    message += "" if message.endswith(("?", ".")) else "."
     more = f" ({len(error.errors()) - 1} more problems follow.)" if len(error.errors()) > 1 else ""
-    return f"{where}: {key} = {first['input']!r}: {message}.{more}" if key else f"{where}: {message}.{more}"
+    return f"{where}: {key} = {first['input']!r}: {message}{more}" if key else f"{where}: {message}{more}"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from configs.reading import nearest
 from configs.settings import Settings
 from feature_repo.registry.applying import Check, is_current, register
 from feature_repo.registry.registration import exclusive
@@ -19,7 +20,7 @@ from feature_repo.transforms import VIEWS
 
 if TYPE_CHECKING:
     import pandas as pd
-    from feast import FeatureStore
+    from feast import FeatureService, FeatureStore
 
 __all__ = [
     "apply",
@@ -81,21 +82,37 @@ def retrieve(
     One row per request, in the same order. ``requests`` has the service's join keys and request-time fields. With
     ``event_times`` also, per computed view, ``<view>__event_timestamp`` and ``<view>__known_at`` of the row that counts
     at that moment, also where it has expired and the features are null for that; NaT where there is none.
+
+    Raises:
+        LookupError: Feast's registry has no such feature service.
     """
     store = open_store(settings)
     entity_frame = requests.rename(columns={at: "event_timestamp"})
     with _quiet():
-        job = store.get_historical_features(entity_frame, store.get_feature_service(service))
+        job = store.get_historical_features(entity_frame, _service(store, service))
         frame = job.to_df_with_times() if event_times else job.to_df()  # type: ignore[attr-defined]
     return frame.rename(columns={"event_timestamp": at})
 
 
 def request_features(settings: Settings, service: str) -> list[str]:
     """Features of the service that are computed from the request alone, by on-demand views."""
-    projections = open_store(settings).get_feature_service(service).feature_view_projections
+    projections = _service(open_store(settings), service).feature_view_projections
     return [
         feature.name for projection in projections if projection.name not in VIEWS for feature in projection.features
     ]
+
+
+def _service(store: FeatureStore, name: str) -> FeatureService:
+    from feast.errors import FeatureServiceNotFoundException
+
+    try:
+        return store.get_feature_service(name)
+    except FeatureServiceNotFoundException:
+        known = sorted(each.name for each in store.list_feature_services())
+        raise LookupError(
+            f"There is no feature service '{name}' in Feast's registry.{nearest(name, known)} Known: "
+            f"{', '.join(known) or 'none'}. Define it in feature_repo/features.py and run `headrace apply`."
+        ) from None
 
 
 @contextmanager

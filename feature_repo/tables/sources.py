@@ -211,7 +211,8 @@ def _files(name: str, source: Source) -> list[Path]:
     found = [path for path in found if path.is_file()]
     if not found:
         raise SourceError(
-            f"Source '{name}': no {source.kind} file at '{source.location}'; expected a file, a folder or a glob."
+            f"Source '{name}': no {source.kind} file at '{source.location}'; expected a file, a folder or a glob. Correct "
+            f"source.location in configs/tables/{name}.yaml."
         )
     return found
 
