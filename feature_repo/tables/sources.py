@@ -211,8 +211,8 @@ def _files(name: str, source: Source) -> list[Path]:
     found = [path for path in found if path.is_file()]
     if not found:
         raise SourceError(
-            f"Source '{name}': no {source.kind} file at '{source.location}'; expected a file, a folder or a glob. Correct "
-            f"source.location in configs/tables/{name}.yaml."
+            f"Source '{name}': no {source.kind} file at '{source.location}'; expected a file, a folder or a glob. "
+            f"Correct source.location in configs/tables/{name}.yaml."
         )
     return found
 

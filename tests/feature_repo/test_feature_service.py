@@ -15,9 +15,9 @@ def test_it_is_named_with_the_nearest(tmp_path: Path) -> None:
     settings = load_settings("local", {"HEADRACE_HOME": str(tmp_path)})
     requests = pd.DataFrame({"carrier": ["UA"], "at": pd.to_datetime(["2013-05-01"], utc=True)})
     with pytest.raises(
-        LookupError, match=r"no feature service 'flight_rsk' .*Known: none\. Define it .* headrace apply"
+        LookupError, match=r"no feature service 'flight_rsk' .*Known: none\. Define it .*headrace apply"
     ):
         retrieve(settings, "flight_rsk", requests, at="at")
     apply(settings)
-    with pytest.raises(LookupError, match="no feature service 'flight_rsk' .*Did you mean 'flight_risk'"):
+    with pytest.raises(LookupError, match=r"no feature service 'flight_rsk' .*Did you mean 'flight_risk'"):
         request_features(settings, "flight_rsk")
