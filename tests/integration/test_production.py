@@ -7,8 +7,11 @@ import uuid
 
 import psycopg
 import pytest
+from redis import Redis
 
 from feature_repo.online.reader import OnlineReader
+from feature_repo.online.redis_address import redis_address
+from feature_repo.transforms import VIEWS
 from ray_cluster import registry
 from tests.integration.conftest import stack
 
@@ -41,11 +44,15 @@ def test_the_lifecycle_on_postgresql_and_redis(tmp_path):
         assert registry.champion(found.settings, "flight_delay").version == 1
         assert OnlineReader(found.settings, "flight_risk").features
         with psycopg.connect(f"{POSTGRES}/{prefix}_feast") as connection:
-            assert connection.execute("SELECT count(*) FROM feature_views").fetchone()[0] == 6
+            assert connection.execute("SELECT count(*) FROM feature_views").fetchone()[0] == len(VIEWS)
         again = found.run("lifecycle", "--model", "flight_delay", "--param", "until=2013-03-28T00:00:00Z")
         assert {step["name"]: step["note"] for step in again["steps"]}["train"] == "trained before"
     finally:
         found("down")
+        at = redis_address(REDIS)
+        with Redis(at.host, at.port, **at.options) as client:
+            for key in client.scan_iter(f"{{{prefix}:*"):
+                client.delete(key)
         with psycopg.connect(f"{POSTGRES}/postgres", autocommit=True) as connection:
             for name in ("prefect", "mlflow", "feast"):
                 connection.execute(f'DROP DATABASE IF EXISTS "{prefix}_{name}" WITH (FORCE)')
