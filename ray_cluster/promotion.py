@@ -8,8 +8,9 @@ from typing import Any
 
 from configs.model import ModelSpec
 from configs.settings import Settings
-from ray_cluster import evaluation, registry
+from ray_cluster import registry
 from ray_cluster.decisions import Decision, promotion
+from ray_cluster.evaluation.metrics import metrics
 
 __all__ = ["Registered", "latest_run", "register"]
 
@@ -98,4 +99,4 @@ def _measure(settings: Settings, spec: ModelSpec, version: int, run_id: str) -> 
             f"'{spec.feature_service}' no longer has; put it back, or remove the alias champion in MLflow."
         )
     scores = loaded.pipeline.predict_proba(rows[loaded.features])[:, 1]
-    return evaluation.metrics(rows["label"].to_numpy(), scores, loaded.threshold)
+    return metrics(rows["label"].to_numpy(), scores, loaded.threshold)

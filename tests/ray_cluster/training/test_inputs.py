@@ -15,12 +15,15 @@ from skops import io
 from configs.model import Family, InputRule, ModelSpec, load_model
 from configs.reading import ConfigError, validated
 from configs.settings import Settings, load_settings
+from feature_repo.frames import TrainingFrame
 from ray_cluster.registry import TRUSTED
-from ray_cluster.training import train
+from ray_cluster.training import search
+from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
+from ray_cluster.training.final import fit_final
 from ray_cluster.training.inputs import InputsError, check_inputs, learned
+from ray_cluster.training.search import TrialResult
 from ray_cluster.training.split import Periods
-from ray_cluster.training.tuning import Search, TrialResult
 
 RULES = {
     "temp": {"impute": "median", "clip": [0.05, 0.9]},
@@ -161,16 +164,20 @@ def periods(frame: pd.DataFrame, validation: int, held_out: int) -> Periods:
     return Periods(place < validation, (place >= validation) & (place < held_out), place >= held_out, {})
 
 
+def training_data(features: pd.DataFrame, y: Any, cut: Periods) -> TrainingData:
+    return TrainingData(TrainingFrame(features.assign(label=y), list(features), "none", {}), features, y, cut)
+
+
 def test_the_search_learns_from_no_later_row(spec: ModelSpec, here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the trainer itself fits for the search: the latest of the training rows."""
-    monkeypatch.setattr(train, "tune_families", lambda settings, spec, key, fitted, scored: (fitted, scored))
+    monkeypatch.setattr(search, "tune_families", lambda settings, spec, key, fitted, scored: (fitted, scored))
     frame = rows(2000, 5)
     cut = periods(frame, 1500, 1800)
     y = np.tile([0, 1], 1000)
     spec = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"rows": 1000})})
 
     def searched(features: pd.DataFrame) -> Any:
-        return train._search(here, spec, "key", features, y, cut)
+        return search.search_points(here, spec, "key", training_data(features, y, cut))
 
     (x, _), (x_validation, _) = searched(frame)
     moved = pd.concat([frame.iloc[:1500], rows(500, 6, shift=40)], ignore_index=True)
@@ -197,7 +204,7 @@ def test_the_final_fit_learns_from_nothing_held_out(spec: ModelSpec) -> None:
     ray.init(num_cpus=1, object_store_memory=80_000_000, include_dashboard=False, log_to_driver=False)
     try:
         found = [
-            train._final(spec, Search([best], np.zeros(0)), features, y, cut, ["hour"])[0]
+            fit_final(spec, best, training_data(features, y, cut), ["hour"])[0]
             for features in (frame, pd.concat([frame[:750], rows(150, 9, shift=40).assign(hour=0.0)]))
         ]
     finally:

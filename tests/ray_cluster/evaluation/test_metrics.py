@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from ray_cluster.evaluation import calibration, curves, f1_threshold, metrics, ranking, slices
+from ray_cluster.evaluation.metrics import calibration, curves, f1_threshold, metrics, ranking, slices
 
 Y = np.array([0, 0, 1, 1, 0, 1])
 SCORES = np.array([0.1, 0.4, 0.35, 0.8, 0.2, 0.9])

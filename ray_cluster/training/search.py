@@ -15,9 +15,10 @@ import numpy as np
 
 from configs.model import ModelSpec, Tuning
 from configs.settings import Settings
-from ray_cluster.training.families import fit_steps, sample
+from ray_cluster.training.data import TrainingData
+from ray_cluster.training.families import fit_steps, preprocessing, sample
 
-__all__ = ["Search", "TrialResult", "tune_families"]
+__all__ = ["Search", "TrialResult", "search_points", "tune_families"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,16 @@ class Search:
     @property
     def best(self) -> TrialResult:
         return self.trials[0]
+
+
+def search_points(settings: Settings, spec: ModelSpec, key: str, data: TrainingData) -> Search:
+    """Search on the latest ``tuning.rows`` of the training period, measured on the validation period."""
+    train = np.flatnonzero(data.periods.train)[-spec.tuning.rows :]
+    encode = preprocessing(data.features, spec.inputs).fit(data.features.iloc[train])
+    x = encode.transform(data.features.iloc[train]).astype("float32")
+    validation = data.periods.validation
+    x_validation = encode.transform(data.features[validation]).astype("float32")
+    return tune_families(settings, spec, key, (x, data.y[train]), (x_validation, data.y[validation]))
 
 
 def tune_families(

@@ -1,0 +1,1 @@
+"""Measure scores against outcomes. Pure functions of arrays and frames: no server, no clock."""

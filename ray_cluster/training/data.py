@@ -1,0 +1,61 @@
+"""What a training works on: the labelled frame, its model inputs, and which rows belong to which period."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from configs.model import ModelSpec
+from configs.settings import Settings
+from feature_repo.frames import PREDICTION_TIME, TrainingFrame, labels, model_inputs, training_frame
+from ray_cluster.training.inputs import check_inputs
+from ray_cluster.training.split import Periods, split
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+__all__ = ["TrainingData", "prepare"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Rows in the order of their prediction time.
+
+    Attributes:
+        frame: what was retrieved: ``frame.rows`` has id, entities, fields, ``prediction_time``, label and features.
+        features: the model's inputs, shape (rows, features): text or float64.
+        y: labels 0 or 1, shape (rows,).
+        periods: row masks of training, validation and held-out period.
+    """
+
+    frame: TrainingFrame
+    features: pd.DataFrame
+    y: np.ndarray[Any, Any]
+    periods: Periods
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        return self.frame.rows
+
+    @property
+    def early(self) -> np.ndarray[Any, Any]:
+        """Mask of everything before the held-out period whose outcome was known by then: what the final fit takes."""
+        early: np.ndarray[Any, Any] = self.periods.train | self.periods.validation
+        return early
+
+
+def prepare(settings: Settings, spec: ModelSpec, as_of: datetime) -> TrainingData:
+    """Retrieve the training frame of ``spec`` as known at ``as_of`` and cut it by time.
+
+    Raises:
+        FrameError, SplitError, InputsError: there are not enough rows, or a rule for inputs does not fit them.
+    """
+    frame = training_frame(settings, spec, as_of)
+    rows = frame.rows
+    known_at = rows[[spec.requests.id]].merge(labels(settings, spec, as_of), on=spec.requests.id)["label_known_at"]
+    periods = split(rows[PREDICTION_TIME], known_at, rows["label"], as_of, spec.split)
+    features = model_inputs(rows[frame.features])
+    check_inputs(spec.name, spec.inputs, features[periods.train].tail(spec.tuning.rows))
+    return TrainingData(frame, features, rows["label"].to_numpy(), periods)

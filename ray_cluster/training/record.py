@@ -1,0 +1,86 @@
+"""Put a training on record: the bundle, its evidence, and where it came from, as one MLflow run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from configs.model import ModelSpec
+from configs.settings import Settings
+from feature_repo.frames import PREDICTION_TIME
+from ray_cluster import registry
+from ray_cluster.provenance import git_state, library_versions
+from ray_cluster.training.data import TrainingData
+from ray_cluster.training.search import Search
+
+if TYPE_CHECKING:
+    import numpy as np
+    from sklearn.pipeline import Pipeline
+
+__all__ = ["record_run"]
+
+
+def record_run(
+    settings: Settings,
+    spec: ModelSpec,
+    as_of: datetime,
+    key: str,
+    data: TrainingData,
+    search: Search,
+    pipeline: Pipeline,
+    scores: np.ndarray[Any, Any],
+    evaluated: dict[str, Any],
+    context: dict[str, str],
+) -> str:
+    """Log the run whole; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,)."""
+    git, libraries, frame, held_out = git_state(settings.root), library_versions(), data.frame, data.periods.held_out
+    dataset = {
+        "fingerprint": frame.fingerprint,
+        "rows": len(data.rows),
+        "as_of": as_of.isoformat(),
+        "feature_service": spec.feature_service,
+        "tables": frame.tables,
+        "git": git,
+        "libraries": libraries,
+    }
+    reference = data.rows[held_out][[spec.requests.id, PREDICTION_TIME]].assign(
+        **data.features[held_out], label=data.y[held_out], score=scores
+    )
+    threshold = evaluated["threshold"]
+    return registry.log_run(
+        settings,
+        spec.name,
+        key,
+        pipeline,
+        example=data.features[held_out].head(3),
+        reference=reference,
+        documents={
+            "evaluation": evaluated,
+            "trials": [asdict(trial) for trial in search.trials],
+            "dataset": dataset,
+            "model": spec.model_dump(mode="json"),
+        },
+        params={"family": search.best.family, "seed": spec.tuning.seed, **evaluated["params"]},
+        metrics={
+            **evaluated["metrics"],
+            "threshold": threshold,
+            "validation_" + spec.tuning.metric: search.best.metric,
+        },
+        tags={
+            "headrace.dataset": frame.fingerprint,
+            "headrace.as_of": as_of.isoformat(),
+            "headrace.feature_service": spec.feature_service,
+            "headrace.git_commit": str(git["commit"]),
+            "headrace.git_dirty": str(git["dirty"]).lower(),
+            **context,
+        },
+        metadata={
+            "threshold": threshold,
+            "features": frame.features,
+            "feature_service": spec.feature_service,
+            "dataset": frame.fingerprint,
+            "as_of": as_of.isoformat(),
+            "libraries": libraries,
+        },
+    )
