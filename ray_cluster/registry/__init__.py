@@ -1,0 +1,28 @@
+"""The door to MLflow: training runs, model versions, aliases and the evidence kept with them."""
+
+from ray_cluster.registry.aliases import champion, promote
+from ray_cluster.registry.bundles import LoadedVersion, load_version
+from ray_cluster.registry.connection import RegistryError
+from ray_cluster.registry.runs import add_evidence, evidence, find_run, log_run, newest_run, reference
+from ray_cluster.registry.trusted import TRUSTED
+from ray_cluster.registry.versions import VersionFacts, annotate, register_run, version_features, versions
+
+__all__ = [
+    "LoadedVersion",
+    "RegistryError",
+    "TRUSTED",
+    "VersionFacts",
+    "add_evidence",
+    "annotate",
+    "champion",
+    "evidence",
+    "find_run",
+    "load_version",
+    "log_run",
+    "newest_run",
+    "promote",
+    "reference",
+    "register_run",
+    "version_features",
+    "versions",
+]

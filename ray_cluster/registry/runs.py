@@ -1,0 +1,128 @@
+"""Training runs: what a training was, logged whole, with the evidence that it left."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.settings import Settings
+from ray_cluster.registry.connection import connect
+from ray_cluster.registry.trusted import TRUSTED
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+__all__ = ["add_evidence", "evidence", "find_run", "log_run", "newest_run", "reference"]
+
+
+_KEY = "headrace.training_key"
+
+
+def find_run(settings: Settings, model: str, key: str) -> str | None:
+    """Id of the finished training run with this key; runs of the key that were cut off are marked killed."""
+    client = connect(settings)
+    experiment = client.get_experiment_by_name(model)
+    if experiment is None:
+        return None
+    finished = None
+    for run in client.search_runs([experiment.experiment_id], f"tags.`{_KEY}` = '{key}'"):
+        if run.info.status == "FINISHED":
+            finished = run.info.run_id
+        elif run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, "KILLED")
+    return finished
+
+
+def log_run(
+    settings: Settings,
+    model: str,
+    key: str,
+    pipeline: Pipeline,
+    example: pd.DataFrame,
+    reference: pd.DataFrame,
+    documents: Mapping[str, Any],
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+    metadata: Mapping[str, Any],
+) -> str:
+    """Log one training run whole: the model bundle, its evidence and its reference rows. Returns the run's id.
+
+    The run is marked finished last; a run that was cut off is never taken for a finished one.
+    """
+    client = connect(settings)
+    import mlflow
+    from mlflow.models import infer_signature
+
+    mlflow.set_experiment(model)
+    with mlflow.start_run(tags={**tags, _KEY: key}) as run:
+        mlflow.log_params(dict(params))
+        mlflow.log_metrics(dict(metrics))
+        mlflow.log_input(
+            mlflow.data.from_pandas(  # type: ignore[attr-defined]
+                example, name=f"{model}-frame", digest=str(tags["headrace.dataset"])
+            ),
+            context="training",
+        )
+        add_evidence(settings, run.info.run_id, documents)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "reference.parquet"
+            reference.to_parquet(path, index=False)
+            client.log_artifact(run.info.run_id, str(path), "reference")
+        mlflow.sklearn.log_model(
+            pipeline,
+            name="model",
+            signature=infer_signature(example, pipeline.predict_proba(example)),
+            input_example=example,
+            pyfunc_predict_fn="predict_proba",
+            serialization_format="skops",
+            skops_trusted_types=TRUSTED,
+            pip_requirements=[f"{name}=={version}" for name, version in metadata["libraries"].items()],
+            metadata=dict(metadata),
+        )
+    return str(run.info.run_id)
+
+
+def newest_run(settings: Settings, model: str) -> str | None:
+    """Id of the training run of a model that finished last, or None."""
+    client = connect(settings)
+    experiment = client.get_experiment_by_name(model)
+    if experiment is None:
+        return None
+    found = client.search_runs(
+        [experiment.experiment_id],
+        "attributes.status = 'FINISHED'",
+        order_by=["attributes.end_time DESC"],
+        max_results=1,
+    )
+    return str(found[0].info.run_id) if found else None
+
+
+def add_evidence(settings: Settings, run_id: str, documents: Mapping[str, Any]) -> None:
+    """Store JSON documents under ``evidence/`` of a run."""
+    client = connect(settings)
+    for name, document in documents.items():
+        client.log_text(run_id, json.dumps(document, indent=1, default=str), f"evidence/{name}.json")
+
+
+def evidence(settings: Settings, run_id: str) -> dict[str, Any]:
+    """Every evidence document of a run, by name."""
+    client = connect(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        if not client.list_artifacts(run_id, "evidence"):
+            return {}
+        path = Path(client.download_artifacts(run_id, "evidence", folder))
+        return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(path.glob("*.json"))}
+
+
+def reference(settings: Settings, run_id: str) -> pd.DataFrame:
+    """The held-out rows of a run: id, ``prediction_time``, features, ``label`` and ``score``."""
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = connect(settings).download_artifacts(run_id, "reference/reference.parquet", folder)
+        return pd.read_parquet(path)
