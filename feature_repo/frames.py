@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from configs.settings import Settings
 from feature_repo.as_served import retrieve_as_served
 from feature_repo.dependencies import model_tables, service_views
 from feature_repo.expired import defaults
+from feature_repo.fingerprints import frame_fingerprint
 from feature_repo.tables import connect, manifest
 from feature_repo.transforms import sql
 
@@ -27,6 +28,7 @@ _CODE = (
     "frames.py",
     "as_served.py",
     "expired.py",
+    "fingerprints.py",
     "transforms/calendar.py",
     "transforms/purchase.py",
     "offline/*.py",
@@ -44,12 +46,14 @@ class TrainingFrame:
     """Labelled requests with their features as known at prediction time, in the order of that time.
 
     ``rows`` has the request's id, entities and fields, ``prediction_time``, ``label`` and the ``features``.
+    ``fingerprint`` is of the rows' content, ``columns`` of each column's; ``tables`` of all that the raw tables hold.
     """
 
     rows: pd.DataFrame
     features: list[str]
     fingerprint: str
     tables: dict[str, str]
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 def requests(settings: Settings, spec: ModelSpec, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
@@ -113,8 +117,6 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime) -> Trai
     Raises:
         FrameError: no row is labelled by then, or the label does not have both values.
     """
-    import pandas as pd
-
     asked = requests(settings, spec, datetime(1970, 1, 1, tzinfo=as_of.tzinfo), as_of, as_of)
     known = labels(settings, spec, as_of)
     labelled = asked.merge(known[[spec.requests.id, "label"]], on=spec.requests.id, how="inner", validate="1:1")
@@ -125,14 +127,8 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime) -> Trai
         )
     rows = retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows
     features = [column for column in rows.columns if column not in labelled.columns]
-    return TrainingFrame(
-        rows=rows,
-        features=features,
-        fingerprint=hashlib.blake2b(
-            pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes(), digest_size=8
-        ).hexdigest(),
-        tables=_tables(settings, spec),
-    )
+    fingerprint, columns = frame_fingerprint(rows)
+    return TrainingFrame(rows, features, fingerprint, _tables(settings, spec), columns)
 
 
 def _tables(settings: Settings, spec: ModelSpec) -> dict[str, str]:

@@ -18,10 +18,15 @@ def begin(as_of: datetime | None) -> tuple[Settings, datetime]:
 
 
 def context() -> dict[str, str]:
-    """Tags that lead from a model back to the flow run that made it."""
+    """Tags that lead from a model back to the flow run that made it, and to what started that."""
+    from prefect.context import FlowRunContext
     from prefect.runtime import flow_run
 
+    running = FlowRunContext.get()
+    started_by = running.flow_run.created_by if running and running.flow_run else None
     return {
         "headrace.flow_run": str(flow_run.get_id() or "none"),
         "headrace.flow": str(flow_run.get_flow_name() or "none"),
+        "headrace.flow_run_url": str(flow_run.get_flow_run_ui_url() or "none"),
+        "headrace.started_by": str(started_by.display_value or started_by.type) if started_by else "a person",
     }

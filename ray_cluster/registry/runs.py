@@ -49,9 +49,11 @@ def log_run(
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
     metadata: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
 ) -> str:
     """Log one training run whole: the model bundle, its evidence and its reference rows. Returns the run's id.
 
+    ``files``: path below the run -> text, kept beside the evidence.
     The run is marked finished last; a run that was cut off is never taken for a finished one.
     """
     client = connect(settings)
@@ -69,10 +71,12 @@ def log_run(
             context="training",
         )
         add_evidence(settings, run.info.run_id, documents)
+        for path, text in (files or {}).items():
+            client.log_text(run.info.run_id, text, path)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "reference.parquet"
-            reference.to_parquet(path, index=False)
-            client.log_artifact(run.info.run_id, str(path), "reference")
+            parquet = Path(folder) / "reference.parquet"
+            reference.to_parquet(parquet, index=False)
+            client.log_artifact(run.info.run_id, str(parquet), "reference")
         mlflow.sklearn.log_model(
             pipeline,
             name="model",

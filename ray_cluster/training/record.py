@@ -10,7 +10,7 @@ from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.frames import PREDICTION_TIME
 from ray_cluster import registry
-from ray_cluster.provenance import git_state, library_versions
+from ray_cluster.provenance import gather, model_digest
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.search import Search
 
@@ -32,16 +32,28 @@ def record_run(
     scores: np.ndarray[Any, Any],
     evaluated: dict[str, Any],
     context: dict[str, str],
+    started: datetime,
 ) -> str:
     """Log the run whole; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,)."""
-    git, libraries, frame, held_out = git_state(settings.root), library_versions(), data.frame, data.periods.held_out
+    frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
+    provenance = gather(
+        settings,
+        spec,
+        as_of,
+        {"fingerprint": frame.fingerprint, "columns": frame.columns, "rows": len(data.rows)},
+        model_digest(pipeline),
+        {"version": champion.version, "run_id": champion.run_id} if champion else None,
+        context,
+        started,
+    )
+    git, libraries = provenance.document["git"], provenance.document["libraries"]
     dataset = {
         "fingerprint": frame.fingerprint,
         "rows": len(data.rows),
         "as_of": as_of.isoformat(),
         "feature_service": spec.feature_service,
         "tables": frame.tables,
-        "git": git,
+        "git": {name: git[name] for name in ("commit", "branch", "dirty")},
         "libraries": libraries,
     }
     reference = data.rows[held_out][[spec.requests.id, PREDICTION_TIME]].assign(
@@ -59,6 +71,7 @@ def record_run(
             "evaluation": evaluated,
             "trials": [asdict(trial) for trial in search.trials],
             "dataset": dataset,
+            "provenance": provenance.document,
             "model": spec.model_dump(mode="json"),
         },
         params={"family": search.best.family, "seed": spec.tuning.seed, **evaluated["params"]},
@@ -73,8 +86,10 @@ def record_run(
             "headrace.feature_service": spec.feature_service,
             "headrace.git_commit": str(git["commit"]),
             "headrace.git_dirty": str(git["dirty"]).lower(),
+            **provenance.tags,
             **context,
         },
+        files=provenance.files,
         metadata={
             "threshold": threshold,
             "features": frame.features,

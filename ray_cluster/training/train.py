@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ def train_model(
     Raises:
         ParityBoundError: the served features differ from the retrieved ones by more than the model's YAML allows.
     """
+    started = datetime.now(UTC)
     require_parity(settings, spec, as_of)
     key = _key(spec, inputs_fingerprint(settings, spec), as_of)
     if known := registry.find_run(settings, spec.name, key):
@@ -63,7 +64,7 @@ def train_model(
     scores = pipeline.predict_proba(data.features[data.periods.held_out])[:, 1]
     evaluated = _evaluate(spec, data, search, pipeline, scores, baselines)
     progress("recording the run", 0.92)
-    run_id = record_run(settings, spec, as_of, key, data, search, pipeline, scores, evaluated, context)
+    run_id = record_run(settings, spec, as_of, key, data, search, pipeline, scores, evaluated, context, started)
     progress("done", 1.0)
     return Trained(run_id=run_id, unchanged=False, **evaluated["metrics"])
 
