@@ -171,7 +171,9 @@ class _Ingest:
         folder = self.folder / "refused"
         with replacing(folder / "quarantine.parquet") as temporary:
             merged.write_quarantine(temporary)
-        sentence = gates.said(self.table, failures, f"the rows that are not valid: {folder / 'quarantine.parquet'}")
+        invalid = merged.quarantined()
+        looked = f"the rows that are not valid: {folder / 'quarantine.parquet'}" if invalid else "its rows are valid"
+        sentence = gates.said(self.table, failures, looked)
         report = {
             "table": self.table,
             "as_of": self.as_of.isoformat(),

@@ -66,7 +66,7 @@ def describe(name: str, table: Table) -> list[str]:
 
     url = _url(name, table)
     if url.get_backend_name() == "postgresql":
-        with _connected(name, url) as connection:
+        with _connected(name, table, url) as connection:
             return list(_command(name, table, None, connection)[1])
     engine = sqlalchemy.create_engine(url)
     try:
@@ -123,7 +123,7 @@ def _any_database(table: Table, url: sqlalchemy.URL) -> Iterator[pd.DataFrame]:
 
 
 def _postgresql(name: str, table: Table, since: Since | None, url: sqlalchemy.URL) -> Iterator[pd.DataFrame]:
-    with _connected(name, url) as connection:
+    with _connected(name, table, url) as connection:
         command, kinds = _command(name, table, since, connection)
         with connection.cursor(name="headrace", binary=True) as cursor:
             cursor.execute(command)
@@ -136,7 +136,7 @@ def _postgresql(name: str, table: Table, since: Since | None, url: sqlalchemy.UR
 
 
 @contextmanager
-def _connected(name: str, url: sqlalchemy.URL) -> Iterator[psycopg.Connection[Any]]:
+def _connected(name: str, table: Table, url: sqlalchemy.URL) -> Iterator[psycopg.Connection[Any]]:
     """A read-only transaction; what the server says against it becomes a SourceError."""
     import psycopg
 
@@ -149,7 +149,10 @@ def _connected(name: str, url: sqlalchemy.URL) -> Iterator[psycopg.Connection[An
             yield connection
     except psycopg.Error as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SourceError(f"Source '{name}': PostgreSQL ({url.host}, {url.database}) says: {first}.") from error
+        lost = isinstance(error, psycopg.OperationalError)
+        mend = f"the server, or {table.source.url_env}" if lost else f"source.location in configs/tables/{name}.yaml"
+        said = f"Source '{name}': PostgreSQL ({url.host}, {url.database}) says: {first}; correct {mend}."
+        raise SourceError(said) from error
 
 
 def _command(

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,16 +35,24 @@ def batches(name: str, table: Table, since: Since | None = None) -> Iterator[pd.
     """
     source = table.source
     read = {"python": _call, "csv": _csv, "parquet": _parquet}
-    try:
+    with _told(name, f"{source.kind}: {source.location}", f"correct source in configs/tables/{name}.yaml"):
         if source.kind == "sql":
             yield from query(name, table, since)
         else:
             yield from _rebatched(read[source.kind](name, table), source.batch_rows)
+
+
+@contextmanager
+def _told(name: str, what: str, mend: str) -> Iterator[None]:
+    """Say in one sentence what could not be read, why, and how to mend it."""
+    try:
+        yield
     except SourceError:
         raise
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SourceError(f"Source '{name}' ({source.kind}: {source.location}) could not be read: {first}.") from error
+        first = "".join(str(error).strip().splitlines()[:1]).rstrip(".")
+        why = f"{type(error).__name__}: {first}" if first else type(error).__name__
+        raise SourceError(f"Source '{name}' ({what}) could not be read: {why}; {mend}.") from error
 
 
 def source_fingerprint(name: str, source: Source) -> str | None:
@@ -155,22 +164,23 @@ def _csv(name: str, table: Table) -> Iterator[pd.DataFrame]:
     texts = [column for column, spec in table.columns.items() if spec.type == "string"]
     exact = [*texts, *(column for column, spec in table.columns.items() if spec.type == "integer")]
     for path in _files(name, table.source):
-        header = pd.read_csv(path, nrows=0).columns
-        reader = pd.read_csv(
-            path,
-            chunksize=table.source.batch_rows,
-            dtype={column: str for column in exact if column in header},
-            keep_default_na=False,
-            na_values={column: [""] if column in texts else sorted(STR_NA_VALUES) for column in header},
-            low_memory=False,
-        )
-        with reader:
-            empty = True
-            for frame in reader:
-                empty = False
-                yield frame
-        if empty:
-            yield pd.DataFrame(columns=header)
+        with _told(name, f"csv: {path}", "mend the file, or take it away"):
+            header = pd.read_csv(path, nrows=0).columns
+            reader = pd.read_csv(
+                path,
+                chunksize=table.source.batch_rows,
+                dtype={column: str for column in exact if column in header},
+                keep_default_na=False,
+                na_values={column: [""] if column in texts else sorted(STR_NA_VALUES) for column in header},
+                low_memory=False,
+            )
+            with reader:
+                empty = True
+                for frame in reader:
+                    empty = False
+                    yield frame
+            if empty:
+                yield pd.DataFrame(columns=header)
 
 
 def _parquet(name: str, table: Table) -> Iterator[pd.DataFrame]:
@@ -181,7 +191,7 @@ def _parquet(name: str, table: Table) -> Iterator[pd.DataFrame]:
     for path in _files(name, table.source):
         folders = (part.partition("=") for part in path.parent.parts if "=" in part)
         named = {key: None if value == _HIVE_NULL else unquote(value) for key, _, value in folders}
-        with pq.ParquetFile(path) as file:
+        with _told(name, f"parquet: {path}", "mend the file, or take it away"), pq.ParquetFile(path) as file:
             named = {key: value for key, value in named.items() if key in table.columns}
             named = {key: value for key, value in named.items() if key not in file.schema_arrow.names}
             found = file.iter_batches(batch_size=table.source.batch_rows) if file.metadata.num_rows else ()

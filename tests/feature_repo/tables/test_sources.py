@@ -49,6 +49,10 @@ def number() -> int:
     return 1
 
 
+def broken() -> pd.DataFrame:
+    raise KeyError("day")
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_files_folders_and_globs(tmp_path, kind):
     frame = pd.DataFrame({"carrier": ["UA", "AA"], "name": ["United", "American"]})
@@ -127,12 +131,23 @@ def test_a_function_may_yield_frames():
         (declared("python", "tests.feature_repo.tables.test_sources:number"), "returned a int; expected a DataFrame"),
         (declared("python", "tests.feature_repo.tables.test_sources:nothing"), "yielded a int; expected a DataFrame"),
         (declared("sql", "SELECT 1"), "url_env is missing"),
-        (declared("parquet", __file__), "could not be read"),
+        (declared("parquet", __file__), "test_sources.py\\) could not be read: ArrowInvalid: .*; mend the file"),
+        (declared("python", "tests.feature_repo.tables.test_sources:broken"), "KeyError: 'day'; correct source in"),
     ],
 )
 def test_a_source_that_cannot_be_read_says_so(table, message):
     with pytest.raises(SourceError, match=message) as error:
         read(table)
+    assert "\n" not in str(error.value)
+
+
+def test_of_many_files_the_broken_one_is_named(tmp_path):
+    (tmp_path / "1.csv").write_text("carrier,name\na,A\n")
+    (tmp_path / "2.csv").write_text("carrier,name\nb,B\nc,C,3\n")
+    with pytest.raises(
+        SourceError, match=r"2\.csv\) could not be read: ParserError: .* line 3.*; mend the file"
+    ) as error:
+        read(declared("csv", tmp_path))
     assert "\n" not in str(error.value)
 
 
