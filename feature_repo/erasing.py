@@ -13,7 +13,7 @@ from configs.settings import Settings
 from feature_repo.files import locked
 from feature_repo.materialization.bringing import bring_online
 from feature_repo.materialization.computing import compute
-from feature_repo.materialization.views import ViewState, remember, state, sweep, view_files
+from feature_repo.materialization.views import MissingDataError, ViewState, remember, state, sweep, view_files
 from feature_repo.online.layout import ViewLayout, layouts
 from feature_repo.online.values import OnlineValues, open_values
 from feature_repo.tables.erasing import rows_of
@@ -86,7 +86,7 @@ def _again(settings: Settings, view: str, held: ViewState) -> None:
         if held.online_until:
             bring_online(settings, view, datetime.fromisoformat(held.online_until))
         emptied = False
-    except FileNotFoundError:  # a table of the view holds no row any more
+    except MissingDataError:  # a table of the view holds no row any more
         emptied = True
     with locked(settings.home, f"view-{view}"):
         now = state(settings, view)

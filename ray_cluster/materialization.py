@@ -23,7 +23,7 @@ def materialize_views(
     that dies is replaced, and goes on where it was.
 
     Raises:
-        FileNotFoundError, FeatureError, OnlineError: as there.
+        MissingDataError, FeatureError, OnlineError: as there.
     """
     import ray
     from ray.exceptions import RayTaskError

@@ -20,7 +20,7 @@ from configs.settings import Settings
 from feature_repo.files import locked
 from feature_repo.materialization.computing import bounded, compute
 from feature_repo.materialization.fresh_rows import GONE, write_fresh_rows
-from feature_repo.materialization.views import FRESH, ViewState, remember, state, sweep, view_folder
+from feature_repo.materialization.views import FRESH, MissingDataError, ViewState, remember, state, sweep, view_folder
 from feature_repo.online.layout import ViewLayout, layouts
 from feature_repo.online.values import OnlineValues, open_values
 
@@ -70,7 +70,7 @@ def bring_online(settings: Settings, view: str, as_of: datetime, since: datetime
         since: also bring again everything that became known at or after it, as a store that lost values needs.
 
     Raises:
-        FileNotFoundError: the view was never computed.
+        MissingDataError: the view was never computed.
         FeatureError: the view's files lack a join key or feature.
         OnlineError: the store does not answer, or a value does not fit.
     """
@@ -78,7 +78,7 @@ def bring_online(settings: Settings, view: str, as_of: datetime, since: datetime
     with locked(settings.home, f"view-{view}"), closing(open_values(settings)) as values:
         held = state(settings, view)
         if held is None or not held.files:
-            raise FileNotFoundError(f"Feature view '{view}' was never computed; run `headrace run materialize`.")
+            raise MissingDataError(f"Feature view '{view}' was never computed; run `headrace run materialize`.")
         if held.online_keys and held.online_keys != list(layout.join_keys):
             values.clear(layout)  # nobody asks by the old keys, and nothing else would take their values away
         mark = values.known_until([layout])[view]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from configs.settings import Settings
 from feature_repo.files import locked
-from feature_repo.materialization.views import ViewState, remember, state, sweep, view_folder
+from feature_repo.materialization.views import MissingDataError, ViewState, remember, state, sweep, view_folder
 from feature_repo.tables.storage import Manifest, manifest, quoted, scan, table_path
 from feature_repo.transforms import VIEWS, Query, code, sql
 
@@ -35,7 +35,7 @@ def compute(settings: Settings, view: str) -> tuple[ViewState, bool]:
     Month by month, so that memory does not grow with history. A killed run goes on with the next month.
 
     Raises:
-        FileNotFoundError: a table it needs was never ingested, or is empty.
+        MissingDataError: a table it needs was never ingested, or is empty.
     """
     query = VIEWS[view]
     manifests = {table: _held(settings, view, table) for table in query.tables}
@@ -90,7 +90,7 @@ def bounded(settings: Settings, view: str) -> duckdb.DuckDBPyConnection:
 def _held(settings: Settings, view: str, table: str) -> Manifest:
     content = manifest(settings, table)
     if content is None or not content.files:
-        raise FileNotFoundError(
+        raise MissingDataError(
             f"Feature view '{view}' needs table '{table}', which holds nothing yet; run `headrace run ingest`."
         )
     return content

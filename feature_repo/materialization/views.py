@@ -19,10 +19,24 @@ from feature_repo.transforms import VIEWS
 if TYPE_CHECKING:
     from configs.settings import Settings
 
-__all__ = ["FRESH", "ViewState", "freshness", "remember", "state", "sweep", "view_files", "view_folder"]
+__all__ = [
+    "FRESH",
+    "MissingDataError",
+    "ViewState",
+    "freshness",
+    "remember",
+    "state",
+    "sweep",
+    "view_files",
+    "view_folder",
+]
 
 #: The file, in the view's folder, of rows that are being brought online (:mod:`.fresh_rows`).
 FRESH = ".fresh.parquet"
+
+
+class MissingDataError(FileNotFoundError):
+    """A table or view that is needed holds nothing yet; one sentence with the command that fills it."""
 
 
 @dataclass(frozen=True)

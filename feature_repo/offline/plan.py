@@ -16,7 +16,7 @@ from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
-from feature_repo.materialization.views import view_files
+from feature_repo.materialization.views import MissingDataError, view_files
 from feature_repo.offline.asked import Asked
 from feature_repo.offline.history import History
 from feature_repo.offline.join import ViewJoin
@@ -115,7 +115,7 @@ def source_files(config: RepoConfig, source: DataSource) -> tuple[str, ...]:
     else:
         found = view_files(root, source.path)
     if not found or not found[0].exists():
-        raise FileNotFoundError(f"{path} does not exist; run `headrace run materialize`, which computes it.")
+        raise MissingDataError(f"{path} does not exist; run `headrace run materialize`, which computes it.")
     return tuple(map(str, found))
 
 

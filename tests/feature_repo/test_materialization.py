@@ -27,7 +27,7 @@ from feature_repo.materialization import bringing, fresh_rows
 from feature_repo.materialization.bringing import bring_online, materialize_view
 from feature_repo.materialization.computing import compute
 from feature_repo.materialization.fresh_rows import FeatureError
-from feature_repo.materialization.views import ViewState, remember, state, view_files
+from feature_repo.materialization.views import MissingDataError, ViewState, remember, state, view_files
 from feature_repo.online.codec import decode
 from feature_repo.online.layout import layouts
 from feature_repo.online.values import open_values
@@ -432,7 +432,7 @@ def test_killed_while_the_rows_are_chosen(local):
 
 
 def test_what_cannot_be_brought(local, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="'weather' was never computed; run `headrace run materialize`"):
+    with pytest.raises(MissingDataError, match="'weather' was never computed; run `headrace run materialize`"):
         bring_online(local, "weather", at("2013-03-01"))
     query = transforms.VIEWS["weather"]
     monkeypatch.setitem(transforms.VIEWS, "weather", query._replace(sql=f"SELECT * EXCLUDE (visib) FROM ({query.sql})"))

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from configs.settings import Settings
 from feature_repo import tables, transforms
 from feature_repo.materialization.computing import compute
-from feature_repo.materialization.views import ViewState, remember, state, view_files
+from feature_repo.materialization.views import MissingDataError, ViewState, remember, state, view_files
 from feature_repo.transforms.rolling import Query, longest, rolling
 from tests.feature_repo.raw_tables import FLIGHT_VIEWS, change, put, raw, small_settings
 
@@ -191,7 +191,7 @@ def test_a_view_that_spills_is_the_same(here, tmp_path):
 
 
 def test_a_table_that_was_never_ingested(tmp_path):
-    with pytest.raises(FileNotFoundError, match="needs table 'weather', which holds nothing yet; run `headrace run"):
+    with pytest.raises(MissingDataError, match="needs table 'weather', which holds nothing yet; run `headrace run"):
         compute(small_settings(tmp_path / "home"), "weather")
 
 

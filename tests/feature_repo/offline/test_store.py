@@ -16,6 +16,7 @@ from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.types import Float64, Int64, String
 from hypothesis import HealthCheck, given, settings
 
+from feature_repo.materialization.views import MissingDataError
 from feature_repo.offline import latest as latest_rows
 from feature_repo.offline.size import size
 from feature_repo.offline.store import AsofOfflineStore, AsofOfflineStoreConfig
@@ -276,7 +277,7 @@ def test_keys_that_no_integer_can_equal_are_refused(tmp_path, keys, says):
 
 
 def test_a_missing_file_a_missing_column_and_a_time_that_is_none_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="headrace run materialize"):
+    with pytest.raises(MissingDataError, match="headrace run materialize"):
         retrieve(tmp_path, asked("a")).to_df()
     write(tmp_path, [("a", 1, 1, 1.0)])
     table = pq.read_table(tmp_path / "v.parquet")
