@@ -108,6 +108,8 @@ def _features(settings: Settings) -> list[tuple[str, ...]]:
         age = (now - newest).total_seconds() if until and newest else None
         ttl = layout.ttl if layout else 0.0
         said = "never" if until is None or age is None else "stale" if ttl and age > ttl else "fresh"
+        if age is not None and age < 0:  # a replay went beyond the settings' clock
+            age, said = None, "ahead"
         mark = marks.get(state.view)
         if layout is None:
             said = "not in features.py"

@@ -58,6 +58,12 @@ def test_age_ttl_and_what_they_come_to(settings: Settings) -> None:
     assert features(settings)["plane_attributes"][3:] == ("none", "350 d", "fresh")
 
 
+def test_what_a_replay_brought_online_is_ahead_of_the_clock(settings: Settings) -> None:
+    until = "2013-12-30T20:00:00+00:00"
+    materialized(settings, "weather", until, until, until)
+    assert features(settings)["weather"][2:] == ("2013-12-30 20:00", "6 h", "", "ahead")
+
+
 def test_never_and_a_store_that_differs_from_the_record(settings: Settings) -> None:
     materialized(settings, "weather", "2013-12-16T16:59:00+00:00", None, None)
     assert features(settings)["weather"][2:] == ("never", "6 h", "", "never")
