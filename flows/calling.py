@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["FLOWS", "UsageError", "call", "checked", "moment", "parameter"]
+__all__ = ["FLOWS", "UsageError", "call", "checked", "expected", "moment", "parameter"]
 
 #: Every flow that ``headrace run`` takes; each is ``flows.<name>:<name>``.
 FLOWS = ("ingest", "materialize", "train", "register", "deploy", "score", "monitor", "parity", "lifecycle")
+#: What the value of a flow's parameter is, for a person, by its type; null is what it is by default.
+_EXPECTED = {
+    "list[str]": "a list such as [one, other]",
+    "datetime": "a time such as 2013-12-17 or 2013-12-17T06:00:00Z",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+}
 
 
 class UsageError(ValueError):
@@ -43,6 +53,7 @@ def call(name: str, model: str | None, given: dict[str, Any]) -> Any:
     from configs.reading import nearest
 
     flow = getattr(import_module(f"flows.{name}"), name)
+    _quiet_console()
     known = list(signature(flow.fn).parameters)
     if "model" in known:
         names = model_names()
@@ -55,10 +66,43 @@ def call(name: str, model: str | None, given: dict[str, Any]) -> Any:
         if key not in known:
             near = nearest(key, known)
             raise UsageError(f"The flow '{name}' has no parameter '{key}'.{near} Known: {', '.join(known)}.")
+    _fits(flow.fn, given)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # its thread costs a second at every flow's end
         return flow(**given)
+
+
+def expected(error: BaseException | None) -> bool:
+    """Whether an error is one of ours, whose message is one sentence for a person."""
+    return type(error).__module__.split(".")[0] in ("configs", "feature_repo", "ray_cluster", "flows")
+
+
+def _fits(function: Any, given: dict[str, Any]) -> None:
+    """Refuse what Prefect would refuse in many lines: a value that is not of its parameter's type."""
+    from typing import get_type_hints
+
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = get_type_hints(function)
+    for key, value in given.items():
+        try:
+            TypeAdapter(hints[key]).validate_python(value)
+        except ValidationError:
+            kind = function.__annotations__[key].removesuffix(" | None")
+            raise UsageError(f"--param {key}={value}: expected {_EXPECTED[kind]}.") from None
+
+
+def _quiet_console() -> None:
+    """Leave the traceback of an expected error to Prefect's page of the run; its sentence ends what is printed here."""
+
+    def without_traceback(record: logging.LogRecord) -> bool:
+        if record.exc_info and expected(record.exc_info[1]):
+            record.exc_info = record.exc_text = None
+        return True
+
+    for handler in logging.getLogger().handlers:  # Prefect's for the console, since a flow was imported
+        handler.addFilter(without_traceback)
 
 
 def parameter(text: str) -> tuple[str, Any]:
@@ -68,7 +112,11 @@ def parameter(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UsageError(f"--param {text}: expected key=value, such as promote=true.")
-    return key, yaml.safe_load(value)
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        why = str(getattr(error, "problem", None) or error)
+        raise UsageError(f"--param {text}: the value is not YAML ({why}); expected such as promote=true.") from None
 
 
 def moment(text: str) -> datetime:

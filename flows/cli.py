@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.calling import FLOWS, UsageError, call, checked, moment, parameter
+from flows.calling import FLOWS, UsageError, call, checked, expected, moment, parameter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -301,8 +301,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("Interrupted; the same command again goes on from what is complete.", 130)
     except Exception as error:
-        ours = type(error).__module__.split(".")[0] in ("configs", "feature_repo", "ray_cluster", "flows")
-        sentence = str(error) if ours else f"{type(error).__name__}: {error} (traceback: {_kept(error)})"
+        sentence = str(error) if expected(error) else f"{type(error).__name__}: {error} (traceback: {_kept(error)})"
         _release(error)
         _fail(sentence, 1)
 
@@ -360,7 +359,9 @@ def _release(error: BaseException | None) -> None:
 
     while error is not None:
         clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+        first = error.__cause__ or error.__context__
+        error.__cause__ = error.__context__ = None
+        error = first
 
 
 def _fail(sentence: str, code: int) -> None:

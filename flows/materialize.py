@@ -87,7 +87,9 @@ def materialize(
     if since is not None:
         since = since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
         if since > as_of:
-            raise ConfigError(f"since {since:%Y-%m-%d %H:%M} UTC is after as_of {as_of:%Y-%m-%d %H:%M} UTC.")
+            raise ConfigError(
+                f"since {since:%Y-%m-%d %H:%M} UTC is after as_of {as_of:%Y-%m-%d %H:%M} UTC; give an earlier one."
+            )
     names = views or _ingested(settings) or list(VIEWS)
     for name in names:
         if name not in VIEWS:

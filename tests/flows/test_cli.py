@@ -77,6 +77,7 @@ def test_env_prints_what_a_shell_can_evaluate(tmp_path: Path) -> None:
         (["run", "train", "--model", "flight_dely"], 1, "no model 'flight_dely'. Did you mean 'flight_delay'?"),
         (["run", "train", "--as-of", "yesterday"], 2, "--as-of yesterday: expected a time such as"),
         (["run", "train", "--param", "promote"], 2, "--param promote: expected key=value"),
+        (["run", "ingest", "--param", "tables=[flights"], 2, "--param tables=[flights: the value is not YAML"),
         (["run", "train", "--model", "flight_delay"], 1, "start the stack with `headrace up`"),
         (["--env", "lokal", "up"], 1, "There is no environment 'lokal'. Did you mean 'local'?"),
         (["predict", "flight_delay", "--json", "{"], 2, "The request is not JSON"),
