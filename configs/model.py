@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
 from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
+from configs.sampling import Sampling
 from configs.settings import CONFIGS, environment_folder
 
 __all__ = [
@@ -269,6 +270,7 @@ class ModelSpec(Frozen):
     monitoring: Monitoring = Monitoring()
     expired: dict[str, Expired] = {}
     parity: Parity | None = None
+    sampling: Sampling = Sampling()
 
     @model_validator(mode="after")
     def _iterations_reach_grace(self) -> ModelSpec:
