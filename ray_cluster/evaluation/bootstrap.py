@@ -29,7 +29,7 @@ class Gain:
 
     Attributes:
         gain: above zero where the second is better, also in a metric of which less is better.
-        low, high: the 95 % interval of the gain.
+        low, high: the interval of the gain, of 95 % unless another level was asked for.
         share: of the resamples in which the second is better; ties count half.
     """
 
@@ -54,13 +54,13 @@ def resamples(blocks: int, count: int, random: np.random.Generator) -> Iterator[
         yield np.bincount(random.integers(0, blocks, blocks), minlength=blocks).astype(np.float64)
 
 
-def percentiles(values: list[float] | Floats) -> tuple[float, float]:
+def percentiles(values: list[float] | Floats, level: float = LEVEL) -> tuple[float, float]:
     """The interval that leaves out as many of the smallest as of the largest values; NaN counts for nothing."""
     known = np.asarray(values, dtype=np.float64)
     known = known[~np.isnan(known)]
     if not len(known):
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -96,6 +96,7 @@ def paired_bootstrap(
     thresholds: tuple[float, float] | None = None,
     count: int = 1000,
     seed: int = 0,
+    level: float = LEVEL,
 ) -> Gain:
     """Compare two models on the same rows: each resample draws the same days for both, so that what is luck of the
     days cancels out.
@@ -105,6 +106,7 @@ def paired_bootstrap(
         a, b: the probabilities of the first and of the second model, shape (rows,).
         days: which day each row belongs to, shape (rows,), or None.
         metric: one of :meth:`Ranked.metrics`; ``precision``, ``recall``, ``f1`` and ``flagged`` need ``thresholds``.
+        level: share of the resamples inside the interval.
 
     Raises:
         ValueError: the arrays differ in length, or the metric is not known.
@@ -135,7 +137,7 @@ def paired_bootstrap(
             for weights in resamples(first.blocks, count, random)
         ]
     )
-    low, high = percentiles(gains)
+    low, high = percentiles(gains, level)
     known_gains = gains[~np.isnan(gains)]
     share = float(np.mean((known_gains > 0) + 0.5 * (known_gains == 0))) if len(known_gains) else float("nan")
     return Gain(sign * (measured(second) - measured(first)), low, high, share)

@@ -32,7 +32,7 @@ def corrected(scores: Any, shift: float) -> npt.NDArray[np.float64]:
     [0.0, 0.1, 1.0]
     """
     p, factor = np.asarray(scores, dtype=np.float64), np.exp(-shift)
-    return np.asarray(p * factor / (p * factor + 1 - p), dtype=np.float64)
+    return np.asarray(np.minimum(p * factor / (p * factor + (1 - p)), 1.0), dtype=np.float64)
 
 
 class PriorCorrected(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
