@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
+from configs.fit import Fit
 from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
 from configs.sampling import Sampling
 from configs.settings import CONFIGS, environment_folder
@@ -262,6 +263,7 @@ class ModelSpec(Frozen):
     label: Label
     split: Split
     tuning: Tuning
+    fit: Fit = Fit()
     threshold: Probability | Literal["f1"] = "f1"
     gate: Gate = Gate()
     slices: list[str] = []
@@ -271,6 +273,11 @@ class ModelSpec(Frozen):
     expired: dict[str, Expired] = {}
     parity: Parity | None = None
     sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _families_can_be_fitted_so(self) -> ModelSpec:
+        self.fit.check_families([family.family for family in self.tuning.families])
+        return self
 
     @model_validator(mode="after")
     def _iterations_reach_grace(self) -> ModelSpec:

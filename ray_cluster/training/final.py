@@ -9,11 +9,14 @@ from ray_cluster.cluster import wait
 from ray_cluster.training.baselines import baseline_scores, start_baselines
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
+from ray_cluster.training.fitting.devices import Device, cluster_resources, device_of, gpus_of
 from ray_cluster.training.search import TrialResult
 
 if TYPE_CHECKING:
     import numpy as np
     from sklearn.pipeline import Pipeline
+
+    Values = np.ndarray[Any, Any]
 
 __all__ = ["fit_final"]
 
@@ -25,23 +28,45 @@ def fit_final(
 
     Returns the fitted pipeline (preprocessing, classifier), and each baseline's scores on the held-out rows.
     """
-    import ray
-
     early = data.early
     encode = preprocessing(data.features, spec.inputs).fit(data.features[early])
-    x = ray.put(encode.transform(data.features[early]).astype("float32"))
-    tuning = spec.tuning
-    fit = ray.remote(num_cpus=tuning.cpus_per_trial, num_gpus=tuning.gpus_per_trial)(fit_steps)
-    classifier = fit.remote(
-        best.family,
-        best.params,
-        x,
-        ray.put(data.y[early]),
-        best.iterations,
-        tuning.seed,
-        threads=max(1, int(tuning.cpus_per_trial)),
-        device="cuda" if tuning.gpus_per_trial else "cpu",
-    )
+    x, y = encode.transform(data.features[early]).astype("float32"), data.y[early]
+    device = device_of(spec, cluster_resources())
     baselines = start_baselines(data, encode, calendar)
-    fitted, *scores = wait([classifier, *baselines.values()])
+    fitted = _by_workers(spec, best, x, y, device) if spec.fit.workers > 1 else _alone(spec, best, x, y, device)
+    scores = wait(list(baselines.values()))
     return assemble(encode, fitted), baseline_scores(data, dict(zip(baselines, scores, strict=True)))
+
+
+def _alone(spec: ModelSpec, best: TrialResult, x: Values, y: Values, device: Device) -> Any:
+    """Fit in one Ray task."""
+    import ray
+
+    tuning = spec.tuning
+    fit = ray.remote(num_cpus=tuning.cpus_per_trial, num_gpus=gpus_of(spec, device))(fit_steps)
+    return wait(
+        [
+            fit.remote(
+                best.family,
+                best.params,
+                ray.put(x),
+                ray.put(y),
+                best.iterations,
+                tuning.seed,
+                threads=max(1, int(tuning.cpus_per_trial)),
+                device=device,
+            )
+        ]
+    )[0]
+
+
+def _by_workers(spec: ModelSpec, best: TrialResult, x: Values, y: Values, device: Device) -> Any:
+    """Fit by workers that each hold a share of the rows."""
+    import ray
+
+    from ray_cluster.training.fitting.data_parallel import fit_by_workers
+    from ray_cluster.training.fitting.shares import ArrayShare, deal
+
+    workers = spec.fit.workers
+    shares = [ray.put(ArrayShare(*deal(rank, workers, x, y))) for rank in range(workers)]
+    return fit_by_workers(spec, best.params, best.iterations, shares, device)

@@ -20,6 +20,7 @@ from ray_cluster.parity.bound import require as require_parity
 from ray_cluster.provenance import code_fingerprint, library_versions
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.final import fit_final
+from ray_cluster.training.fitting.devices import check_cluster, cluster_resources
 from ray_cluster.training.inputs import learned
 from ray_cluster.training.record import record_run
 from ray_cluster.training.search import Search, search_points
@@ -45,6 +46,7 @@ def train_model(
     The same training is: the same tables (by content), feature code, model file, training code, libraries, ``as_of``.
 
     Raises:
+        FitError: the cluster lacks what the model's final fit takes.
         ParityBoundError: the served features differ from the retrieved ones by more than the model's YAML allows.
     """
     started = datetime.now(UTC)
@@ -55,6 +57,7 @@ def train_model(
     progress("joining features as of each prediction", 0.02)
     data = prepare(settings, spec, as_of)
     with connected(settings):
+        check_cluster(spec, cluster_resources())
         progress("searching model families", 0.15)
         search = search_points(settings, spec, key, data)
         progress("fitting the best on all earlier rows, and the baselines", 0.6)

@@ -1,0 +1,63 @@
+"""What the cluster must have for a model's final fit, and whether XGBoost runs on its GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from configs.model import ModelSpec
+
+__all__ = ["Device", "FitError", "check_cluster", "cluster_resources", "device_of", "gpus_of"]
+
+Device = Literal["cpu", "cuda"]
+
+
+class FitError(RuntimeError):
+    """The final fit cannot be made as the model's file says; one sentence says why and how to mend it."""
+
+
+def cluster_resources() -> dict[str, float]:
+    """What the nodes of the cluster have together, free or not: resource -> amount."""
+    import ray
+
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+
+
+def device_of(spec: ModelSpec, resources: Mapping[str, float]) -> Device:
+    """``cuda`` where the model's file says so, or leaves it open and Ray has a GPU for each worker; else ``cpu``."""
+    if spec.fit.device != "auto":
+        return spec.fit.device
+    if any(family.family != "xgboost" for family in spec.tuning.families):
+        return "cpu"
+    return "cuda" if resources.get("GPU", 0) >= _gpus(spec) else "cpu"
+
+
+def check_cluster(spec: ModelSpec, resources: Mapping[str, float]) -> None:
+    """Refuse a fit for which the cluster will never have room, before anything is done for it.
+
+    Raises:
+        FitError: not enough CPUs, or no GPUs where the model's file demands them.
+    """
+    fit, each = spec.fit, spec.tuning.cpus_per_trial
+    if fit.device == "cuda" and resources.get("GPU", 0) < _gpus(spec):
+        raise FitError(
+            f"models/{spec.name}.yaml: fit.device = cuda needs {_gpus(spec):g} GPU in the Ray cluster, and it has "
+            f"{resources.get('GPU', 0):g}; start a node with GPUs, or set fit.device: auto."
+        )
+    if fit.workers > 1 and resources.get("CPU", 0) < fit.workers * each:
+        raise FitError(
+            f"models/{spec.name}.yaml: fit.workers = {fit.workers} with tuning.cpus_per_trial = {each:g} needs "
+            f"{fit.workers * each:g} CPUs in the Ray cluster, and it has {resources.get('CPU', 0):g}; lower either, "
+            "or add nodes."
+        )
+
+
+def gpus_of(spec: ModelSpec, device: Device) -> float:
+    """GPUs that each worker of the final fit takes: a whole one of its own, or one alone what a trial takes."""
+    if device == "cpu":
+        return 0.0
+    return 1.0 if spec.fit.workers > 1 else spec.tuning.gpus_per_trial or 1.0
+
+
+def _gpus(spec: ModelSpec) -> float:
+    return spec.fit.workers * gpus_of(spec, "cuda")
