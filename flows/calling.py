@@ -90,7 +90,7 @@ def _fits(function: Any, given: dict[str, Any]) -> None:
             TypeAdapter(hints[key]).validate_python(value)
         except ValidationError:
             kind = function.__annotations__[key].removesuffix(" | None")
-            raise UsageError(f"--param {key}={value}: expected {_EXPECTED[kind]}.") from None
+            raise UsageError(f"--param {key}={value}: expected {_EXPECTED.get(kind, kind)}.") from None
 
 
 def _quiet_console() -> None:

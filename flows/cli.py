@@ -74,7 +74,8 @@ def status(context: typer.Context) -> None:
         if not section.rows:
             _out().print(f"[bold]{section.title}[/bold]: {section.note}\n")
             continue
-        columns: list[Column | str] = [Column(section.columns[0], no_wrap=True), *section.columns[1:]]
+        first, *others = section.columns
+        columns = [Column(first, no_wrap=True), *(Column(name, overflow="fold") for name in others)]
         table = Table(*columns, title=section.title, title_justify="left", title_style="bold")
         for row in section.rows:
             table.add_row(*row)

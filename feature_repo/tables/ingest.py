@@ -171,8 +171,11 @@ class _Ingest:
         folder = self.folder / "refused"
         with replacing(folder / "quarantine.parquet") as temporary:
             merged.write_quarantine(temporary)
-        invalid = merged.quarantined()
-        looked = f"the rows that are not valid: {folder / 'quarantine.parquet'}" if invalid else "its rows are valid"
+        reasons, looked = merged.reasons(), "its rows are valid"
+        if reasons:
+            reason, rows = next(iter(reasons.items()))
+            often = f", most often {reason}, in {rows:,}" if len(reasons) > 1 else f", because {reason}"
+            looked = f"the rows that are not valid{often}: {folder / 'quarantine.parquet'}"
         sentence = gates.said(self.table, failures, looked)
         report = {
             "table": self.table,
@@ -180,7 +183,7 @@ class _Ingest:
             "sentence": sentence,
             "failures": [vars(failure) for failure in failures],
             "rows_in": rows_in,
-            "reasons": merged.reasons(),
+            "reasons": reasons,
         }
         write_json(folder / "report.json", report)
         staging.clear()

@@ -136,6 +136,7 @@ def test_a_failing_gate_changes_nothing_and_says_what_to_mend(here, gates, rows,
     refused = pd.read_parquet(tables.table_path(here, "sales") / "refused" / "quarantine.parquet")
     assert len(refused) == sum(value == -1.0 for value in changes.get("amount", []))
     assert ("its rows are valid" in said) is (not len(refused))
+    assert ("the rows that are not valid, because amount = -1.0 fails" in said) is bool(len(refused))
     assert {name: held for name, held in after.items() if not name.startswith("refused/")} == before
     put(here, 11)
     tables.ingest_table(here, "sales", END)
