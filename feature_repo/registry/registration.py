@@ -1,8 +1,7 @@
 """Who may write to Feast's registry now, and what was written last: both are kept in the registry's own database.
 
-Feast writes one object after another and takes no lock, so that two writers mix. Here they take turns: by a lock file
-where the registry is a SQLite file under home, by a lock of the server where it is PostgreSQL, which holds for every
-machine and every home. Either falls with the process that holds it.
+Feast writes one object after another and takes no lock, so that two writers mix. Here they take turns
+(:mod:`feature_repo.locks`).
 """
 
 from __future__ import annotations
@@ -13,12 +12,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from feature_repo.files import locked
+from feature_repo import locks
 
 __all__ = ["Record", "RegistrationError", "exclusive", "record", "recorded"]
-
-#: Of the PostgreSQL advisory lock; any constant that nothing else in the registry's database uses.
-_LOCK = 0x4845414452414345
 
 _TABLE = "headrace_applied"
 
@@ -46,22 +42,13 @@ def exclusive(url: str, home: Path) -> Iterator[None]:
     Raises:
         RegistrationError: the server that keeps the registry does not answer.
     """
-    if not url.startswith("postgresql"):
-        with locked(home, "feast-apply"):
-            yield
-        return
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     try:
-        connection = engine.connect()
-    except sqlalchemy.exc.OperationalError as error:
-        raise _unreachable(engine.url, error) from None
-    # of a transaction, not of a session: so it also holds behind a pool that lends a session per transaction
-    with connection, connection.begin():
-        connection.execute(sqlalchemy.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        yield
+        with locks.exclusive(url, home, "feast-apply"):
+            yield
+    except locks.LockError as error:
+        raise RegistrationError(
+            f"Feast's registry at {error}; `headrace up` makes it, `headrace doctor` looks why."
+        ) from None
 
 
 def recorded(url: str) -> Record | None:
@@ -95,10 +82,3 @@ def record(url: str, content: Record | None) -> None:
         if content:
             text = json.dumps(asdict(content))
             connection.execute(sqlalchemy.text(f"INSERT INTO {_TABLE} VALUES (:content)"), {"content": text})
-
-
-def _unreachable(url: object, error: Exception) -> RegistrationError:
-    reason = " ".join(str(getattr(error, "orig", error)).split())
-    return RegistrationError(
-        f"Feast's registry at {url} cannot be reached ({reason}); `headrace up` makes it, `headrace doctor` looks why."
-    )
