@@ -179,6 +179,7 @@ class Settings(Frozen):
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_API_HOST": self.host,
             "MLFLOW_TRACKING_URI": self.url("mlflow"),
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # bundles are skops and JSON; a pickle runs what it likes
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

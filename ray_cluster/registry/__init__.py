@@ -1,11 +1,19 @@
 """The door to MLflow: training runs, model versions, aliases and the evidence kept with them."""
 
 from ray_cluster.registry.aliases import champion, promote
-from ray_cluster.registry.bundles import LoadedVersion, load_version
+from ray_cluster.registry.bundles import LoadedVersion, explain, load_version
 from ray_cluster.registry.connection import RegistryError
 from ray_cluster.registry.runs import add_evidence, evidence, find_run, log_run, newest_run, reference
 from ray_cluster.registry.trusted import TRUSTED
-from ray_cluster.registry.versions import VersionFacts, annotate, register_run, version_features, versions
+from ray_cluster.registry.versions import (
+    VersionFacts,
+    annotate,
+    describe,
+    register_run,
+    version,
+    version_features,
+    versions,
+)
 
 __all__ = [
     "LoadedVersion",
@@ -15,7 +23,9 @@ __all__ = [
     "add_evidence",
     "annotate",
     "champion",
+    "describe",
     "evidence",
+    "explain",
     "find_run",
     "load_version",
     "log_run",
@@ -23,6 +33,7 @@ __all__ = [
     "promote",
     "reference",
     "register_run",
+    "version",
     "version_features",
     "versions",
 ]

@@ -1,25 +1,42 @@
-"""Bundles: a version with everything that is needed to score."""
+"""Bundles: one MLflow model with everything that is needed to score, and to know why it may be trusted.
+
+Beside the pipeline (preprocessing, estimator, calibration; skops, no pickle) the model's own folder holds, under
+``extra_files/``: ``bundle.json`` (threshold, features, feature service, data fingerprint, libraries),
+``reference.json`` (a quantile profile of each feature and of the score on the held-out rows, as monitoring takes it),
+one JSON document per part of the evidence, and an XGBoost classifier once more as ``classifier.ubj``, the format that
+XGBoost keeps stable between its versions and reads in every language.
+
+MLflow's own loader reads the list of types that may be loaded from the model itself: a forged one allows itself
+anything; :func:`load_version` takes ours.
+"""
 
 from __future__ import annotations
 
+import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
 from ray_cluster.registry.aliases import champion
 from ray_cluster.registry.connection import RegistryError, connect
-from ray_cluster.registry.versions import facts_of, versions
+from ray_cluster.registry.trusted import TRUSTED
+from ray_cluster.registry.versions import VersionFacts, version
 
 if TYPE_CHECKING:
+    import pandas as pd
     from sklearn.pipeline import Pipeline
 
-__all__ = ["LoadedVersion", "load_version"]
+__all__ = ["LoadedVersion", "explain", "load_version", "write_bundle"]
+
+_FOLDER = "extra_files"
 
 
 @dataclass(frozen=True)
 class LoadedVersion:
-    """A version ready to score: ``pipeline.predict_proba(frame[features])[:, 1] >= threshold``."""
+    """A version ready to score: ``pipeline.predict_proba(frame[features])[:, 1] >= threshold``. ``size`` in bytes."""
 
     model: str
     version: int
@@ -28,34 +45,89 @@ class LoadedVersion:
     threshold: float
     features: list[str]
     facts: dict[str, Any] = field(default_factory=dict)
+    size: int = 0
 
 
-def load_version(settings: Settings, model: str, version: int | None = None) -> LoadedVersion:
+def write_bundle(
+    folder: Path,
+    pipeline: Any,
+    example: pd.DataFrame,
+    reference: pd.DataFrame,
+    documents: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+) -> list[str]:
+    """Write the files that go with a pipeline into its MLflow model; their paths.
+
+    Args:
+        example: a few rows as the pipeline takes them.
+        reference: the held-out rows; of the columns in ``metadata["features"]`` and the score a profile is kept.
+        documents: the evidence, each a JSON value.
+    """
+    from ray_cluster.monitoring.profile import profile
+
+    profiled = reference[[name for name in (*metadata["features"], "score") if name in reference]]
+    contents = {
+        "bundle": {**metadata, "evidence": sorted(documents)},
+        "example": example.to_dict("records"),
+        "reference": {name: column.to_dict() for name, column in profile(profiled).items()},
+        **documents,
+    }
+    paths = []
+    for name, content in contents.items():
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
+        paths.append(str(path))
+    if booster := _booster(pipeline):
+        path = folder / "classifier.ubj"
+        booster.save_model(path)
+        paths.append(str(path))
+    return paths
+
+
+def explain(path: Path) -> dict[str, Any]:
+    """Everything that a bundle's folder says about itself, by name: ``bundle``, ``reference``, the evidence.
+
+    Raises:
+        RegistryError: something that belongs to a whole bundle is not there.
+    """
+    found = {
+        file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((path / _FOLDER).glob("*.json"))
+    }
+    evidence = (found.get("bundle") or {}).get("evidence") or ["evaluation"]
+    lacking = [name for name in ("bundle", "reference", *evidence) if name not in found]
+    if lacking:
+        raise RegistryError(f"it lacks {', '.join(f'{_FOLDER}/{name}.json' for name in lacking)}")
+    return found
+
+
+def load_version(settings: Settings, model: str, number: int | None = None) -> LoadedVersion:
     """Load a version's bundle; without a number, the champion.
 
     Raises:
-        RegistryError: there is no such version.
+        RegistryError: there is no such version, or it is not whole: its run did not finish, its evidence is missing,
+            or its files were taken away when it was retired.
     """
-    client = connect(settings)
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    if version is None:
+    if number is None:
         facts = champion(settings, model)
         if facts is None:
             raise RegistryError(
                 f"Model '{model}' has no champion; run `headrace run train` and `headrace run register`."
             )
     else:
-        try:
-            facts = facts_of(client, client.get_model_version(model, str(version)))
-        except MlflowException as error:
-            known = [str(found.version) for found in versions(settings, model)] or ["none"]
-            raise RegistryError(f"Model '{model}' has no version {version}; registered: {', '.join(known)}.") from error
+        facts = version(settings, model, number)
+    _check_whole(settings, facts)
+    import mlflow
+    import skops.io
+
     with tempfile.TemporaryDirectory() as folder:
         path = mlflow.artifacts.download_artifacts(f"models:/{model}/{facts.version}", dst_path=folder)
-        pipeline = mlflow.sklearn.load_model(path)
+        try:
+            explain(Path(path))
+        except RegistryError as error:
+            raise _not_whole(facts, str(error)) from None
+        pipeline = skops.io.load(Path(path) / "model.skops", trusted=TRUSTED)
         metadata = mlflow.models.get_model_info(path).metadata or {}
+        size = sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
     return LoadedVersion(
         model=model,
         version=facts.version,
@@ -64,4 +136,32 @@ def load_version(settings: Settings, model: str, version: int | None = None) -> 
         threshold=float(metadata["threshold"]),
         features=list(metadata["features"]),
         facts=dict(metadata),
+        size=size,
     )
+
+
+def _check_whole(settings: Settings, facts: VersionFacts) -> None:
+    if "headrace.deleted_at" in facts.tags:
+        raise RegistryError(
+            f"Version {facts.version} of '{facts.model}' was retired and its model files were removed on "
+            f"{facts.tags['headrace.deleted_at'][:10]}; choose another one: `headrace models list {facts.model}`."
+        )
+    status = connect(settings).get_run(facts.run_id).info.status
+    if status != "FINISHED":
+        raise _not_whole(facts, f"its run {facts.run_id} is {status.lower()}, not finished")
+
+
+def _not_whole(facts: VersionFacts, why: str) -> RegistryError:
+    return RegistryError(
+        f"Version {facts.version} of '{facts.model}' is not whole and is not loaded: {why}; train and register again."
+    )
+
+
+def _booster(pipeline: Any) -> Any:
+    """The XGBoost classifier at the end of a pipeline, also inside a calibrator that wraps it; None of another kind."""
+    found = pipeline[-1] if hasattr(pipeline, "__getitem__") else pipeline
+    for _ in range(3):
+        if hasattr(found, "get_booster"):
+            return found
+        found = getattr(found, "classifier", None) or getattr(found, "estimator", None)
+    return None

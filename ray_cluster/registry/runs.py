@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
+from ray_cluster.registry.bundles import write_bundle
 from ray_cluster.registry.connection import connect
 from ray_cluster.registry.trusted import TRUSTED
 
@@ -77,17 +78,18 @@ def log_run(
             parquet = Path(folder) / "reference.parquet"
             reference.to_parquet(parquet, index=False)
             client.log_artifact(run.info.run_id, str(parquet), "reference")
-        mlflow.sklearn.log_model(
-            pipeline,
-            name="model",
-            signature=infer_signature(example, pipeline.predict_proba(example)),
-            input_example=example,
-            pyfunc_predict_fn="predict_proba",
-            serialization_format="skops",
-            skops_trusted_types=TRUSTED,
-            pip_requirements=[f"{name}=={version}" for name, version in metadata["libraries"].items()],
-            metadata=dict(metadata),
-        )
+            bundled = write_bundle(Path(folder), pipeline, example, reference, documents, metadata)
+            mlflow.sklearn.log_model(
+                pipeline,
+                name="model",
+                signature=infer_signature(example, pipeline.predict_proba(example)),
+                pyfunc_predict_fn="predict_proba",
+                serialization_format="skops",
+                skops_trusted_types=TRUSTED,
+                pip_requirements=[f"{name}=={version}" for name, version in metadata["libraries"].items()],
+                metadata=dict(metadata),
+                extra_files=bundled,
+            )
     return str(run.info.run_id)
 
 

@@ -13,12 +13,24 @@ from ray_cluster.registry.connection import RegistryError, connect
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["VersionFacts", "annotate", "facts_of", "register_run", "version_features", "versions"]
+__all__ = [
+    "VersionFacts",
+    "annotate",
+    "describe",
+    "facts_of",
+    "register_run",
+    "version",
+    "version_features",
+    "versions",
+]
 
 
 @dataclass(frozen=True)
 class VersionFacts:
-    """One registered version. ``metrics`` are those of its run on the held-out period."""
+    """One registered version. ``metrics`` are those of its run on the held-out period.
+
+    ``logged`` is the id of the logged model that keeps its files; ``description`` the Markdown of its page in MLflow.
+    """
 
     model: str
     version: int
@@ -27,10 +39,26 @@ class VersionFacts:
     tags: dict[str, str]
     metrics: dict[str, float]
     created: datetime
+    logged: str = ""
+    description: str = ""
+
+    @property
+    def promoted_at(self) -> datetime | None:
+        """When it last became champion, or None."""
+        return _moment(self.tags.get("headrace.promoted_at"))
+
+    @property
+    def retired_at(self) -> datetime | None:
+        """When it was retired, or None."""
+        return _moment(self.tags.get("headrace.retired_at"))
 
 
 def register_run(settings: Settings, model: str, run_id: str, tags: Mapping[str, str]) -> VersionFacts:
-    """The registered version of a run: the one it has already, else a new one."""
+    """The registered version of a run: the one it has already, else a new one.
+
+    Raises:
+        RegistryError: the run was cut off, or logged no model.
+    """
     client = connect(settings)
     from mlflow.exceptions import MlflowException
 
@@ -38,13 +66,24 @@ def register_run(settings: Settings, model: str, run_id: str, tags: Mapping[str,
         if known.run_id == run_id:
             return known
     try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise RegistryError(
+            f"There is no training run {run_id} of model '{model}'; MLflow's page of the experiment lists them, and "
+            "`headrace run train` makes one."
+        ) from error
+    outputs = run.outputs
+    if run.info.status != "FINISHED" or outputs is None or not outputs.model_outputs:
+        raise RegistryError(
+            f"Run {run_id} of model '{model}' is not whole (status {run.info.status.lower()}"
+            f"{'' if outputs and outputs.model_outputs else ', no model logged'}), so it cannot be registered; run "
+            "`headrace run train` again."
+        )
+    try:
         client.create_registered_model(model)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    outputs = client.get_run(run_id).outputs
-    if outputs is None or not outputs.model_outputs:
-        raise RegistryError(f"Run {run_id} of model '{model}' logged no model; run `headrace run train` again.")
     logged = outputs.model_outputs[0].model_id
     created = client.create_model_version(model, f"models:/{logged}", run_id, tags=dict(tags), model_id=logged)
     return facts_of(client, created)
@@ -54,7 +93,30 @@ def annotate(settings: Settings, model: str, version: int, tags: Mapping[str, st
     """Set tags on a version."""
     client = connect(settings)
     for name, value in tags.items():
-        client.set_model_version_tag(model, str(version), name, value)
+        client.set_model_version_tag(model, str(version), name, value[:5000])  # the most that MLflow keeps
+
+
+def describe(settings: Settings, model: str, version: int, description: str) -> None:
+    """Set the Markdown that MLflow shows on the version's page."""
+    connect(settings).update_model_version(model, str(version), description)
+
+
+def version(settings: Settings, model: str, number: int) -> VersionFacts:
+    """One version.
+
+    Raises:
+        RegistryError: there is none of that number; the sentence names those that there are.
+    """
+    client = connect(settings)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return facts_of(client, client.get_model_version(model, str(number)))
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        known = [str(found.version) for found in versions(settings, model)] or ["none"]
+        raise RegistryError(f"Model '{model}' has no version {number}; registered: {', '.join(known)}.") from error
 
 
 def versions(settings: Settings, model: str) -> list[VersionFacts]:
@@ -64,8 +126,8 @@ def versions(settings: Settings, model: str) -> list[VersionFacts]:
     if not found:
         return []
     aliases: dict[str, list[str]] = {}  # a search for versions leaves them out
-    for alias, version in client.get_registered_model(model).aliases.items():
-        aliases.setdefault(str(version), []).append(alias)
+    for alias, number in client.get_registered_model(model).aliases.items():
+        aliases.setdefault(str(number), []).append(alias)
     facts = [replace(facts_of(client, each), aliases=tuple(aliases.get(str(each.version), ()))) for each in found]
     return sorted(facts, key=lambda one: -one.version)
 
@@ -90,4 +152,10 @@ def facts_of(client: MlflowClient, version: Any) -> VersionFacts:
         tags=dict(version.tags or {}),
         metrics=dict(run.data.metrics),
         created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        logged=str(version.source or "").removeprefix("models:/"),
+        description=str(version.description or ""),
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
