@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from datetime import timedelta
 from math import inf, isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
 
 from configs.fit import Fit
 from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
 from configs.sampling import Sampling
 from configs.settings import CONFIGS, environment_folder
+from configs.tuning import Tuning
 
 __all__ = [
     "Defaults",
     "Expired",
-    "Family",
     "RequestField",
     "Constant",
     "Gate",
@@ -30,7 +30,6 @@ __all__ = [
     "Requests",
     "Serving",
     "Split",
-    "Tuning",
     "load_model",
     "model_names",
 ]
@@ -84,48 +83,6 @@ class Split(Frozen):
     held_out: Duration
 
 
-class Family(Frozen):
-    """One model family and its search space.
-
-    A dimension is ``{low, high}`` (uniform), with ``log: true`` log-uniform, with ``integer: true`` whole
-    numbers; or ``{choices: [...]}``; or a constant.
-    """
-
-    family: Literal["xgboost", "hist_gradient_boosting"]
-    trials: int = Field(ge=1)
-    iterations: int = Field(ge=10)
-    space: dict[str, Any] = {}
-
-    @field_validator("space")
-    @classmethod
-    def _dimensions(cls, space: dict[str, Any]) -> dict[str, Any]:
-        for name, dimension in space.items():
-            if not isinstance(dimension, dict):
-                continue
-            keys = set(dimension)
-            if keys == {"choices"}:
-                if not dimension["choices"]:
-                    raise ValueError(f"dimension '{name}' has no choices; name at least one")
-                continue
-            if not {"low", "high"} <= keys <= {"low", "high", "log", "integer"}:
-                raise ValueError(
-                    f"dimension '{name}' is {dimension}; expected {{low, high}} with optional log and integer, "
-                    "{choices: [...]}, or a constant"
-                )
-            for end in ("low", "high"):
-                kinds = int if dimension.get("integer") else (int, float)
-                if not isinstance(dimension[end], kinds) or isinstance(dimension[end], bool):
-                    raise ValueError(
-                        f"dimension '{name}': {end} = {dimension[end]!r}; expected a "
-                        f"{'whole number' if dimension.get('integer') else 'number'} (YAML takes 1e-3 for text)"
-                    )
-            if dimension.get("log") and dimension["low"] <= 0:
-                raise ValueError(f"dimension '{name}': low {dimension['low']} must be above 0 where log is true")
-            if not dimension["low"] < dimension["high"]:
-                raise ValueError(f"dimension '{name}': low {dimension['low']} must be below high {dimension['high']}")
-        return space
-
-
 class Constant(Frozen):
     """The value that stands for a missing one."""
 
@@ -168,20 +125,6 @@ class InputRule(Frozen):
         if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 1:
             raise ValueError(f"clip = {list(self.clip)}: expected two rising quantiles in [0, 1], as in [0.001, 0.999]")
         return self
-
-
-class Tuning(Frozen):
-    """The search: which families, on how many of the latest training rows, stopping trials early by ASHA."""
-
-    metric: Literal["average_precision", "roc_auc"] = "average_precision"
-    rows: int = Field(ge=1000)
-    report_every: int = Field(10, ge=1)
-    grace_iterations: int = Field(20, ge=1)
-    reduction_factor: int = Field(3, ge=2)
-    cpus_per_trial: float = Field(1, gt=0)
-    gpus_per_trial: float = Field(0, ge=0)
-    seed: int = 0
-    families: list[Family] = Field(min_length=1)
 
 
 class Gate(Frozen):
@@ -277,16 +220,6 @@ class ModelSpec(Frozen):
     @model_validator(mode="after")
     def _families_can_be_fitted_so(self) -> ModelSpec:
         self.fit.check_families([family.family for family in self.tuning.families])
-        return self
-
-    @model_validator(mode="after")
-    def _iterations_reach_grace(self) -> ModelSpec:
-        for family in self.tuning.families:
-            if family.iterations < self.tuning.grace_iterations:
-                raise ValueError(
-                    f"tuning.families: {family.family} has {family.iterations} iterations, fewer than "
-                    f"grace_iterations = {self.tuning.grace_iterations}; raise the one or lower the other"
-                )
         return self
 
 

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, Field, SecretStr
 
 from configs.reading import ConfigError, Frozen, merge, nearest, read_yaml, validated
 from configs.table import Table, load_tables
+from configs.tuning import Prices
 
 __all__ = [
     "CONFIGS",
@@ -117,6 +118,7 @@ class Settings(Frozen):
     databases: Databases
     ray: RaySettings
     features: Features = Features()
+    prices: Prices = Prices()
     tables: dict[str, Table]
     schedules: dict[str, Schedule] = {}
     demo: Demo

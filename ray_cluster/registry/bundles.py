@@ -7,7 +7,7 @@ one JSON document per part of the evidence, and an XGBoost classifier once more 
 XGBoost keeps stable between its versions and reads in every language.
 
 MLflow's own loader reads the list of types that may be loaded from the model itself: a forged one allows itself
-anything; :func:`load_version` takes ours.
+anything; :func:`load_version` takes ours, and the estimators that the model's own file names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from configs.settings import Settings
 from ray_cluster.registry.aliases import champion
 from ray_cluster.registry.connection import RegistryError, connect
-from ray_cluster.registry.trusted import TRUSTED
+from ray_cluster.registry.trusted import trusted_for
 from ray_cluster.registry.versions import VersionFacts, version
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def load_version(settings: Settings, model: str, number: int | None = None) -> L
             explain(Path(path))
         except RegistryError as error:
             raise _not_whole(facts, str(error)) from None
-        pipeline = skops.io.load(Path(path) / "model.skops", trusted=TRUSTED)
+        pipeline = skops.io.load(Path(path) / "model.skops", trusted=trusted_for(settings, model))
         metadata = mlflow.models.get_model_info(path).metadata or {}
         size = sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
     return LoadedVersion(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from configs.settings import Settings
 from ray_cluster.registry.bundles import write_bundle
 from ray_cluster.registry.connection import connect
-from ray_cluster.registry.trusted import TRUSTED
+from ray_cluster.registry.trusted import trusted_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ def log_run(
                 signature=infer_signature(example, pipeline.predict_proba(example)),
                 pyfunc_predict_fn="predict_proba",
                 serialization_format="skops",
-                skops_trusted_types=TRUSTED,
+                skops_trusted_types=trusted_for(settings, model),
                 pip_requirements=[f"{name}=={version}" for name, version in metadata["libraries"].items()],
                 metadata=dict(metadata),
                 extra_files=bundled,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["TRUSTED"]
+from configs.model import load_model, model_names
+from configs.settings import Settings
+from ray_cluster.training.families.custom import class_path
+
+__all__ = ["TRUSTED", "trusted_for"]
 
 
 #: What a bundle may hold beside what skops trusts by itself: the classifiers of the model families, and what
@@ -11,8 +15,19 @@ TRUSTED = [
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
     "ray_cluster.training.inputs.QuantileClip",
     "ray_cluster.training.inputs.WasMissing",
     "numpy.dtype",
     "pandas._libs.missing.NAType",
 ]
+
+
+def trusted_for(settings: Settings, model: str) -> list[str]:
+    """:data:`TRUSTED`, and the user's own estimators that the file of ``model`` names today."""
+    if model not in model_names():
+        return TRUSTED
+    named = [family.estimator for family in load_model(model, str(settings.folder)).tuning.families]
+    return [*TRUSTED, *(class_path(path) for path in named if path is not None)]

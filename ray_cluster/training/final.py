@@ -29,10 +29,11 @@ def fit_final(
     Returns the fitted pipeline (preprocessing, classifier), and each baseline's scores on the held-out rows.
     """
     early = data.early
-    encode = preprocessing(data.features, spec.inputs).fit(data.features[early])
+    encode = preprocessing(data.features, spec.inputs, best.family).fit(data.features[early])
     x, y = encode.transform(data.features[early]).astype("float32"), data.y[early]
     device = device_of(spec, cluster_resources())
-    baselines = start_baselines(data, encode, calendar)
+    trees = preprocessing(data.features, spec.inputs).fit(data.features[early])
+    baselines = start_baselines(data, trees, calendar)
     fitted = _by_workers(spec, best, x, y, device) if spec.fit.workers > 1 else _alone(spec, best, x, y, device)
     scores = wait(list(baselines.values()))
     return assemble(encode, fitted), baseline_scores(data, dict(zip(baselines, scores, strict=True)))

@@ -78,7 +78,7 @@ def record_run(
         metrics={
             **evaluated["metrics"],
             "threshold": threshold,
-            "validation_" + spec.tuning.metric: search.best.metric,
+            "validation_" + spec.tuning.metric: search.metric,
         },
         tags={
             "headrace.dataset": frame.fingerprint,

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from configs import ConfigError, load_model, load_settings, model_names
-from configs.model import Family, ModelSpec
+from configs.model import ModelSpec
 from configs.reading import read_yaml, validated
 from configs.settings import CONFIGS
+from configs.tuning import Family
 from ray_cluster.serving.app import AppArgs
 
 
@@ -57,7 +58,7 @@ def test_a_file_must_carry_its_own_name(tmp_path: Path) -> None:
 
 
 def family(space: str) -> dict[str, Any]:
-    return {"family": "xgboost", "trials": 1, "iterations": 10, "space": yaml.safe_load(space)}
+    return {"family": "xgboost", "iterations": 10, "space": yaml.safe_load(space)}
 
 
 @pytest.mark.parametrize(

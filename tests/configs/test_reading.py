@@ -63,7 +63,7 @@ def test_the_places_go_to_every_depth() -> None:
     found = {path for _, _, path in PLACES}
     assert {("home",), ("ports", "serve"), ("schedules", "train", "cron")} <= found
     assert {("source", "kind"), ("gates", "unmatched")} <= found
-    assert ("requests", "entities", "carrier", "pattern") in found and ("tuning", "families", 1, "trials") in found
+    assert ("requests", "entities", "carrier", "pattern") in found and ("tuning", "families", 1, "iterations") in found
     assert len(found) > 100
 
 

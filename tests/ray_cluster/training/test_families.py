@@ -1,4 +1,4 @@
-"""Model families: points of a search space, fits that report as they go, one preprocessing for all."""
+"""Model families: fits that report as they go, that are continued as if never cut off, and what each is fitted on."""
 
 from __future__ import annotations
 
@@ -7,52 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from configs.model import Family
-from ray_cluster.training.families import assemble, fit_steps, preprocessing, sample
+from ray_cluster.training.families import FamilyError, Rows, assemble, check_family, fit_steps, preprocessing, start
 
-FAMILIES = ("xgboost", "hist_gradient_boosting")
-
-whole = st.tuples(st.integers(-50, 50), st.integers(1, 40)).map(lambda p: {"low": p[0], "high": p[0] + p[1]})
-uniform = st.tuples(st.floats(-5, 5), st.floats(0.1, 9)).map(lambda p: {"low": p[0], "high": p[0] + p[1]})
-positive = st.tuples(st.floats(1e-6, 5), st.floats(1.1, 99)).map(lambda p: {"low": p[0], "high": p[0] * p[1]})
-dimensions = st.one_of(
-    uniform,
-    positive.map(lambda d: d | {"log": True}),
-    whole.map(lambda d: d | {"integer": True}),
-    whole.filter(lambda d: d["low"] > 0).map(lambda d: d | {"integer": True, "log": True}),
-    st.lists(st.integers() | st.text(max_size=3), min_size=1, max_size=4).map(lambda c: {"choices": c}),
-    st.integers() | st.text(max_size=3) | st.booleans(),
-)
-spaces = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), dimensions, max_size=6)
-
-
-@settings(max_examples=200, deadline=None)
-@given(spaces, st.integers(0, 2**32 - 1))
-def test_a_point_lies_inside_its_space_and_comes_from_the_seed(space: dict[str, Any], seed: int) -> None:
-    Family.model_validate({"family": "xgboost", "trials": 1, "iterations": 10, "space": space})
-    point = sample(space, np.random.default_rng(seed))
-    assert point == sample(space, np.random.default_rng(seed))
-    assert list(point) == list(space)
-    for name, dimension in space.items():
-        if not isinstance(dimension, dict):
-            assert point[name] == dimension
-        elif "choices" in dimension:
-            assert point[name] in dimension["choices"]
-        else:
-            slack = 0 if dimension.get("integer") else 1e-9 * abs(dimension["high"])
-            assert dimension["low"] - slack <= point[name] <= dimension["high"] + slack
-            assert isinstance(point[name], int) == bool(dimension.get("integer"))
-
-
-def test_whole_numbers_reach_both_ends_and_logarithms_spread_evenly() -> None:
-    generator = np.random.default_rng(0)
-    drawn = [sample({"n": {"low": 3, "high": 7, "integer": True}}, generator)["n"] for _ in range(2000)]
-    assert np.bincount(drawn, minlength=8)[3:].min() > 300
-    logs = [np.log10(sample({"x": {"low": 0.001, "high": 10, "log": True}}, generator)["x"]) for _ in range(2000)]
-    assert np.histogram(logs, [-3, -2, -1, 0, 1])[0].min() > 400
+FAMILIES = ("xgboost", "hist_gradient_boosting", "random_forest", "mlp", "logistic_regression")
+CUSTOM = ("sklearn.ensemble:ExtraTreesClassifier", "sklearn.naive_bayes:GaussianNB")
+BOOSTED = FAMILIES[:2]
+STEPWISE = FAMILIES[:4]
+#: Parameters under which each family makes random choices.
+RANDOM: dict[str, dict[str, Any]] = {
+    "xgboost": {"subsample": 0.7, "colsample_bytree": 0.6, "colsample_bylevel": 0.7, "colsample_bynode": 0.8},
+    "hist_gradient_boosting": {"max_features": 0.5},
+    "random_forest": {"max_features": 2},
+    "mlp": {"hidden_layer_sizes": [8], "batch_size": 64},
+}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +32,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BOOSTED)
 def test_a_fit_reports_at_each_step_and_at_the_end(family: str, data: Any) -> None:
     x, y = data
     seen: list[tuple[int, np.ndarray]] = []
@@ -83,7 +51,7 @@ def test_a_fit_reports_at_each_step_and_at_the_end(family: str, data: Any) -> No
     assert losses[0] > losses[1] > losses[2]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BOOSTED)
 def test_a_fit_stops_when_it_is_told(family: str, data: Any) -> None:
     seen: list[int] = []
 
@@ -99,12 +67,105 @@ def test_a_fit_stops_when_it_is_told(family: str, data: Any) -> None:
     np.testing.assert_allclose(fitted.predict_proba(data[0]), short.predict_proba(data[0]), atol=1e-6)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+def filled(family: str, data: Any) -> Any:
+    x, y = data
+    return (x, y) if family in FAMILIES[:3] else (np.nan_to_num(x), y)
+
+
+@pytest.mark.parametrize("family", STEPWISE)
 def test_the_same_seed_is_the_same_model(family: str, data: Any) -> None:
-    params = {"subsample": 0.7} if family == "xgboost" else {"max_features": 0.5}
-    scores = [fit_steps(family, params, *data, 12, seed=seed).predict_proba(data[0])[:, 1] for seed in (3, 3, 4)]
+    x, y = filled(family, data)
+    scores = [fit_steps(family, RANDOM[family], x, y, 12, seed).predict_proba(x)[:, 1] for seed in (3, 3, 4)]
     np.testing.assert_array_equal(scores[0], scores[1])
     assert not np.array_equal(scores[0], scores[2])
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("family", STEPWISE)
+def test_a_continued_fit_equals_one_that_was_never_cut_off(family: str, threads: int, data: Any) -> None:
+    x, y = filled(family, data)
+    rows, validation = Rows(x[:400], y[:400]), Rows(x[400:], y[400:])
+    whole = start(family, RANDOM[family], rows, 5, threads)
+    parts = start(family, RANDOM[family], rows, 5, threads)
+    for done in (4, 8, 12):
+        for fit in (whole, parts):
+            fit.advance(done, never)
+            assert fit.done == done
+        np.testing.assert_array_equal(whole.scores(validation), parts.scores(validation))
+        np.testing.assert_allclose(whole.scores(validation), whole.predict(validation.x), rtol=1e-5)
+        parts = start(family, RANDOM[family], rows, 5, threads, checkpoint=parts.checkpoint())
+    kept = [fit.classifier.predict_proba(x)[:, 1] for fit in (whole, parts)]
+    np.testing.assert_array_equal(*kept)
+    np.testing.assert_allclose(kept[0][400:], whole.scores(validation), rtol=1e-5)
+
+
+def test_the_model_of_xgboost_does_not_depend_on_how_often_it_reports(data: Any) -> None:
+    fits = [
+        fit_steps("xgboost", RANDOM["xgboost"], *data, 12, seed=5, every=every, report=lambda *_: False)
+        for every in (0, 1, 5)
+    ]
+    dumps = [fit.get_booster().get_dump(with_stats=True) for fit in fits]
+    assert dumps[0] == dumps[1] == dumps[2]
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *CUSTOM])
+def test_a_weight_of_two_is_a_row_that_is_there_twice(family: str, data: Any) -> None:
+    """Exactly where nothing is drawn; and weights are taken by every family."""
+    x, y = np.nan_to_num(data[0]), data[1]
+    weights = np.where(y == 1, 4.0, 1.0)
+    plain = fit_steps(family, {}, x, y, 10, seed=0).predict_proba(x)[:, 1]
+    heavy = fit_steps(family, {}, x, y, 10, seed=0, weights=weights).predict_proba(x)[:, 1]
+    by_class = fit_steps(family, {"class_weight": {0: 1.0, 1: 4.0}}, x, y, 10, seed=0).predict_proba(x)[:, 1]
+    if family != CUSTOM[0]:  # whose leaves are pure whatever the weights
+        assert heavy.mean() > plain.mean()
+    np.testing.assert_array_equal(heavy, by_class)
+    if family == "logistic_regression":
+        twice = np.concatenate([x, *[x[y == 1]] * 3]), np.concatenate([y, *[y[y == 1]] * 3])
+        again = fit_steps(family, {}, *twice, 1, seed=0).predict_proba(x)[:, 1]
+        np.testing.assert_allclose(heavy, again, atol=1e-3)
+
+
+class NoWeights:
+    def fit(self, x: Any, y: Any) -> NoWeights:
+        self.rate = float(y.mean())
+        return self
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        return np.tile([1 - self.rate, self.rate], (len(x), 1))
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {}
+
+
+def test_a_users_estimator_is_fitted_by_its_import_path(data: Any) -> None:
+    path = f"{__name__}:NoWeights"
+    fitted = fit_steps(path, {}, *data, 1, seed=0)
+    assert isinstance(fitted, NoWeights) and fitted.rate == data[1].mean()
+    with pytest.raises(FamilyError, match="takes no sample_weight in fit, and the rows have weights"):
+        fit_steps(path, {}, *data, 1, seed=0, weights=np.ones(len(data[1])))
+
+
+@pytest.mark.parametrize(
+    ("family", "params", "said"),
+    [
+        ("xgbost", [], "no model family 'xgbost'. Did you mean 'xgboost'?"),
+        ("xgboost", ["learning_rat"], "xgboost has no parameter 'learning_rat'. Did you mean 'learning_rate'?"),
+        ("mlp", ["alfa"], "mlp has no parameter 'alfa'. Did you mean 'alpha'?"),
+        ("no_such_package.x:Y", [], "importing no_such_package.x failed (ModuleNotFoundError"),
+        ("sklearn.ensemble:ExtraTreeClassifier", [], "Did you mean 'ExtraTreesClassifier'?"),
+        ("sklearn.svm:LinearSVC", [], "LinearSVC lacks predict_proba; expected a classifier"),
+        ("sklearn.metrics:roc_auc_score", [], "roc_auc_score is no class"),
+        ("sklearn.naive_bayes:GaussianNB", ["var_smoothin"], "Did you mean 'var_smoothing'?"),
+    ],
+)
+def test_a_family_that_cannot_be_used_is_one_sentence(family: str, params: list[str], said: str) -> None:
+    with pytest.raises(FamilyError) as raised:
+        check_family(family, params)
+    assert said in str(raised.value) and "\n" not in str(raised.value)
 
 
 FRAME = pd.DataFrame(
@@ -143,7 +204,7 @@ def test_columns_in_another_order_are_the_same_columns() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_row_with_nothing_known_is_scored(family: str) -> None:
     rows = pd.concat([FRAME] * 20, ignore_index=True)
-    encode = preprocessing(rows).fit(rows)
+    encode = preprocessing(rows, family=family).fit(rows)
     y = np.tile([0, 1, 0, 1, 1, 0], 20)
     fitted = fit_steps(family, {}, encode.transform(rows).astype("float32"), y, 10, seed=0)
     pipeline = assemble(encode, fitted)
@@ -156,4 +217,28 @@ def test_one_row_with_nothing_known_is_scored(family: str) -> None:
         assert probability.shape == (1, 2) and probability.sum() == pytest.approx(1) and np.isfinite(probability).all()
     every = pipeline.predict_proba(rows)[:, 1]
     alone = np.concatenate([pipeline.predict_proba(rows.iloc[[at]])[:, 1] for at in range(6)])
-    np.testing.assert_allclose(alone, every[:6], atol=1e-7)
+    np.testing.assert_allclose(alone, every[:6], atol=1e-6)
+
+
+def test_the_other_families_get_texts_one_hot_and_numbers_filled_and_standardised() -> None:
+    encode = preprocessing(FRAME, family="mlp").fit(FRAME)
+    found = pd.DataFrame(encode.transform(FRAME), columns=encode.get_feature_names_out())
+    assert list(found) == [
+        *(f"carrier_{value}" for value in ("AA", "B6", "UA", "None")),
+        *("origin_EWR", "origin_JFK", "temp", "missingindicator_temp"),
+    ]
+    assert found["carrier_UA"].tolist() == [1, 0, 1, 0, 0, 0] and found["carrier_None"].tolist() == [0, 0, 0, 1, 0, 0]
+    numbers = found[["temp", "missingindicator_temp"]]
+    np.testing.assert_allclose(numbers.mean(), 0, atol=1e-12)
+    np.testing.assert_allclose(numbers.std(ddof=0), 1)
+    filled = np.array([1, 4, 3, 4, 5, 6])
+    np.testing.assert_allclose(found["temp"], (filled - filled.mean()) / filled.std())
+    asked = pd.DataFrame({"carrier": ["ZZ"], "temp": [np.nan], "origin": [None]})
+    assert (encode.transform(asked)[0, :6] == 0).all() and np.isfinite(encode.transform(asked)).all()
+
+
+def test_many_texts_share_columns_and_an_estimator_that_takes_nan_gets_what_trees_get() -> None:
+    frame = pd.DataFrame({"tail": [f"N{n}" for n in range(200)] + ["N1"] * 50, "x": np.arange(250.0)})
+    assert len(preprocessing(frame, family="logistic_regression").fit(frame).get_feature_names_out()) == 32 + 1
+    assert preprocessing(frame, family=CUSTOM[0]).fit(frame).get_feature_names_out().tolist() == ["tail", "x"]
+    assert len(preprocessing(frame, family=CUSTOM[1]).fit(frame).get_feature_names_out()) == 32 + 1

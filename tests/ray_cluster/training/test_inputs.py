@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,19 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skops import io
 
-from configs.model import Family, InputRule, ModelSpec, load_model
+from configs.model import InputRule, ModelSpec, load_model
 from configs.reading import ConfigError, validated
 from configs.settings import Settings, load_settings
 from feature_repo.frames import TrainingFrame
 from ray_cluster.registry import TRUSTED
-from ray_cluster.training import search
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
 from ray_cluster.training.final import fit_final
 from ray_cluster.training.inputs import InputsError, check_inputs, learned
-from ray_cluster.training.search import TrialResult
+from ray_cluster.training.search import TrialResult, tuning
 from ray_cluster.training.split import Periods
 
+FAMILIES = ("xgboost", "hist_gradient_boosting", "random_forest", "logistic_regression", "mlp")
 RULES = {
     "temp": {"impute": "median", "clip": [0.05, 0.9]},
     "year": {"impute": "mean", "indicator": True},
@@ -136,11 +136,11 @@ def test_without_rules_nothing_is_different() -> None:
     assert np.isnan(plain.transform(frame)).any()
 
 
-@pytest.mark.parametrize("family", get_args(Family.model_fields["family"].annotation))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_bundle_with_rules_survives_skops(family: str) -> None:
     frame = rows(300, 3)
     y = (frame["plain"].fillna(0) > 0).to_numpy().astype(int)
-    encode = preprocessing(frame, rules()).fit(frame)
+    encode = preprocessing(frame, rules(), family).fit(frame)
     bundle = assemble(encode, fit_steps(family, {}, encode.transform(frame).astype("float32"), y, 15, seed=0))
     kept = io.dumps(bundle)
     assert set(io.get_untrusted_types(data=kept)) <= set(TRUSTED)
@@ -170,14 +170,14 @@ def training_data(features: pd.DataFrame, y: Any, cut: Periods) -> TrainingData:
 
 def test_the_search_learns_from_no_later_row(spec: ModelSpec, here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the trainer itself fits for the search: the latest of the training rows."""
-    monkeypatch.setattr(search, "tune_families", lambda settings, spec, key, fitted, scored: (fitted, scored))
+    monkeypatch.setattr(tuning, "tune_families", lambda settings, spec, key, fitted, scored: (fitted, scored))
     frame = rows(2000, 5)
     cut = periods(frame, 1500, 1800)
     y = np.tile([0, 1], 1000)
     spec = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"rows": 1000})})
 
     def searched(features: pd.DataFrame) -> Any:
-        return search.search_points(here, spec, "key", training_data(features, y, cut))
+        return tuning.search_points(here, spec, "key", training_data(features, y, cut))
 
     (x, _), (x_validation, _) = searched(frame)
     moved = pd.concat([frame.iloc[:1500], rows(500, 6, shift=40)], ignore_index=True)

@@ -7,44 +7,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from configs.model import ModelSpec, Tuning
+from configs.model import ModelSpec
 from configs.settings import Settings
+from configs.tuning import Tuning
 from ray_cluster.training.data import TrainingData
-from ray_cluster.training.families import fit_steps, preprocessing, sample
+from ray_cluster.training.families import fit_steps, preprocessing
+from ray_cluster.training.search.results import Search, TrialResult
+from ray_cluster.training.search.searcher import Searcher
 
-__all__ = ["Search", "TrialResult", "search_points", "tune_families"]
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """One trial: its point, and the validation metric after each reported number of iterations."""
-
-    trial: str
-    family: str
-    params: dict[str, Any]
-    status: str
-    iterations: int
-    metric: float
-    seconds: float
-    history: list[list[float]]
-
-
-@dataclass(frozen=True)
-class Search:
-    """All trials, best first, and the best one's validation scores (for the choice of a threshold)."""
-
-    trials: list[TrialResult]
-    validation_scores: np.ndarray
-
-    @property
-    def best(self) -> TrialResult:
-        return self.trials[0]
+__all__ = ["search_points", "tune_families"]
 
 
 def search_points(settings: Settings, spec: ModelSpec, key: str, data: TrainingData) -> Search:
@@ -112,7 +88,7 @@ def tune_families(
         trials.append((_summary(result), result))
     if not trials:
         raise RuntimeError(f"Every trial of model '{spec.name}' failed; the first said: {results.errors[0]}.")
-    trials.sort(key=lambda pair: -pair[0].metric)
+    trials.sort(key=lambda pair: -(pair[0].metric or 0.0))
     best = max(trials[0][1].best_checkpoints or [], key=lambda pair: pair[1]["validation"])[0]
     with best.as_directory() as path:
         scores = np.load(Path(path) / "scores.npy")
@@ -122,13 +98,13 @@ def tune_families(
 
 def _space(tuning: Tuning) -> dict[str, Any]:
     """The points to try, drawn up front from the seed: the same search again is the same trials."""
+    import optuna
     from ray import tune
 
-    generator = np.random.default_rng(tuning.seed)
+    searcher = Searcher(tuning, optuna.create_study(direction="maximize"))
+    points = [searcher.point(searcher.ask()) for _ in range(tuning.budget.trials or len(tuning.families))]
     drawn = [
-        {"family": family.family, "iterations": family.iterations, "params": sample(family.space, generator)}
-        for family in tuning.families
-        for _ in range(family.trials)
+        {"family": point.family.key, "iterations": point.family.iterations, "params": point.params} for point in points
     ]
     return {"point": tune.grid_search(drawn)}
 

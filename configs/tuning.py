@@ -1,0 +1,150 @@
+"""The search of a model's file: model families, their search spaces, the scheduler and the budget."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from configs.reading import Frozen
+
+__all__ = ["ONE_STEP", "Budget", "Family", "Prices", "Tuning"]
+
+#: Families that are fitted in one go: they have no iterations to report after, or to stop at.
+ONE_STEP = ("logistic_regression", "custom")
+
+
+class Prices(Frozen):
+    """What an hour of one CPU and of one GPU costs, in one currency."""
+
+    cpu_hour: float = Field(0.0, ge=0)
+    gpu_hour: float = Field(0.0, ge=0)
+
+
+class Budget(Frozen):
+    """Where the search ends: the limit that is reached first, over all families.
+
+    ``trials``: so many are begun. ``seconds``: of the search, whatever is running is stopped then. ``cost``: the hours
+    of CPU and GPU that the trials held, at the ``prices`` of the settings.
+    """
+
+    trials: int | None = Field(None, ge=1)
+    seconds: float | None = Field(None, gt=0)
+    cost: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _ends(self) -> Budget:
+        if self.trials is None and self.seconds is None and self.cost is None:
+            raise ValueError("the budget is empty; name trials, seconds or cost")
+        return self
+
+
+class Family(Frozen):
+    """One model family and its search space, in the parameters of its scikit-learn class.
+
+    A dimension is ``{low, high}`` (uniform), with ``log: true`` log-uniform, with ``integer: true`` whole
+    numbers; or ``{choices: [...]}``; or a constant. ``class_weight`` (balanced, or a mapping) is a parameter of every
+    family. ``iterations``: boosting rounds, trees or epochs at most. ``estimator``: for family custom, the import path
+    of a scikit-learn classifier, ``package.module:Class``. ``report_every`` and ``grace_iterations`` stand for the
+    search's own where this family's iterations are of another kind.
+    """
+
+    family: Literal["xgboost", "hist_gradient_boosting", "random_forest", "logistic_regression", "mlp", "custom"]
+    estimator: str | None = None
+    iterations: int = Field(1, ge=1)
+    report_every: int | None = Field(None, ge=1)
+    grace_iterations: int | None = Field(None, ge=1)
+    space: dict[str, Any] = {}
+
+    @property
+    def key(self) -> str:
+        """What trials carry as their family: its name, or the estimator's import path."""
+        return self.estimator or self.family
+
+    @field_validator("space")
+    @classmethod
+    def _dimensions(cls, space: dict[str, Any]) -> dict[str, Any]:
+        for name, dimension in space.items():
+            if isinstance(dimension, dict) and name != "class_weight":
+                _check_dimension(name, dimension)
+        return space
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Family:
+        if (self.family == "custom") != (self.estimator is not None):
+            raise ValueError(
+                "family custom needs estimator: package.module:Class"
+                if self.estimator is None
+                else f"estimator = '{self.estimator}' is for family custom, not for {self.family}"
+            )
+        if self.estimator is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.estimator):
+            raise ValueError(f"estimator = '{self.estimator}'; expected package.module:Class")
+        if self.family in ONE_STEP and self.iterations != 1:
+            raise ValueError(f"{self.family} is fitted in one go; leave out iterations = {self.iterations}")
+        if self.family not in ONE_STEP and self.iterations < 2:
+            raise ValueError(f"{self.family} is fitted step by step; give iterations, 2 or more")
+        return self
+
+
+class Tuning(Frozen):
+    """The search: which families, on how many of the latest training rows, with which searcher and budget.
+
+    ``searcher``: random, or tpe (tree-structured Parzen estimator, Bergstra et al., NIPS 2011), which learns from the
+    trials before. Trials are stopped early by ASHA: after ``grace_iterations``, and ``reduction_factor`` times that,
+    and so on, only the best ``1 / reduction_factor`` of the trials that came so far go on.
+    """
+
+    metric: Literal["average_precision", "roc_auc"] = "average_precision"
+    rows: int = Field(ge=1000)
+    searcher: Literal["random", "tpe"] = "random"
+    budget: Budget
+    report_every: int = Field(10, ge=1)
+    grace_iterations: int = Field(20, ge=1)
+    reduction_factor: int = Field(3, ge=2)
+    cpus_per_trial: float = Field(1, gt=0)
+    gpus_per_trial: float = Field(0, ge=0)
+    seed: int = Field(0, ge=0)
+    families: list[Family] = Field(min_length=1)
+
+    def grace(self, family: Family) -> int:
+        """Iterations of ``family`` before which ASHA stops none of its trials."""
+        return 1 if family.family in ONE_STEP else family.grace_iterations or self.grace_iterations
+
+    @model_validator(mode="after")
+    def _families_fit(self) -> Tuning:
+        keys = [family.key for family in self.families]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f"families: {key} is there {keys.count(key)} times; put its spaces into one")
+        for family in self.families:
+            if family.iterations < self.grace(family):
+                raise ValueError(
+                    f"families: {family.key} has {family.iterations} iterations, fewer than "
+                    f"grace_iterations = {self.grace(family)}; raise the one or lower the other"
+                )
+        return self
+
+
+def _check_dimension(name: str, dimension: dict[str, Any]) -> None:
+    keys = set(dimension)
+    if keys == {"choices"}:
+        if not dimension["choices"]:
+            raise ValueError(f"dimension '{name}' has no choices; name at least one")
+        return
+    if not {"low", "high"} <= keys <= {"low", "high", "log", "integer"}:
+        raise ValueError(
+            f"dimension '{name}' is {dimension}; expected {{low, high}} with optional log and integer, "
+            "{choices: [...]}, or a constant"
+        )
+    for end in ("low", "high"):
+        kinds = int if dimension.get("integer") else (int, float)
+        if not isinstance(dimension[end], kinds) or isinstance(dimension[end], bool):
+            raise ValueError(
+                f"dimension '{name}': {end} = {dimension[end]!r}; expected a "
+                f"{'whole number' if dimension.get('integer') else 'number'} (YAML takes 1e-3 for text)"
+            )
+    if dimension.get("log") and dimension["low"] <= 0:
+        raise ValueError(f"dimension '{name}': low {dimension['low']} must be above 0 where log is true")
+    if not dimension["low"] < dimension["high"]:
+        raise ValueError(f"dimension '{name}': low {dimension['low']} must be below high {dimension['high']}")

@@ -1,0 +1,79 @@
+"""Model inputs as each family wants them: ordinal codes for trees; one-hot, filled and standardised for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from configs.model import InputRule
+from ray_cluster.training.families.fitting import fit_class
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.compose import ColumnTransformer
+
+__all__ = ["preprocessing"]
+
+#: One-hot columns of one text feature at most; its rarer values share one.
+CATEGORIES = 32
+
+
+def preprocessing(
+    frame: pd.DataFrame, inputs: Mapping[str, InputRule] | None = None, family: str = "xgboost"
+) -> ColumnTransformer:
+    """The encoding that ``family`` wants: float out; not fitted yet.
+
+    Columns with a rule in ``inputs`` are cleaned by it first (:func:`ray_cluster.training.inputs.cleaning`), and come
+    after the other texts; their indicators come next, and the other numbers last.
+
+    For trees, text columns become ordinal codes and numbers pass through. A text that ``frame`` does not have becomes
+    -1. A missing one (None) is a value like any other: the last code where ``frame`` has it, else -1. Missing numbers
+    stay NaN.
+
+    For the others, a text column becomes at most :data:`CATEGORIES` columns of 0 and 1, all 0 for a text that ``frame``
+    does not have; a number is standardised, a missing one filled by the median with a column that says so.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import make_pipeline
+
+    trees = fit_class(family).encoding == "ordinal"
+    text, number = (_codes, _passed) if trees else (_one_hot, _standardised)
+    rules = dict(inputs or {})
+    texts = [column for column in frame if frame[column].dtype == object]
+    steps: list[tuple[str, Any, list[str]]] = [("codes", text(), [name for name in texts if name not in rules])]
+    if rules:
+        from ray_cluster.training.inputs import WasMissing, cleaning
+
+        for place, (name, rule) in enumerate(rules.items()):
+            encoded = text() if name in texts else number()
+            steps.append((f"input_{place}", make_pipeline(*cleaning(rule, text=name in texts), encoded), [name]))
+        if marked := [name for name, rule in rules.items() if rule.indicator]:
+            steps.append(("missing", WasMissing(), marked))
+    return ColumnTransformer(steps, remainder=number(), verbose_feature_names_out=False)
+
+
+def _codes() -> Any:
+    from sklearn.preprocessing import OrdinalEncoder
+
+    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=np.nan)
+
+
+def _passed() -> Any:
+    return "passthrough"
+
+
+def _one_hot() -> Any:
+    from sklearn.preprocessing import OneHotEncoder
+
+    return OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=CATEGORIES, sparse_output=False)
+
+
+def _standardised() -> Any:
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    filled = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    return make_pipeline(filled, StandardScaler())

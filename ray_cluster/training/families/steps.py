@@ -1,0 +1,113 @@
+"""What every family has in common: the rows it is fitted on, and a fit that goes on step by step."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+__all__ = ["Encoding", "FamilyError", "Fit", "Rows"]
+
+#: ordinal: texts as codes, missing numbers stay NaN; one_hot: texts one-hot, numbers filled and standardised.
+Encoding = Literal["ordinal", "one_hot"]
+
+
+class FamilyError(ValueError):
+    """An estimator or a parameter that cannot be used; one sentence with what was expected."""
+
+
+class Rows:
+    """Encoded rows, and what families derive from them once for all fits that share them.
+
+    Attributes:
+        x: float32, shape (n, d).
+        y: labels 0 or 1, shape (n,).
+        weights: shape (n,), or None for one each.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> None:
+        self.x, self.y, self.weights = x, y, weights
+        self._derived: dict[Any, Any] = {}
+        self._lock = threading.RLock()
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, made at the first call with ``key``; others wait for it."""
+        with self._lock:
+            if key not in self._derived:
+                self._derived[key] = make()
+            return self._derived[key]
+
+    def weighted(self, class_weight: Any) -> Rows:
+        """The same rows with their weights times those of their class: ``balanced``, a mapping, or None for these."""
+        if class_weight is None:
+            return self
+        from sklearn.utils.class_weight import compute_sample_weight
+
+        def make() -> Rows:
+            by_class = compute_sample_weight(class_weight, self.y)
+            return Rows(self.x, self.y, by_class if self.weights is None else by_class * self.weights)
+
+        return self.once(("class_weight", str(class_weight)), make)  # type: ignore[no-any-return]
+
+
+class Fit(ABC):
+    """One fit in progress; ``done`` iterations are behind it.
+
+    A fit that is continued from its :meth:`checkpoint` gives the same model as one that was never cut off.
+    """
+
+    encoding: ClassVar[Encoding] = "ordinal"
+    done: int = 0
+    model: Any  # the scikit-learn classifier, for families that have one all along
+
+    def __init__(
+        self,
+        params: dict[str, Any],
+        rows: Rows,
+        seed: int,
+        threads: int = 1,
+        device: str = "cpu",
+        checkpoint: bytes | None = None,
+    ) -> None:
+        self.params, self.rows, self.seed, self.threads, self.device = params, rows, seed, threads, device
+        self.begin()
+        if checkpoint is not None:
+            self.resume(checkpoint)
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Make the estimator, not fitted yet."""
+
+    @abstractmethod
+    def advance(self, iterations: int, stopped: Callable[[], bool]) -> None:
+        """Fit until ``iterations`` in all are done; a family that can looks at ``stopped`` in between."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Probabilities of the positive class, shape (n,)."""
+        return self.model.predict_proba(x)[:, 1]  # type: ignore[no-any-return]
+
+    def scores(self, validation: Rows) -> np.ndarray:
+        """As :meth:`predict`, for rows that are scored again and again."""
+        return self.predict(validation.x)
+
+    def checkpoint(self) -> bytes:
+        """What :meth:`resume` needs to go on; it is read by this code only, from the search's own folder."""
+        return pickle.dumps((self.done, self.model), protocol=5)
+
+    def resume(self, checkpoint: bytes) -> None:
+        """Go on from a checkpoint of the same fit."""
+        self.done, self.model = pickle.loads(checkpoint)
+
+    @property
+    def classifier(self) -> Any:
+        """The fitted scikit-learn classifier."""
+        return self.model
+
+    @classmethod
+    def known(cls) -> set[str] | None:
+        """Names of the parameters that the family takes; None where anything may be given."""
+        return None

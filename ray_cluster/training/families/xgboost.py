@@ -1,0 +1,89 @@
+"""XGBoost: boosting rounds on rows that are binned once and shared by all fits.
+
+Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System", KDD 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ray_cluster.training.families.steps import Fit, Rows
+
+__all__ = ["XGBoostFit"]
+
+
+class XGBoostFit(Fit):
+    """A booster that is updated round by round.
+
+    The random choices of a round come from the seed and the number of the round only, so that a fit that is continued
+    equals one that was not cut off. XGBoost's own ``seed_per_iteration`` does not give that: its samplers of columns
+    keep a state that no checkpoint holds.
+    """
+
+    booster: Any
+
+    def begin(self) -> None:
+        import xgboost
+
+        self.classifier_ = xgboost.XGBClassifier(
+            **self.params, tree_method="hist", device=self.device, n_jobs=self.threads, random_state=self.seed
+        )
+        self.native = {**self.classifier_.get_xgb_params(), "objective": "binary:logistic"}
+        self.bins = int(self.params.get("max_bin") or 256)
+        self.binned = binned(self.rows, self.bins, self.threads)
+        self.booster = xgboost.Booster(self.native, [self.binned])
+
+    def advance(self, iterations: int, stopped: Callable[[], bool]) -> None:
+        while self.done < iterations and not stopped():
+            self.booster.set_param({"tree_method": "approx"})
+            self.booster.num_features()  # takes the change up, which throws the samplers away
+            self.booster.set_param({"tree_method": "hist", "seed": _mixed(self.seed, self.done)})
+            self.booster.update(self.binned, self.done)
+            self.done += 1
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return self.booster.inplace_predict(x)  # type: ignore[no-any-return]
+
+    def scores(self, validation: Rows) -> np.ndarray:
+        """Only the trees since the last call are evaluated: XGBoost keeps the sums of the matrices it has seen."""
+        return self.booster.predict(binned(validation, self.bins, self.threads, self.binned))  # type: ignore[no-any-return]
+
+    def checkpoint(self) -> bytes:
+        return bytes(self.booster.save_raw("ubj"))
+
+    def resume(self, checkpoint: bytes) -> None:
+        self.booster.load_model(bytearray(checkpoint))
+        self.booster.set_param(self.native)
+        self.done = self.booster.num_boosted_rounds()
+
+    @property
+    def classifier(self) -> Any:
+        self.classifier_.set_params(n_estimators=self.done)
+        self.classifier_.load_model(bytearray(self.booster.save_raw("ubj")))
+        return self.classifier_
+
+    @classmethod
+    def known(cls) -> set[str]:
+        import xgboost
+
+        return set(xgboost.XGBClassifier().get_params())
+
+
+def binned(rows: Rows, bins: int, threads: int, reference: Any = None) -> Any:
+    """The rows as ``xgboost.QuantileDMatrix``, made once; with the bins of ``reference`` where that is given."""
+    import xgboost
+
+    return rows.once(
+        ("binned", bins, id(reference)),
+        lambda: xgboost.QuantileDMatrix(
+            rows.x, rows.y, weight=rows.weights, max_bin=bins, ref=reference, nthread=threads
+        ),
+    )
+
+
+def _mixed(seed: int, iteration: int) -> int:
+    """A seed of 31 bits for each pair."""
+    return int(np.random.SeedSequence((seed, iteration)).generate_state(1)[0] >> 1)

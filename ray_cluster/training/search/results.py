@@ -1,0 +1,56 @@
+"""What a search found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["Search", "Status", "TrialResult"]
+
+Status = Literal["finished", "stopped early", "failed"]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One trial: its point, and the validation metric after each reported number of iterations.
+
+    Attributes:
+        trial: its number in the search.
+        family: of :class:`configs.tuning.Family`, or the import path of a user's estimator.
+        iterations: at which ``metric`` was best; what a final fit takes.
+        metric: the best validation metric; None for a trial that failed, or was stopped, before its first report.
+        seconds, cpu_seconds: wall seconds of the fit, and CPU seconds of its own thread times its threads.
+        history: pairs of iterations and metric.
+        reason: why it failed, or was stopped.
+    """
+
+    trial: str
+    family: str
+    params: dict[str, Any]
+    status: Status
+    iterations: int
+    metric: float | None
+    seconds: float
+    history: list[list[float]]
+    cpu_seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Search:
+    """All trials, best first (those without a metric last), and the best one's validation scores."""
+
+    trials: list[TrialResult]
+    validation_scores: np.ndarray
+
+    @property
+    def best(self) -> TrialResult:
+        return self.trials[0]
+
+    @property
+    def metric(self) -> float:
+        """The best trial's validation metric."""
+        assert self.best.metric is not None
+        return self.best.metric
