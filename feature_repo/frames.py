@@ -14,6 +14,8 @@ from feature_repo.as_served import retrieve_as_served
 from feature_repo.dependencies import model_tables, service_views
 from feature_repo.expired import defaults
 from feature_repo.fingerprints import frame_fingerprint
+from feature_repo.relabels import overlay as relabels
+from feature_repo.relabels import overlay_version, relabelled, standing
 from feature_repo.tables import connect, manifest
 from feature_repo.transforms import sql
 
@@ -47,6 +49,7 @@ class TrainingFrame:
 
     ``rows`` has the request's id, entities and fields, ``prediction_time``, ``label`` and the ``features``.
     ``fingerprint`` is of the rows' content, ``columns`` of each column's; ``tables`` of all that the raw tables hold.
+    ``overlay`` is the version of the corrections that the labels have.
     """
 
     rows: pd.DataFrame
@@ -54,6 +57,7 @@ class TrainingFrame:
     fingerprint: str
     tables: dict[str, str]
     columns: dict[str, str] = field(default_factory=dict)
+    overlay: int = 0
 
 
 def requests(settings: Settings, spec: ModelSpec, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
@@ -73,8 +77,11 @@ def requests(settings: Settings, spec: ModelSpec, start: datetime, end: datetime
     return frame
 
 
-def labels(settings: Settings, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:
-    """Outcomes known and mature at ``as_of``: columns id, ``label`` (0 or 1), ``label_known_at``."""
+def labels(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> pd.DataFrame:
+    """Outcomes known and mature at ``as_of``: columns id, ``label`` (0 or 1), ``label_known_at``.
+
+    Labels are corrected by version ``overlay`` of :mod:`feature_repo.relabels`, the newest by default, 0 for none.
+    """
     _require(settings, spec.label.table)
     identity, known_at, ripe = spec.requests.id, spec.label.known_at, ""
     if spec.label.matures:
@@ -86,10 +93,11 @@ def labels(settings: Settings, spec: ModelSpec, as_of: datetime) -> pd.DataFrame
             f"USING ({identity}) WHERE label_known_at <= TIMESTAMPTZ '{as_of.isoformat()}'"
         )
     with connect(settings, as_of, only=[spec.label.table, spec.requests.table]) as connection:
-        return connection.execute(
+        found = connection.execute(
             f"SELECT {identity}, ({spec.label.positive})::INTEGER AS label, {known_at} AS label_known_at "
             f'FROM "{spec.label.table}" {ripe} ORDER BY {identity}'
         ).df()
+    return relabelled(settings, spec.name, found, overlay)
 
 
 def model_inputs(features: pd.DataFrame) -> pd.DataFrame:
@@ -97,8 +105,8 @@ def model_inputs(features: pd.DataFrame) -> pd.DataFrame:
     return features.astype({name: "float64" for name in features if features[name].dtype != object})
 
 
-def inputs_fingerprint(settings: Settings, spec: ModelSpec) -> str:
-    """Fingerprint of what a training frame is made from: tables, feature code, Feast definitions, defaults.
+def inputs_fingerprint(settings: Settings, spec: ModelSpec, overlay: int | None = None) -> str:
+    """Fingerprint of what a training frame is made from: tables, relabels, feature code, Feast definitions, defaults.
 
     Two equal ones give equal frames; it costs milliseconds, the frame itself seconds.
     """
@@ -106,19 +114,23 @@ def inputs_fingerprint(settings: Settings, spec: ModelSpec) -> str:
     code = "".join(sql(view) for view in service_views(settings, spec.feature_service)) + "".join(
         path.read_text(encoding="utf-8") for pattern in _CODE for path in sorted(folder.glob(pattern))
     )
+    corrections = sorted((each.id, each.label) for each in standing(relabels(settings, spec.name, overlay)).values())
     return hashlib.blake2b(
-        f"{_tables(settings, spec)} {code} {defaults(spec.expired)}".encode(), digest_size=8
+        f"{_tables(settings, spec)} {code} {defaults(spec.expired)} {corrections}".encode(), digest_size=8
     ).hexdigest()
 
 
-def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime) -> TrainingFrame:
+def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> TrainingFrame:
     """Every labelled request of which request and outcome were known at ``as_of``, with features point in time.
+
+    ``overlay``: the version of the label corrections, the newest by default; an earlier one gives an earlier frame.
 
     Raises:
         FrameError: no row is labelled by then, or the label does not have both values.
     """
     asked = requests(settings, spec, datetime(1970, 1, 1, tzinfo=as_of.tzinfo), as_of, as_of)
-    known = labels(settings, spec, as_of)
+    overlay = overlay_version(settings, spec.name) if overlay is None else overlay
+    known = labels(settings, spec, as_of, overlay)
     labelled = asked.merge(known[[spec.requests.id, "label"]], on=spec.requests.id, how="inner", validate="1:1")
     if labelled["label"].nunique() < 2:
         raise FrameError(
@@ -128,7 +140,7 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime) -> Trai
     rows = retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows
     features = [column for column in rows.columns if column not in labelled.columns]
     fingerprint, columns = frame_fingerprint(rows)
-    return TrainingFrame(rows, features, fingerprint, _tables(settings, spec), columns)
+    return TrainingFrame(rows, features, fingerprint, _tables(settings, spec), columns, overlay)
 
 
 def _tables(settings: Settings, spec: ModelSpec) -> dict[str, str]:

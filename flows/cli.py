@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.calling import FLOWS, UsageError, call, checked, expected, moment, parameter
+from flows.labels import labels
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(labels, name="labels")
 
 Model = Annotated[str | None, typer.Option(help="A file under configs/models; needed if there are several.")]
 

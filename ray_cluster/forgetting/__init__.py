@@ -22,6 +22,7 @@ from feature_repo.files import locked, read_json, write_json
 from feature_repo.tables.erasing import ErasedRows, erase_rows, known_values, remember_erasure
 from ray_cluster.forgetting.documents import Mention, strike_logs, strike_out
 from ray_cluster.forgetting.predictions import erase_predictions
+from ray_cluster.forgetting.relabels import erase_relabels
 from ray_cluster.forgetting.remains import remains
 from ray_cluster.forgetting.scores import erase_scores
 
@@ -49,6 +50,7 @@ class Receipt:
     features: dict[str, ErasedFeatures] = field(default_factory=dict)
     predictions: dict[str, int] = field(default_factory=dict)
     scores: dict[str, int] = field(default_factory=dict)
+    relabels: dict[str, int] = field(default_factory=dict)
     documents: dict[str, int] = field(default_factory=dict)
     kept: list[dict[str, str]] = field(default_factory=list)
 
@@ -63,6 +65,7 @@ class Receipt:
         for kind, found in (
             ("predictions", self.predictions),
             ("scored rows", self.scores),
+            ("relabels", self.relabels),
             ("mentions", self.documents),
         ):
             for place, number in found.items():
@@ -134,6 +137,7 @@ def _receipt(settings: Settings, join_key: str, value: str, dry_run: bool) -> Re
     features = erase_features(settings, join_key, value, dry_run)
     predictions = erase_predictions(settings, join_key, value, dry_run)
     scores = erase_scores(settings, join_key, value, dry_run)
+    relabels = erase_relabels(settings, join_key, value, dry_run)
     mention = Mention(value)
     documents = strike_out(settings, mention, dry_run) | strike_logs(settings, mention, dry_run)
     kept = [] if dry_run else _kept(settings, join_key, mention)
@@ -148,6 +152,7 @@ def _receipt(settings: Settings, join_key: str, value: str, dry_run: bool) -> Re
         features=features,
         predictions=predictions,
         scores=scores,
+        relabels=relabels,
         documents=documents,
         kept=kept,
     )

@@ -15,7 +15,7 @@ from feature_repo.files import replacing
 __all__ = ["Mention", "strike_logs", "strike_out"]
 
 #: Folders under home that hold documents, which nobody appends to.
-_FOLDERS = ("reports", "parity", "monitoring", "evidently", "tables")
+_FOLDERS = ("reports", "parity", "monitoring", "evidently", "tables", "labels")
 _INSTEAD = "erased"
 
 

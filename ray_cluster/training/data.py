@@ -46,13 +46,15 @@ class TrainingData:
         return early
 
 
-def prepare(settings: Settings, spec: ModelSpec, as_of: datetime) -> TrainingData:
+def prepare(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> TrainingData:
     """Retrieve the training frame of ``spec`` as known at ``as_of`` and cut it by time.
+
+    ``overlay``: the version of the label corrections (:mod:`feature_repo.relabels`), the newest by default.
 
     Raises:
         FrameError, SplitError, InputsError: there are not enough rows, or a rule for inputs does not fit them.
     """
-    frame = training_frame(settings, spec, as_of)
+    frame = training_frame(settings, spec, as_of, overlay)
     rows = frame.rows
     known_at = rows[[spec.requests.id]].merge(labels(settings, spec, as_of), on=spec.requests.id)["label_known_at"]
     periods = split(rows[PREDICTION_TIME], known_at, rows["label"], as_of, spec.split)

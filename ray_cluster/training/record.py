@@ -51,6 +51,7 @@ def record_run(
         "fingerprint": frame.fingerprint,
         "rows": len(data.rows),
         "as_of": as_of.isoformat(),
+        "label_overlay": frame.overlay,
         "feature_service": spec.feature_service,
         "tables": frame.tables,
         "git": {name: git[name] for name in ("commit", "branch", "dirty")},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.frames import inputs_fingerprint
+from feature_repo.relabels import overlay_version
 from feature_repo.store import request_features
 from ray_cluster import registry
 from ray_cluster.cluster import connected
@@ -43,7 +44,8 @@ def train_model(
 ) -> Trained:
     """Train ``spec`` on what was known at ``as_of`` and log it to MLflow; the same training is not done twice.
 
-    The same training is: the same tables (by content), feature code, model file, training code, libraries, ``as_of``.
+    The same training is: the same tables (by content) and relabels, feature code, model file, training code, libraries,
+    ``as_of``.
 
     Raises:
         FitError: the cluster lacks what the model's final fit takes.
@@ -51,11 +53,12 @@ def train_model(
     """
     started = datetime.now(UTC)
     require_parity(settings, spec, as_of)
-    key = _key(spec, inputs_fingerprint(settings, spec), as_of)
+    overlay = overlay_version(settings, spec.name)
+    key = _key(spec, inputs_fingerprint(settings, spec, overlay), as_of)
     if known := registry.find_run(settings, spec.name, key):
         return Trained(run_id=known, unchanged=True)
     progress("joining features as of each prediction", 0.02)
-    data = prepare(settings, spec, as_of)
+    data = prepare(settings, spec, as_of, overlay)
     with connected(settings):
         check_cluster(spec, cluster_resources())
         progress("searching model families", 0.15)

@@ -21,7 +21,7 @@ from flows.cli import app
 
 ROOT = CONFIGS.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = set(re.findall(r"\w+", "up down status doctor run plan apply forget predict env demo report profile"))
+COMMANDS = set(re.findall(r"\w+", "up down status doctor run plan apply forget labels predict env demo report profile"))
 #: Files that the pages invent to show how one is written.
 EXAMPLES = ("orders.yaml", "customers.yaml", "refunds.yaml", "shop.py")
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
@@ -92,7 +92,9 @@ def test_every_option_of_headrace_named_is_there(page: Path) -> None:
     for line in code(page):
         command = re.search(r"(?:^|[\s$(/])headrace ([a-z]+)(.*)", line)
         if command:
-            options = {option for each in group.commands[command[1]].params for option in each.opts}
+            found = group.commands[command[1]]
+            found = getattr(found, "commands", {}).get((command[2].split() or [""])[0], found)
+            options = {option for each in found.params for option in each.opts}
             assert set(re.findall(r"(?<!\S)(--[a-z-]+)", command[2])) <= options, f"{page.name}: {line}"
 
 

@@ -1,0 +1,1 @@
+"""Dirty labels: which ones are suspect, a queue to review them, and the corrections that a person accepts."""

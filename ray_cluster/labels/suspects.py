@@ -1,0 +1,122 @@
+"""Suspect labels by confident learning: C. Northcutt, L. Jiang, I. Chuang, JAIR 70, 2021; cleanlab is its authors'.
+
+A label is suspect where a model that never saw the row, nor any other of its stretch of time, gives the other outcome
+more probability than that outcome gets on average where it is the label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.model import InputRule
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["OutOfFold", "SuspectError", "blocks_of_time", "mattering", "out_of_fold", "suspects"]
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+#: The model behind the probabilities is plain on purpose: it judges labels, and is not what is served.
+_POINT = {"max_depth": 5, "learning_rate": 0.1, "min_child_weight": 5, "subsample": 0.8, "colsample_bytree": 0.7}
+_ROUNDS = 120
+
+
+class SuspectError(ValueError):
+    """Rows that no label can be judged on; one sentence."""
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Probabilities of the positive outcome from models that had not seen the row, shape (rows,), and what moved them.
+
+    ``contributions``: log-odds by input, shape (rows, inputs), float32 (XGBoost's SHAP values), named by ``inputs``.
+    """
+
+    probability: Floats
+    contributions: npt.NDArray[np.float32]
+    inputs: list[str]
+
+
+def blocks_of_time(rows: int, folds: int) -> list[Places]:
+    """Places of rows that are in the order of time, cut into ``folds`` stretches of one after another."""
+    return list(np.array_split(np.arange(rows), folds))
+
+
+def out_of_fold(
+    features: pd.DataFrame, y: Places, seed: int, inputs: Mapping[str, InputRule] | None = None, folds: int = 5
+) -> OutOfFold:
+    """Score each stretch of time by a model fitted on all the others, before and after it.
+
+    Later rows may judge earlier ones: a label is about the past, and nothing is predicted here.
+
+    Args:
+        features, y: model inputs and labels 0 or 1, in the order of time.
+
+    Raises:
+        SuspectError: the rest of a stretch lacks one of the outcomes.
+    """
+    import xgboost
+
+    from ray_cluster.training.families import fit_steps, preprocessing
+
+    probability = np.full(len(y), np.nan)
+    found: list[npt.NDArray[np.float32]] = []
+    names: list[str] = []
+    for block in blocks_of_time(len(y), folds):
+        rest = np.setdiff1d(np.arange(len(y)), block)
+        if len(np.unique(y[rest])) < 2:
+            raise SuspectError(
+                f"The {len(y)} labelled rows without one fifth of the time all have the label {int(y[rest][0])}; "
+                "labels can be judged where there are both. Ingest more history."
+            )
+        encode = preprocessing(features, inputs or {}).fit(features.iloc[rest])
+        x = encode.transform(features.iloc[rest]).astype("float32")
+        model = fit_steps("xgboost", dict(_POINT), x, y[rest], _ROUNDS, seed, threads=0)
+        mine = encode.transform(features.iloc[block]).astype("float32")
+        probability[block] = model.predict_proba(mine)[:, 1]
+        moved = model.get_booster().predict(xgboost.DMatrix(mine), pred_contribs=True)[:, :-1]
+        found.append(np.asarray(moved, dtype=np.float32))
+        names = [str(name) for name in encode.get_feature_names_out()]
+    return OutOfFold(probability, np.vstack(found), names)
+
+
+def suspects(y: Places, probability: Floats) -> Places:
+    """Places of the labels that confident learning takes for errors, the least plausible first.
+
+    How many there are is its estimate of the noise, per direction ("prune by noise rate"); their order is by how much
+    probability the given label has.
+
+    Args:
+        y, probability: labels 0 or 1, and the probability of 1 by models that had not seen the row, shape (rows,).
+    """
+    from cleanlab.filter import find_label_issues
+
+    both = np.column_stack([1 - probability, probability])
+    found = find_label_issues(y, both, return_indices_ranked_by="self_confidence", n_jobs=1)
+    return np.asarray(found, dtype=np.int64)
+
+
+def mattering(out: OutOfFold, values: Any, place: int, count: int = 3) -> str:
+    """The inputs that moved a row's score most, with their values: ``amount = 812 (+1.4); hour = 3 (+0.2)``.
+
+    Args:
+        values: column -> value of the row, as the model takes them.
+    """
+    moved = out.contributions[place]
+    most = np.argsort(-np.abs(moved))[:count]
+    return "; ".join(f"{out.inputs[each]} = {_shown(values, out.inputs[each])} ({moved[each]:+.2f})" for each in most)
+
+
+def _shown(values: Any, name: str) -> str:
+    value = values.get(name)
+    if value is None or (isinstance(value, float) and isnan(value)):
+        return "missing"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
