@@ -6,6 +6,7 @@ more probability than that outcome gets on average where it is the label.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
@@ -79,7 +80,7 @@ def out_of_fold(
             )
         encode = preprocessing(features, inputs or {}).fit(features.iloc[rest])
         x = encode.transform(features.iloc[rest]).astype("float32")
-        model = fit_steps("xgboost", dict(_POINT), x, y[rest], _ROUNDS, seed, threads=0)
+        model = fit_steps("xgboost", dict(_POINT), x, y[rest], _ROUNDS, seed, threads=os.cpu_count() or 1)
         mine = encode.transform(features.iloc[block]).astype("float32")
         probability[block] = model.predict_proba(mine)[:, 1]
         moved = model.get_booster().predict(xgboost.DMatrix(mine), pred_contribs=True)[:, :-1]

@@ -77,6 +77,7 @@ def test_the_readme_begins_with_the_main_job_and_the_tests() -> None:
 
 def test_every_command_and_flow_named_is_there(page: Path) -> None:
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    known |= {str(group.name) for group in app.registered_groups}
     for line in code(page):
         for command in re.findall(r"(?:^|[\s$(/])headrace(?: --\w+ \S+)? ([a-z]+)", line):
             assert command in known, f"{page.name}: {line}"
