@@ -120,7 +120,7 @@ def _here(context: typer.Context, model: str | None) -> tuple[Settings, ModelSpe
     if model is None and len(names) != 1:
         raise UsageError(f"Say which model with --model; known: {', '.join(names)}.")
     settings = _settings(context)
-    return settings, load_model(model or names[0], settings.variables()["HEADRACE_ENV"])
+    return settings, load_model(model or names[0], str(settings.folder))
 
 
 def _out() -> Console:

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any, Literal, get_args
 
 from configs.model import Gate, Monitoring
+from configs.sampling import Sampling
 from ray_cluster.findings import (
     abstentions,
     drifted_features,
@@ -20,6 +21,7 @@ from ray_cluster.findings import (
     metric_name,
     unknown_variation,
 )
+from ray_cluster.training.sampling.verdict import judge
 
 __all__ = [
     "Action",
@@ -28,13 +30,15 @@ __all__ = [
     "Rule",
     "decide_monitoring",
     "decide_promotion",
+    "decide_sampling",
     "monitoring_verdict",
     "promotion",
     "replay",
+    "sampling_verdict",
 ]
 
-Action = Literal["promote", "refuse", "keep", "wait", "retrain"]
-Rule = Literal["promotion", "monitoring"]
+Action = Literal["promote", "refuse", "keep", "wait", "retrain", "resample", "leave"]
+Rule = Literal["promotion", "monitoring", "sampling"]
 
 #: Below this many outcomes of the rarer class a ranking metric is not judged: its interval is too wide to mean much.
 MIN_CLASS_ROWS = 30
@@ -207,6 +211,21 @@ def decide_monitoring(evidence: Mapping[str, Any], policy: Mapping[str, Any]) ->
     return Decision("monitoring", "retrain" if alarms else "keep", reasons, dict(evidence), dict(policy))
 
 
+def sampling_verdict(evidence: Mapping[str, Any], sampling: Sampling) -> Decision:
+    """Decide what the final fit does about rare positives, from validation figures of real rows (:func:`judge`).
+
+    Returns ``resample``, with the sampler as ``evidence["kept"]``, or ``leave``: the rows stay as they are.
+    """
+    return decide_sampling(evidence, sampling.model_dump(mode="json"))
+
+
+def decide_sampling(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
+    """Apply a sampling policy: the keys of :class:`configs.sampling.Sampling`."""
+    kept, reasons = judge(evidence, policy)
+    action: Action = "leave" if kept == "none" else "resample"
+    return Decision("sampling", action, tuple(reasons), {**evidence, "kept": kept}, dict(policy))
+
+
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:
     """Keep the finite values, as plain floats: a metric that is not a number counts as missing."""
     return {name: float(value) for name, value in metrics.items() if value is not None and isfinite(value)}
@@ -215,4 +234,5 @@ def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:
 _RULES: dict[Rule, Callable[[Mapping[str, Any], Mapping[str, Any]], Decision]] = {
     "promotion": decide_promotion,
     "monitoring": decide_monitoring,
+    "sampling": decide_sampling,
 }

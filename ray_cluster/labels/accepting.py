@@ -45,7 +45,7 @@ def accept_relabels(settings: Settings, path: Path, author: str = "", reason: st
     names = sorted({row["model"] for _, row in rows})
     if len(names) > 1:
         raise RelabelError(f"{path} is about {len(names)} models ({', '.join(names)}); accept one file for each.")
-    spec = load_model(names[0], settings.variables()["HEADRACE_ENV"])
+    spec = load_model(names[0], str(settings.folder))
     version = overlay_version(settings, spec.name)
     now, source, entities = _known(settings, spec, version)
     found: dict[str, Relabel] = {}

@@ -20,6 +20,7 @@ TRUSTED = [
     "sklearn.tree._tree.Tree",
     "ray_cluster.training.inputs.QuantileClip",
     "ray_cluster.training.inputs.WasMissing",
+    "ray_cluster.training.sampling.prior.PriorCorrected",
     "numpy.dtype",
     "pandas._libs.missing.NAType",
 ]

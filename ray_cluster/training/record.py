@@ -33,8 +33,12 @@ def record_run(
     evaluated: dict[str, Any],
     context: dict[str, str],
     started: datetime,
+    sampling: dict[str, Any] | None = None,
 ) -> str:
-    """Log the run whole; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,)."""
+    """Log the run whole; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,).
+
+    ``sampling``: what the court found, where there was one.
+    """
     frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
     provenance = gather(
         settings,
@@ -74,6 +78,7 @@ def record_run(
             "dataset": dataset,
             "provenance": provenance.document,
             "model": spec.model_dump(mode="json"),
+            **({"sampling": sampling} if sampling else {}),
         },
         params={"family": search.best.family, "seed": spec.tuning.seed, **evaluated["params"]},
         metrics={

@@ -24,6 +24,7 @@ from ray_cluster.training.final import fit_final
 from ray_cluster.training.fitting.devices import check_cluster, cluster_resources
 from ray_cluster.training.inputs import learned
 from ray_cluster.training.record import record_run
+from ray_cluster.training.sampling.court import hold_court
 from ray_cluster.training.search import Search, search_points
 
 if TYPE_CHECKING:
@@ -63,14 +64,17 @@ def train_model(
         check_cluster(spec, cluster_resources())
         progress("searching model families", 0.15)
         search = search_points(settings, spec, key, data)
+        ruling = hold_court(spec, search.best, data)
         progress("fitting the best on all earlier rows, and the baselines", 0.6)
         calendar = request_features(settings, spec.feature_service)
-        pipeline, baselines = fit_final(spec, search.best, data, calendar)
+        pipeline, baselines = fit_final(spec, search.best, data, calendar, ruling.method)
     progress("measuring on the held-out period", 0.85)
     scores = pipeline.predict_proba(data.features[data.periods.held_out])[:, 1]
-    evaluated = _evaluate(spec, data, search, pipeline, scores, baselines)
+    evaluated = _evaluate(spec, data, ruling.applied(search), pipeline, scores, baselines)
     progress("recording the run", 0.92)
-    run_id = record_run(settings, spec, as_of, key, data, search, pipeline, scores, evaluated, context, started)
+    run_id = record_run(
+        settings, spec, as_of, key, data, search, pipeline, scores, evaluated, context, started, ruling.document
+    )
     progress("done", 1.0)
     return Trained(run_id=run_id, unchanged=False, **evaluated["metrics"])
 

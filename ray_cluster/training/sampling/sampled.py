@@ -49,6 +49,11 @@ class Sampled:
         """Mask of the rows that nobody observed."""
         return np.asarray(self.origin["sampler"] != REAL, dtype=np.bool_)
 
+    @property
+    def fit_weights(self) -> npt.NDArray[np.float64] | None:
+        """The weights for a fit; None where all are 1, for families that take none."""
+        return self.weights if (self.weights != 1).any() else None
+
     def with_rows(
         self, features: pd.DataFrame, sampler: str, parents: Any, neighbours: Any, seed: int, note: str
     ) -> Sampled:
