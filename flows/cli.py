@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows import tracing
 from flows.calling import FLOWS, UsageError, call, checked, expected, moment, parameter
 from flows.labels import labels
 
@@ -316,6 +317,9 @@ def _settings(context: typer.Context) -> Settings:
     settings = load_settings(context.obj)
     os.environ.update(settings.variables())
     return settings
+
+
+tracing.add(app, _settings)
 
 
 def _announcer(started: float) -> Any:

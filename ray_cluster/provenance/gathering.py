@@ -21,7 +21,7 @@ from ray_cluster.provenance.code import code_files, git_state
 from ray_cluster.provenance.machine import library_versions, machine
 from ray_cluster.provenance.masking import masked_settings, without_secrets
 
-__all__ = ["Provenance", "gather", "on_demand_code", "view_facts"]
+__all__ = ["Provenance", "erasures_now", "gather", "on_demand_code", "view_facts"]
 
 #: Where, below a run, the diff of the working tree is kept.
 PATCH = "provenance/uncommitted.patch"
@@ -75,7 +75,7 @@ def gather(
         "flow": {name.removeprefix("headrace."): value for name, value in context.items()},
         "parents": {"champion": champion, "monitoring": _verdict(settings, spec.name, as_of)},
         "environment": settings.environment,
-        "erasures": _erasures(settings),
+        "erasures": erasures_now(settings),
         "started": started.isoformat(),
         "finished": finished.isoformat(),
         "seconds": round((finished - started).total_seconds(), 3),
@@ -140,7 +140,7 @@ def _verdict(settings: Settings, model: str, as_of: datetime) -> dict[str, Any] 
     }
 
 
-def _erasures(settings: Settings) -> str | None:
+def erasures_now(settings: Settings) -> str | None:
     """Fingerprint of the list of erased entities; None while nothing was ever erased."""
     path: Path = settings.home / "erasures.json"
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest() if path.is_file() else None

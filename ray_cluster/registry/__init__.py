@@ -2,7 +2,8 @@
 
 from ray_cluster.registry.aliases import champion, promote
 from ray_cluster.registry.bundles import LoadedVersion, explain, load_version
-from ray_cluster.registry.connection import RegistryError
+from ray_cluster.registry.connection import KIND, RegistryError
+from ray_cluster.registry.lookup import RunFacts, Subject, find, runs
 from ray_cluster.registry.runs import add_evidence, evidence, find_run, log_run, newest_run, reference
 from ray_cluster.registry.trusted import TRUSTED
 from ray_cluster.registry.versions import (
@@ -16,8 +17,11 @@ from ray_cluster.registry.versions import (
 )
 
 __all__ = [
+    "KIND",
     "LoadedVersion",
     "RegistryError",
+    "RunFacts",
+    "Subject",
     "TRUSTED",
     "VersionFacts",
     "add_evidence",
@@ -26,6 +30,7 @@ __all__ = [
     "describe",
     "evidence",
     "explain",
+    "find",
     "find_run",
     "load_version",
     "log_run",
@@ -34,6 +39,7 @@ __all__ = [
     "reference",
     "register_run",
     "version",
+    "runs",
     "version_features",
     "versions",
 ]

@@ -10,7 +10,10 @@ from configs.settings import Settings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["RegistryError", "connect"]
+__all__ = ["KIND", "RegistryError", "connect"]
+
+#: Tag of a run that says how it was made; a run without it is a training.
+KIND = "headrace.kind"
 
 
 class RegistryError(LookupError):

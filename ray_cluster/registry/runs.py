@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
 from ray_cluster.registry.bundles import write_bundle
-from ray_cluster.registry.connection import connect
+from ray_cluster.registry.connection import KIND, connect
 from ray_cluster.registry.trusted import trusted_for
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def log_run(
 
 
 def newest_run(settings: Settings, model: str) -> str | None:
-    """Id of the training run of a model that finished last, or None."""
+    """Id of the training run of a model that finished last, or None; runs of notebooks are no trainings."""
     client = connect(settings)
     experiment = client.get_experiment_by_name(model)
     if experiment is None:
@@ -103,9 +103,10 @@ def newest_run(settings: Settings, model: str) -> str | None:
         [experiment.experiment_id],
         "attributes.status = 'FINISHED'",
         order_by=["attributes.end_time DESC"],
-        max_results=1,
+        max_results=1000,
     )
-    return str(found[0].info.run_id) if found else None
+    trained = (run for run in found if KIND not in run.data.tags)
+    return next((str(run.info.run_id) for run in trained), None)
 
 
 def add_evidence(settings: Settings, run_id: str, documents: Mapping[str, Any]) -> None:

@@ -44,7 +44,12 @@ def record_run(
         settings,
         spec,
         as_of,
-        {"fingerprint": frame.fingerprint, "columns": frame.columns, "rows": len(data.rows)},
+        {
+            "fingerprint": frame.fingerprint,
+            "columns": frame.columns,
+            "rows": len(data.rows),
+            "label_overlay": frame.overlay,
+        },
         model_digest(pipeline),
         {"version": champion.version, "run_id": champion.run_id} if champion else None,
         context,

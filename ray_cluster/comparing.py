@@ -1,0 +1,141 @@
+"""Runs of one model side by side: what was set, what came out, and whether data and code were the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from configs.settings import Settings
+from ray_cluster import registry
+
+__all__ = ["CompareError", "Compared", "Comparison", "compare"]
+
+#: Runs that are compared when none is named, and at most.
+_NEWEST, _MOST = 4, 8
+
+
+class CompareError(ValueError):
+    """Runs that cannot be compared; one sentence."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run.
+
+    Attributes:
+        period: what ``metrics`` were measured on, held_out or validation.
+        intervals: metric -> [low, high] of 95 %, where the evidence has them.
+        dataset, code, commit: fingerprint of the frame, of all code files, and the commit (with ``, dirty``).
+    """
+
+    title: str
+    run_id: str
+    kind: str
+    started: str
+    note: str
+    params: dict[str, Any]
+    period: str
+    metrics: dict[str, float]
+    intervals: dict[str, list[float]]
+    dataset: str
+    rows: int | None
+    as_of: str
+    code: str
+    commit: str
+    libraries: dict[str, str]
+    model_digest: str
+    curves: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs in the order they were named. Name -> value per run: ``params`` and ``libraries`` are those that differ."""
+
+    model: str
+    runs: list[Compared]
+    params: dict[str, list[Any]]
+    metrics: dict[str, list[float | None]]
+    libraries: dict[str, list[str | None]]
+
+    def best(self, metric: str) -> int | None:
+        """Place of the best run in a metric; None where periods or frames differ, so that none is."""
+        values = self.metrics[metric]
+        comparable = len({(run.period, run.dataset) for run in self.runs}) == 1
+        if not comparable or any(value is None for value in values) or len(set(values)) == 1:
+            return None
+        least = metric in ("brier", "log_loss", "ece")
+        known = [value for value in values if value is not None]
+        return values.index(min(known) if least else max(known))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, without the curves."""
+        found = asdict(self)
+        for run in found["runs"]:
+            del run["curves"]
+        return found
+
+
+def compare(settings: Settings, model: str, which: Sequence[str] = ()) -> Comparison:
+    """Compare runs or versions of a model, named by number or id; by default its newest four runs of any kind.
+
+    Raises:
+        RegistryError: there is no such version or run.
+        CompareError: there are fewer than two, or more than fit beside each other.
+    """
+    named = list(which) or [run.run_id for run in registry.runs(settings, model, _NEWEST)]
+    if not 2 <= len(named) <= _MOST:
+        found = f"{len(named)} were named" if which else f"model '{model}' has {len(named)} finished"
+        raise CompareError(f"Runs are compared side by side, from 2 to {_MOST}; {found}. Name versions or runs of it.")
+    subjects = [registry.find(settings, model, each) for each in named]
+    twice = next((each.title for each in subjects if [s.run.run_id for s in subjects].count(each.run.run_id) > 1), None)
+    if twice:
+        raise CompareError(f"{twice.capitalize()} of '{model}' was named twice; name each run once.")
+    runs = [_compared(settings, subject) for subject in subjects]
+    params = _beside([run.params for run in runs])
+    libraries = _beside([run.libraries for run in runs])
+    return Comparison(model, runs, _differing(params), _beside([run.metrics for run in runs]), _differing(libraries))
+
+
+def _differing(values: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    return {name: found for name, found in values.items() if len(set(map(str, found))) > 1}
+
+
+def _compared(settings: Settings, subject: registry.Subject) -> Compared:
+    run, documents = subject.run, registry.evidence(settings, subject.run.run_id)
+    evaluation, dataset = documents.get("evaluation") or {}, documents.get("dataset") or {}
+    provenance = documents.get("provenance") or {}
+    git = provenance.get("git") or dataset.get("git") or {}
+    code = sorted((provenance.get("code") or {}).items())
+    tuning = (documents.get("model") or {}).get("tuning") or {}
+    own = {"family": evaluation.get("family"), **(evaluation.get("params") or {}), "seed": tuning.get("seed")}
+    return Compared(
+        title=subject.title,
+        run_id=run.run_id,
+        kind=run.kind,
+        started=f"{run.started:%Y-%m-%d %H:%M}",
+        note=run.tags.get("mlflow.note.content", ""),
+        params=own,
+        period=str(evaluation.get("period", "held_out")),
+        metrics=dict(evaluation.get("metrics") or {}),
+        intervals=dict(evaluation.get("intervals") or {}),
+        dataset=str(dataset.get("fingerprint", "unknown")),
+        rows=dataset.get("rows"),
+        as_of=str(dataset.get("as_of", "unknown")),
+        code=_digest(str(code)) if code else "unknown",
+        commit=f"{str(git.get('commit', 'unknown'))[:10]}{', dirty' if git.get('dirty') else ''}",
+        libraries=dict(provenance.get("libraries") or dataset.get("libraries") or {}),
+        model_digest=str((provenance.get("model_digest") or {}).get("model", "unknown")),
+        curves=dict(evaluation.get("curves") or {}),
+    )
+
+
+def _digest(text: str) -> str:
+    from hashlib import blake2b
+
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _beside(each: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = list(dict.fromkeys(name for one in each for name in one))
+    return {name: [one.get(name) for one in each] for name in names}

@@ -1,0 +1,164 @@
+"""What has changed since a model was trained: its recorded provenance beside the present."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from configs.settings import Settings
+from feature_repo.fingerprints import changed_days, table_contents
+from feature_repo.materialization.views import state
+from feature_repo.relabels import overlay_version
+from feature_repo.transforms import VIEWS, code
+from ray_cluster.provenance.code import code_files, git_state
+from ray_cluster.provenance.gathering import erasures_now, on_demand_code
+from ray_cluster.provenance.machine import library_versions, machine
+
+__all__ = ["Change", "changes_since"]
+
+Kind = Literal["table", "labels", "view", "on-demand view", "erasures", "code", "library", "machine"]
+#: Code whose change can alter a training frame, and a fit; no other file can.
+_FRAME = (
+    "feature_repo/as_served.py",
+    "feature_repo/expired.py",
+    "feature_repo/features.py",
+    "feature_repo/fingerprints.py",
+    "feature_repo/frames.py",
+    "feature_repo/materialization/computing.py",
+    "feature_repo/offline/",
+    "feature_repo/transforms/",
+)
+_FIT = ("ray_cluster/training/", "ray_cluster/evaluation/")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is no longer as it was.
+
+    ``affects``: ``frame`` where it can change the rows that a training takes, ``fit`` where it can change what is
+    fitted on them, ``nothing`` where it can do neither. ``sentence`` has no full stop.
+    """
+
+    kind: Kind
+    name: str
+    sentence: str
+    affects: Literal["frame", "fit", "nothing"]
+
+
+def changes_since(settings: Settings, model: str, provenance: Mapping[str, Any]) -> list[Change]:
+    """Everything recorded with a run (``evidence/provenance.json``) that is otherwise now, the data first."""
+    return [
+        *_tables(settings, provenance),
+        *_labels(settings, model, provenance),
+        *_erasures(settings, provenance),
+        *_views(settings, provenance),
+        *_on_demand(settings, provenance),
+        *_code(settings, provenance),
+        *_libraries(provenance),
+        *_machine(provenance),
+    ]
+
+
+def _tables(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change]:
+    then = provenance["tables"]
+    known = [table for table in then if table in settings.tables]
+    now = table_contents(settings, known, datetime.fromisoformat(provenance["as_of"]))
+    for table, before in then.items():
+        after = now.get(table)
+        if after is None:
+            why = "it holds nothing now" if table in known else "there is no such table any more"
+            yield Change("table", table, f"{why} (it held {before['rows']:,} rows)", "frame")
+        elif after["known"] != before["known"]:
+            days = changed_days(before["days"], after["days"])
+            rows = after["rows"] - before["rows"]
+            where = "" if days == ["all"] else f" on {_days(days)}"
+            count = (
+                f", {abs(rows):,} row{'' if abs(rows) == 1 else 's'} {'more' if rows > 0 else 'fewer'}" if rows else ""
+            )
+            yield Change("table", table, f"what was known then is now different{where}{count}", "frame")
+        elif after["stored"] != before["stored"]:
+            yield Change("table", table, "rows became known since; what was known then is unchanged", "nothing")
+
+
+def _days(days: list[str]) -> str:
+    if len(days) <= 3:
+        return ", ".join(days)
+    return f"{len(days)} days from {days[0]} to {days[-1]}"
+
+
+def _labels(settings: Settings, model: str, provenance: Mapping[str, Any]) -> Iterator[Change]:
+    then, now = provenance["dataset"].get("label_overlay", 0), overlay_version(settings, model)
+    if then != now:
+        sentence = f"version {then} of the corrections then, {now} now; that of then is still kept"
+        yield Change("labels", model, sentence, "nothing")
+
+
+def _erasures(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change]:
+    if provenance.get("erasures") != erasures_now(settings):
+        yield Change(
+            "erasures", "forgotten", "entities were forgotten since; their rows are gone from the past too", "frame"
+        )
+
+
+def _views(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change]:
+    for view, before in provenance["views"].items():
+        if view not in VIEWS:
+            yield Change("view", view, "there is no such view any more", "frame")
+            continue
+        held = state(settings, view)
+        if before["query"] != code(view):
+            yield Change(
+                "view", view, f"its query changed since ({before['query'][:8]}, now {code(view)[:8]})", "frame"
+            )
+        elif held is None or not held.files:
+            yield Change("view", view, "it holds nothing now; run `headrace run materialize`", "frame")
+        elif held.code != before.get("computed_by"):
+            yield Change("view", view, "another query computed its rows; run `headrace run materialize`", "frame")
+
+
+def _on_demand(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change]:
+    try:
+        now = on_demand_code(settings, provenance["feature_service"])
+    except LookupError as error:
+        yield Change("on-demand view", provenance["feature_service"], str(error).rstrip("."), "frame")
+        return
+    for view, before in provenance["on_demand"].items():
+        if now.get(view) != before:
+            yield Change("on-demand view", view, "its function changed since", "frame")
+
+
+def _code(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change]:
+    then, git = provenance["code"], provenance["git"]
+    now, present = code_files(settings.root), git_state(settings.root).facts
+    differ = sorted(path for path in {*then, *now} if then.get(path) != now.get(path))
+    if git["commit"] != present["commit"] or present["dirty"] or git["dirty"]:
+        was = f"commit {git['commit'][:10]}{', dirty' if git['dirty'] else ''}"
+        is_now = f"{present['commit'][:10]}{', dirty' if present['dirty'] else ''}"
+        files = f"{len(differ)} files differ" if differ else "no file that decides a training differs"
+        yield Change("code", "commit", f"{was}, now {is_now}; {files}", "nothing")
+    if found := [path for path in differ if path.startswith(_FRAME)]:
+        yield Change("code", "of the frame", _listed(found), "frame")
+    if found := [path for path in differ if path.startswith(_FIT)]:
+        yield Change("code", "of the training", _listed(found), "fit")
+
+
+def _listed(paths: list[str]) -> str:
+    more = f" and {len(paths) - 6} more" if len(paths) > 6 else ""
+    return f"{', '.join(paths[:6])}{more} changed"
+
+
+def _libraries(provenance: Mapping[str, Any]) -> Iterator[Change]:
+    then, now = provenance["libraries"], library_versions()
+    for name in sorted({*then, *now}):
+        if then.get(name) != now.get(name):
+            sentence = f"{then.get(name) or 'not installed'} then, {now.get(name) or 'not installed'} now"
+            yield Change("library", name, sentence, "fit")
+
+
+def _machine(provenance: Mapping[str, Any]) -> Iterator[Change]:
+    now = machine()
+    for name, before in provenance["machine"].items():
+        if now.get(name) != before:
+            yield Change("machine", name, f"{before} then, {now.get(name)} now", "fit")

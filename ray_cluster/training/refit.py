@@ -1,0 +1,74 @@
+"""Fit a recorded point again, as the training did after its search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from configs.model import ModelSpec
+from configs.settings import Settings
+from feature_repo.store import request_features
+from ray_cluster.cluster import wait
+from ray_cluster.evaluation.metrics import f1_threshold, metrics
+from ray_cluster.training.data import TrainingData
+from ray_cluster.training.families import fit_steps, preprocessing
+from ray_cluster.training.final import fit_final
+from ray_cluster.training.search import TrialResult
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+__all__ = ["Refitted", "refit"]
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """The bundle fitted again: ``scores`` on the held-out rows, shape (held out,), and their ``metrics``."""
+
+    pipeline: Pipeline
+    threshold: float
+    scores: np.ndarray[Any, Any]
+    metrics: dict[str, float]
+
+
+def refit(settings: Settings, spec: ModelSpec, data: TrainingData, documents: Mapping[str, Any]) -> Refitted:
+    """Fit the best trial of a run's evidence ``documents`` again; the cluster must be connected."""
+    trial = TrialResult(**documents["trials"][0])
+    calendar = request_features(settings, spec.feature_service)
+    pipeline, _ = fit_final(spec, trial, data, calendar)
+    y, held_out, validation = data.y, data.periods.held_out, data.periods.validation
+    scores = pipeline.predict_proba(data.features[held_out])[:, 1]
+    threshold = spec.threshold
+    if threshold == "f1":
+        threshold = f1_threshold(y[validation], validation_scores(spec, data, trial))
+    return Refitted(pipeline, threshold, scores, metrics(y[held_out], scores, threshold))
+
+
+def validation_scores(spec: ModelSpec, data: TrainingData, trial: TrialResult) -> np.ndarray[Any, Any]:
+    """What the point gives on the validation period, fitted on the rows that the search takes; shape (validation,)."""
+    import ray
+
+    rows = np.flatnonzero(data.periods.train)[-spec.tuning.rows :]
+    encode = preprocessing(data.features, spec.inputs, trial.family).fit(data.features.iloc[rows])
+    x = encode.transform(data.features.iloc[rows]).astype("float32")
+    x_validation = encode.transform(data.features[data.periods.validation]).astype("float32")
+    fit = ray.remote(num_cpus=spec.tuning.cpus_per_trial, num_gpus=spec.tuning.gpus_per_trial)(fit_steps)
+    classifier = wait(
+        [
+            fit.remote(
+                trial.family,
+                trial.params,
+                x,
+                data.y[rows],
+                trial.iterations,
+                spec.tuning.seed,
+                threads=max(1, int(spec.tuning.cpus_per_trial)),
+                device="cuda" if spec.tuning.gpus_per_trial else "cpu",
+            )
+        ]
+    )[0]
+    scores: np.ndarray[Any, Any] = classifier.predict_proba(x_validation)[:, 1].astype("float32")
+    return scores

@@ -1,0 +1,192 @@
+"""Rebuild a registered version: its training frame as of then, its point fitted again, and what differs.
+
+Nothing is searched: the recorded family, parameters, iterations, seed, threads and model file are used, in the
+functions that the training itself calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from configs.model import ModelSpec
+from configs.reading import ConfigError, validated
+from configs.settings import Settings
+from feature_repo.frames import FrameError
+from feature_repo.tables import manifest
+from ray_cluster import registry
+from ray_cluster.cluster import connected
+from ray_cluster.lineage.changes import Change, changes_since
+from ray_cluster.provenance.digest import model_digest
+from ray_cluster.training.data import TrainingData, prepare
+from ray_cluster.training.refit import refit
+from ray_cluster.training.split import SplitError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Check", "ReproduceError", "Reproduction", "recorded", "reproduce"]
+
+
+class ReproduceError(RuntimeError):
+    """A version that cannot be rebuilt; one sentence with what is missing and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing compared: as recorded then, as rebuilt now."""
+
+    what: str
+    then: str
+    now: str
+    same: bool
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What a rebuilding came to. ``causes`` are the changes that can explain a difference, empty when identical."""
+
+    model: str
+    version: int | None
+    run_id: str
+    identical: bool
+    checks: list[Check]
+    causes: list[str]
+    changes: list[Change]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def recorded(settings: Settings, subject: registry.Subject) -> tuple[ModelSpec, dict[str, Any]]:
+    """The model's file as it was at a training, and the run's evidence documents.
+
+    Raises:
+        ReproduceError: the run kept no provenance, or its model file does not fit the present code.
+    """
+    documents = registry.evidence(settings, subject.run.run_id)
+    if not {"provenance", "model", "trials"} <= set(documents):
+        raise ReproduceError(
+            f"Run {subject.run.run_id} of '{subject.model}' keeps no provenance to rebuild it from; it was trained "
+            "before Headrace kept that, or by hand: train again with `headrace run train`."
+        )
+    try:
+        spec = validated(ModelSpec, documents["model"], f"the model file of {subject.title}")
+    except ConfigError as error:
+        commit = documents["provenance"]["git"]["commit"]
+        raise ReproduceError(
+            f"'{subject.model}' {subject.title} was described by a model file that the present code does not read "
+            f"({error}); check out commit {commit} to rebuild it."
+        ) from error
+    return spec, documents
+
+
+def reproduce(settings: Settings, model: str, which: str | None = None) -> Reproduction:
+    """Rebuild a version (by number, default the champion) or a run (by id), and compare it with what was recorded.
+
+    Raises:
+        RegistryError: there is no such version or run.
+        ReproduceError: what it was made from is gone.
+    """
+    from time import monotonic
+
+    started = monotonic()
+    subject = registry.find(settings, model, which)
+    if subject.run.kind != "training":
+        raise ReproduceError(
+            f"Run {subject.run.run_id} of '{model}' was logged from a {subject.run.kind}, by hand, so there is no "
+            "recorded way to make it again; run the notebook, or train with `headrace run train`."
+        )
+    spec, documents = recorded(settings, subject)
+    provenance = documents["provenance"]
+    data = _rebuilt(settings, spec, subject, provenance)
+    with connected(settings):
+        again = refit(settings, spec, data, documents)
+    checks = [
+        *_frame_checks(provenance["dataset"], data),
+        *_model_checks(provenance["model_digest"], model_digest(again.pipeline)),
+        *_number_checks(documents["evaluation"], again.threshold, again.metrics),
+        _score_check(spec, registry.reference(settings, subject.run.run_id), data, again.scores),
+    ]
+    changes = changes_since(settings, model, provenance)
+    frame = all(check.same for check in checks[:1])
+    affecting = ("frame",) if not frame else ("fit", "frame")
+    identical = all(check.same for check in checks)
+    causes = [f"{each.kind} {each.name}: {each.sentence}" for each in changes if each.affects in affecting]
+    if not identical and not causes:
+        causes = ["nothing that was recorded has changed: the fit itself is not deterministic here"]
+    return Reproduction(
+        model=model,
+        version=subject.version.version if subject.version else None,
+        run_id=subject.run.run_id,
+        identical=identical,
+        checks=checks,
+        causes=[] if identical else causes,
+        changes=changes,
+        seconds=round(monotonic() - started, 1),
+    )
+
+
+def _rebuilt(
+    settings: Settings, spec: ModelSpec, subject: registry.Subject, provenance: Mapping[str, Any]
+) -> TrainingData:
+    """The training data as of then."""
+    for table, then in provenance["tables"].items():
+        held = manifest(settings, table) if table in settings.tables else None
+        if held is None or not held.files:
+            raise ReproduceError(
+                f"'{spec.name}' {subject.title} cannot be rebuilt: table '{table}' holds nothing in {settings.home} "
+                f"(it held {then['rows']:,} rows); bring it back with `headrace run ingest` and `materialize`."
+            )
+    try:
+        overlay = provenance["dataset"].get("label_overlay", 0)
+        return prepare(settings, spec, datetime.fromisoformat(provenance["as_of"]), overlay)
+    except (FrameError, SplitError, LookupError) as error:
+        raise ReproduceError(f"'{spec.name}' {subject.title} cannot be rebuilt: {error}") from error
+
+
+def _frame_checks(then: Mapping[str, Any], data: TrainingData) -> list[Check]:
+    """The frame as a whole first; then its rows, and the columns that differ."""
+    now = data.frame.fingerprint
+    checks = [Check("training frame", then["fingerprint"], now, then["fingerprint"] == now)]
+    rows = len(data.rows)
+    checks.append(Check("rows", f"{then['rows']:,}", f"{rows:,}", then["rows"] == rows))
+    if not checks[0].same:
+        columns = {**dict.fromkeys(then["columns"]), **dict.fromkeys(data.frame.columns)}
+        differ = [name for name in columns if then["columns"].get(name) != data.frame.columns.get(name)]
+        few = ", ".join(differ[:8]) + (f" and {len(differ) - 8} more" if len(differ) > 8 else "")
+        checks.append(Check("columns that differ", "none", f"{len(differ)} of {len(columns)}: {few}", not differ))
+    return checks
+
+
+def _model_checks(then: Mapping[str, str], now: Mapping[str, str]) -> list[Check]:
+    """The fitted model whole, then step by step."""
+    names = ["model", *(name for name in {**then, **now} if name != "model")]
+    return [
+        Check(name, str(then.get(name, "none")), str(now.get(name, "none")), then.get(name) == now.get(name))
+        for name in names
+    ]
+
+
+def _number_checks(evaluation: Mapping[str, Any], threshold: float, metrics: Mapping[str, float]) -> list[Check]:
+    then = {"threshold": evaluation["threshold"], **evaluation["metrics"]}
+    now = {"threshold": threshold, **metrics}
+    return [
+        Check(name, f"{value:.10g}", f"{now[name]:.10g}", value == now[name])
+        for name, value in then.items()
+        if name in now and isinstance(value, float | int)
+    ]
+
+
+def _score_check(spec: ModelSpec, reference: pd.DataFrame, data: TrainingData, scores: Any) -> Check:
+    """Every held-out score beside the one that was kept."""
+    held_out = data.rows[data.periods.held_out][[spec.requests.id]].assign(now=scores)
+    both = reference[[spec.requests.id, "score"]].merge(held_out, on=spec.requests.id, how="outer")
+    differ = int((both["score"] != both["now"]).sum())
+    largest = (both["score"] - both["now"]).abs().max()
+    now = "equal, bit for bit" if not differ else f"{differ:,} differ, by {largest:.3g} at most"
+    return Check("held-out scores", f"{len(reference):,}", now, not differ)
