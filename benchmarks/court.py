@@ -42,7 +42,7 @@ def main() -> None:
     for name in arguments.models:
         _fill(settings, name)
         frames[name] = prepare(settings, load_model(name), AS_OF)
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    ray.init(address="local", num_cpus=2, log_to_driver=False, include_dashboard=False)
     _court(frames)
     ray.shutdown()
     _flips(frames, arguments.flip)

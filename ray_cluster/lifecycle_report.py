@@ -74,6 +74,7 @@ def write_lifecycle_report(
         ],
         evaluation=documents.get("evaluation"),
         trials=documents.get("trials", []),
+        sampling=documents.get("sampling"),
         dataset=dataset,
         decision=documents.get("decision"),
         monitoring=monitoring,

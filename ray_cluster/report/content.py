@@ -20,8 +20,8 @@ class ReportContent:
         steps: ``{name, seconds, note}`` in order.
         ingest: per table ``{table, rows_in, rows_out, quarantined, later, fingerprint, profiled, columns}``, columns
             as :func:`feature_repo.tables.profile.profile_table` gives them, of ``profiled`` rows.
-        evaluation, trials, dataset, decision: as kept with the run; ``evaluation["curves"]`` may hold ``scores``
-            (``{edges, positives, negatives}``: counts of held-out rows per bin of the score).
+        evaluation, trials, sampling, dataset, decision: as kept with the run; ``evaluation["curves"]`` may hold
+            ``scores`` (``{edges, positives, negatives}``: counts of held-out rows per bin of the score).
         monitoring: ``MonitoringResult.to_dict()``.
         endpoint: ``{url, curl}``. links: name -> address, for the part "What to click next".
         metric: what tuning and the gate go by.
@@ -38,6 +38,7 @@ class ReportContent:
     ingest: Sequence[Facts] = ()
     evaluation: Facts | None = None
     trials: Sequence[Facts] = ()
+    sampling: Facts | None = None
     dataset: Facts | None = None
     decision: Facts | None = None
     monitoring: Facts | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ray_cluster.report import curves, facts, search
 from ray_cluster.report.content import ReportContent
 from ray_cluster.report.formats import FILTERS, words
+from ray_cluster.report.sampling import sampling_facts
 
 __all__ = ["environment", "render", "write_page", "write_report"]
 
@@ -88,6 +89,7 @@ def render(content: ReportContent) -> str:
             ],
             shares=facts.shares([float(step.get("seconds") or 0) for step in content.steps]),
             best=search.best_trial(trials),
+            sampling=sampling_facts(content.sampling),
             rows=facts.scored_rows(evaluation),
             best_baseline=lambda name: facts.best_baseline(evaluation, name),
             confusion=facts.confusion(evaluation),

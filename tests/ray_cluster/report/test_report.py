@@ -19,7 +19,18 @@ from ray_cluster.report import ReportContent, render, write_report
 from ray_cluster.report.facts import confusion, drift_bars, worst_slice
 from ray_cluster.report.formats import amount, duration, percent
 
-SECTIONS = ["summary", "data", "tuning", "evaluation", "decision", "endpoint", "monitoring", "next", "provenance"]
+SECTIONS = [
+    "summary",
+    "data",
+    "tuning",
+    "sampling",
+    "evaluation",
+    "decision",
+    "endpoint",
+    "monitoring",
+    "next",
+    "provenance",
+]
 VOID = {"meta", "link", "br", "img", "input", "hr", "col"}
 
 
@@ -224,3 +235,17 @@ def test_profiles_of_a_table(full: ReportContent) -> None:
     assert columns["carrier"]["distinct"] == 9 and len(columns["carrier"]["top"]) == 8
     assert columns["observed_at"]["minimum"].startswith("2013-10-01T00")
     assert profile_table(example_evidence.frame(0, "2013-10-01", 1, 0.0, 0))["columns"][0]["histogram"] == []
+
+
+def test_the_court_is_shown_with_intervals_on_one_axis(full: ReportContent, text: str) -> None:
+    from ray_cluster.report.sampling import contender_bars
+
+    bars = {row["contender"]: row for row in contender_bars(full.sampling or {})}
+    assert "low_at" not in bars["none"] and "low_at" not in bars["adasyn"]
+    for name in ("class_weight", "undersample", "smote"):
+        assert 0 <= bars[name]["low_at"] < bars[name]["gain_at"] < bars[name]["high_at"] <= 100
+        assert (bars[name]["low_at"] > bars[name]["zero_at"]) == (name == "smote")
+    part = text[text.index('id="sampling"') : text.index('id="evaluation"')]
+    assert "<b>smote</b> is kept" in part and "no negative near any positive" in part
+    assert part.count('class="range"') == 3 and "Of the duplicates there is this to say." in part
+    assert "asks for no sampling" in render(dataclasses.replace(full, sampling=None))
