@@ -16,6 +16,7 @@ from ray_cluster.evaluation.metrics import f1_threshold, metrics
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import fit_steps, preprocessing
 from ray_cluster.training.final import fit_final
+from ray_cluster.training.sampling.court import contender_scores
 from ray_cluster.training.search import TrialResult
 
 if TYPE_CHECKING:
@@ -38,17 +39,25 @@ def refit(settings: Settings, spec: ModelSpec, data: TrainingData, documents: Ma
     """Fit the best trial of a run's evidence ``documents`` again; the cluster must be connected."""
     trial = TrialResult(**documents["trials"][0])
     calendar = request_features(settings, spec.feature_service)
-    pipeline, _ = fit_final(spec, trial, data, calendar)
+    sampler = documents.get("sampling", {}).get("kept", "none")
+    pipeline, _ = fit_final(spec, trial, data, calendar, sampler)
     y, held_out, validation = data.y, data.periods.held_out, data.periods.validation
     scores = pipeline.predict_proba(data.features[held_out])[:, 1]
     threshold = spec.threshold
     if threshold == "f1":
-        threshold = f1_threshold(y[validation], validation_scores(spec, data, trial))
+        threshold = f1_threshold(y[validation], validation_scores(spec, data, trial, sampler))
     return Refitted(pipeline, threshold, scores, metrics(y[held_out], scores, threshold))
 
 
-def validation_scores(spec: ModelSpec, data: TrainingData, trial: TrialResult) -> np.ndarray[Any, Any]:
-    """What the point gives on the validation period, fitted on the rows that the search takes; shape (validation,)."""
+def validation_scores(
+    spec: ModelSpec, data: TrainingData, trial: TrialResult, sampler: str = "none"
+) -> np.ndarray[Any, Any]:
+    """What the point gives on the validation period, fitted on the rows that the search takes; shape (validation,).
+
+    With a ``sampler``, fitted on what it makes of them, as the court did.
+    """
+    if sampler != "none":
+        return contender_scores(spec, trial, data, sampler)
     import ray
 
     rows = np.flatnonzero(data.periods.train)[-spec.tuning.rows :]

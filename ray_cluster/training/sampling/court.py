@@ -28,7 +28,7 @@ from ray_cluster.training.search import Search, TrialResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ruling", "contend", "hold_court"]
+__all__ = ["Ruling", "contend", "contender_scores", "hold_court"]
 
 Values = npt.NDArray[Any]
 
@@ -63,9 +63,30 @@ def hold_court(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> Rulin
     asked = spec.sampling
     if asked.method == "none":
         return Ruling("none")
+    names = asked.contenders if asked.method == "court" else ("threshold", asked.method)
+    results = _contended(spec, trial, data, [name for name in ("none", *names) if name != "threshold"])
+    if "threshold" in names:
+        results["threshold"] = {**results["none"], "seconds": 0.0}
+    decision, table = _measure(spec, data, ["none", *names], results)
+    kept = str(decision.evidence["kept"])
+    return Ruling(
+        kept,
+        None if kept == "none" else np.asarray(results[kept]["validation"]),
+        {"decision": decision.to_dict(), "kept": kept, "trial": trial.trial, "contenders": table},
+    )
+
+
+def contender_scores(spec: ModelSpec, trial: TrialResult, data: TrainingData, method: str) -> Values:
+    """The validation scores of one contender again, shape (validation rows,)."""
+    return np.asarray(_contended(spec, trial, data, [method])[method]["validation"])
+
+
+def _contended(
+    spec: ModelSpec, trial: TrialResult, data: TrainingData, methods: list[str]
+) -> dict[str, dict[str, Any]]:
+    """What :func:`contend` gives for each method, as Ray tasks on data that are placed once."""
     import ray
 
-    names = asked.contenders if asked.method == "court" else ("threshold", asked.method)
     tuning, periods = spec.tuning, data.periods
     train = np.flatnonzero(periods.train)[-tuning.rows :]
     fold = ray.put(
@@ -79,26 +100,16 @@ def hold_court(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> Rulin
             "inputs": spec.inputs,
         }
     )
-    fitted = [name for name in ("none", *names) if name != "threshold"]
     task = ray.remote(num_cpus=tuning.cpus_per_trial)(contend)
     threads = max(1, int(tuning.cpus_per_trial))
-    tasks = [task.remote(name, trial, fold, asked.ratio, tuning.seed, threads) for name in fitted]
-    results = dict(zip(fitted, wait(tasks), strict=True))
-    if "threshold" in names:
-        results["threshold"] = {**results["none"], "seconds": 0.0}
-    decision, table = _measure(spec, data, ["none", *names], results)
-    kept = str(decision.evidence["kept"])
-    return Ruling(
-        kept,
-        None if kept == "none" else np.asarray(results[kept]["validation"]),
-        {"decision": decision.to_dict(), "kept": kept, "trial": trial.trial, "contenders": table},
-    )
+    found = wait([task.remote(name, trial, fold, spec.sampling.ratio, tuning.seed, threads) for name in methods])
+    return dict(zip(methods, found, strict=True))
 
 
 def contend(
     method: str, trial: TrialResult, fold: dict[str, Any], ratio: float, seed: int, threads: int
 ) -> dict[str, Any]:
-    """Sample, fit and score one contender; ``fold`` as :func:`hold_court` places it.
+    """Sample, fit and score one contender; ``fold`` as the court places it.
 
     Everything is learned from the training rows: encoding and cleaning from the real ones, the sampler from them too.
 

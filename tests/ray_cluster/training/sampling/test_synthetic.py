@@ -27,8 +27,6 @@ def test_a_sample_has_its_origin_and_its_checks(tmp_path):
 
 def test_what_cannot_be_drawn_is_told(tmp_path):
     x, y, _ = mixed(100, 0, 0)
-    with pytest.raises(
-        SamplingError, match=r"sample of 0 rows cannot be drawn .* at least 15 of each label"
-    ):
+    with pytest.raises(SamplingError, match=r"sample of 0 rows cannot be drawn .* at least 15 of each label"):
         write_synthetic(tmp_path / "none.parquet", x, y, 0)
     assert not list(tmp_path.iterdir())
