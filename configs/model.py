@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
 
+from configs.card import Card
 from configs.fit import Fit
+from configs.gate import Gate
 from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
 from configs.sampling import Sampling
 from configs.settings import CONFIGS, environment_folder
@@ -127,15 +129,6 @@ class InputRule(Frozen):
         return self
 
 
-class Gate(Frozen):
-    """When a new version becomes champion: it must beat the present one by ``margin`` of ``metric``
-    on the same held-out rows, and reach ``minimum`` of each metric named there."""
-
-    metric: Literal["average_precision", "roc_auc"] = "average_precision"
-    margin: float = Field(0.0, ge=0)
-    minimum: dict[Literal["average_precision", "roc_auc"], float] = {}
-
-
 class Serving(Frozen):
     """The Ray Serve application of this model."""
 
@@ -209,6 +202,7 @@ class ModelSpec(Frozen):
     fit: Fit = Fit()
     threshold: Probability | Literal["f1"] = "f1"
     gate: Gate = Gate()
+    card: Card = Card()
     slices: list[str] = []
     inputs: dict[str, InputRule] = {}
     serving: Serving = Serving()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, SecretStr
 
+from configs.approval import Approval
 from configs.reading import ConfigError, Frozen, merge, nearest, read_yaml, validated
 from configs.table import Table, load_tables
 from configs.tuning import Prices
@@ -119,6 +120,7 @@ class Settings(Frozen):
     ray: RaySettings
     features: Features = Features()
     prices: Prices = Prices()
+    approval: Approval = Approval()
     tables: dict[str, Table]
     schedules: dict[str, Schedule] = {}
     demo: Demo

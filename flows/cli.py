@@ -6,18 +6,15 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from flows import tracing
 from flows.calling import FLOWS, UsageError, call, checked, expected, moment, parameter
+from flows.console import console, settings_of
 from flows.labels import labels
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from configs import Settings
+from flows.models import models
 
 __all__ = ["app", "main"]
 
@@ -28,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(labels, name="labels")
+
+app.add_typer(models, name="models")
 
 Model = Annotated[str | None, typer.Option(help="A file under configs/models; needed if there are several.")]
 
@@ -48,13 +47,13 @@ def up(context: typer.Context) -> None:
 
     from flows import stack
 
-    settings, started = _settings(context), monotonic()
+    settings, started = settings_of(context), monotonic()
     stack.up(settings, _announcer(started))
     from ray_cluster.serving.rollout import restore
 
     for model in restore(settings):
-        _out().print(f"  {model} is being put live again")
-    _out().print(f"[green]Up[/green] after {monotonic() - started:.0f} s. `headrace status` shows what is live.")
+        console().print(f"  {model} is being put live again")
+    console().print(f"[green]Up[/green] after {monotonic() - started:.0f} s. `headrace status` shows what is live.")
 
 
 @app.command()
@@ -62,8 +61,8 @@ def down(context: typer.Context) -> None:
     """Stop the servers and everything they started."""
     from flows import stack
 
-    ended = stack.down(_settings(context))
-    _out().print(f"[green]Down[/green]: {ended} processes ended." if ended else "Nothing was running.")
+    ended = stack.down(settings_of(context))
+    console().print(f"[green]Down[/green]: {ended} processes ended." if ended else "Nothing was running.")
 
 
 @app.command()
@@ -73,16 +72,16 @@ def status(context: typer.Context) -> None:
 
     from flows.stack.status import sections
 
-    for section in sections(_settings(context)):
+    for section in sections(settings_of(context)):
         if not section.rows:
-            _out().print(f"[bold]{section.title}[/bold]: {section.note}\n")
+            console().print(f"[bold]{section.title}[/bold]: {section.note}\n")
             continue
         first, *others = section.columns
         columns = [Column(first, no_wrap=True), *(Column(name, overflow="fold") for name in others)]
         table = Table(*columns, title=section.title, title_justify="left", title_style="bold")
         for row in section.rows:
             table.add_row(*row)
-        _out().print(table)
+        console().print(table)
 
 
 @app.command()
@@ -91,10 +90,10 @@ def doctor(context: typer.Context) -> None:
     from flows.stack.doctor import examine
 
     problems = 0
-    for check in examine(_settings(context)):
+    for check in examine(settings_of(context)):
         problems += not check.ok
         mark = "[green]OK     [/green]" if check.ok else "[red]problem[/red]"
-        _out().print(f"{mark} {check.name}: {check.found}{'' if check.ok else f'; {check.mend}'}", soft_wrap=True)
+        console().print(f"{mark} {check.name}: {check.found}{'' if check.ok else f'; {check.mend}'}", soft_wrap=True)
     if problems:
         raise typer.Exit(1)
 
@@ -108,7 +107,7 @@ def run(
     param: Annotated[list[str] | None, typer.Option(help="Another parameter of the flow, as key=value.")] = None,
 ) -> None:
     """Run a flow here and now, recorded by Prefect."""
-    settings = _settings(context)
+    settings = settings_of(context)
     flow = checked(flow)
     if model is not None:
         from configs import load_model
@@ -120,7 +119,7 @@ def run(
     from flows.stack import require
 
     require(settings, "prefect")
-    _out().print_json(data=call(flow, model, given), default=str)
+    console().print_json(data=call(flow, model, given), default=str)
 
 
 @app.command()
@@ -131,11 +130,11 @@ def plan(
     """Show what `apply` would change in Feast, and which models notice; exit code 2 if it breaks one."""
     from flows import planning
 
-    found = planning.plan(_settings(context))
+    found = planning.plan(settings_of(context))
     if json:
-        _out().print_json(data=planning.as_json(found))
+        console().print_json(data=planning.as_json(found))
     else:
-        _out().print(planning.tree(found))
+        console().print(planning.tree(found))
     if found.breaks:
         raise typer.Exit(2)
 
@@ -148,8 +147,8 @@ def apply(
     """Register what feature_repo/features.py defines; refuses what breaks a live model."""
     from flows import planning
 
-    changes = planning.apply(_settings(context), force, lambda found: _out().print(planning.tree(found)))
-    _out().print(f"[green]Applied[/green]: {changes} changes." if changes else "[green]Applied[/green] before.")
+    changes = planning.apply(settings_of(context), force, lambda found: console().print(planning.tree(found)))
+    console().print(f"[green]Applied[/green]: {changes} changes." if changes else "[green]Applied[/green] before.")
 
 
 @app.command()
@@ -165,11 +164,11 @@ def forget(
     name, equals, value = entity.partition("=")
     if not equals or not name or not value:
         raise UsageError(f"forget {entity}: expected entity=value, such as plane=N14228.")
-    receipt, path = forgetting.forget(_settings(context), name, value, dry_run)
+    receipt, path = forgetting.forget(settings_of(context), name, value, dry_run)
     if json:
-        _out().print_json(data=forgetting.as_json(receipt))
+        console().print_json(data=forgetting.as_json(receipt))
     else:
-        forgetting.show(_out(), receipt, path)
+        forgetting.show(console(), receipt, path)
 
 
 @app.command()
@@ -187,7 +186,7 @@ def predict(
     from flows.stack import StackError
     from flows.stack.probing import request
 
-    settings = _settings(context)
+    settings = settings_of(context)
     load_model(model)
     try:
         text = json if json is not None else file.read_text(encoding="utf-8") if file else sys.stdin.read()
@@ -206,7 +205,7 @@ def predict(
             f"No endpoint answers at {url}: `headrace up`, then `headrace run deploy --model {model}`."
         ) from None
     if raw:
-        _out().print_json(data=answer)
+        console().print_json(data=answer)
     elif code < 400:
         _show(answer.get("predictions", [answer]))
     if code >= 400:
@@ -218,7 +217,7 @@ def predict(
 @app.command("env")
 def environment_variables(context: typer.Context) -> None:
     """Print the variables that point other tools at this stack: eval "$(headrace env)"."""
-    for name, value in _settings(context).variables().items():
+    for name, value in settings_of(context).variables().items():
         quoted = value.replace("'", "'\\''")
         sys.stdout.write(f"export {name}='{quoted}'\n")
 
@@ -231,7 +230,7 @@ def demo(context: typer.Context) -> None:
 
     from flows import stack
 
-    settings, started = _settings(context), monotonic()
+    settings, started = settings_of(context), monotonic()
     stack.up(settings, _announcer(started), wait_for=["prefect"])
     ready = monotonic()
 
@@ -248,11 +247,11 @@ def demo(context: typer.Context) -> None:
     done = monotonic()
     parts = [("Prefect server", ready - started), *((step["name"], step["seconds"]) for step in result["steps"])]
     for name, seconds in parts:
-        _out().print(f"  {seconds:6.1f} s  {name}")
-    _out().print(f"[green]Done[/green] after {done - started:.0f} s. Report: {result['report']}", soft_wrap=True)
+        console().print(f"  {seconds:6.1f} s  {name}")
+    console().print(f"[green]Done[/green] after {done - started:.0f} s. Report: {result['report']}", soft_wrap=True)
     stack.wait(settings)
     for service in stack.services(settings):
-        _out().print(f"  {service.title:<36} {service.address}", soft_wrap=True)
+        console().print(f"  {service.title:<36} {service.address}", soft_wrap=True)
     from configs import load_model
     from ray_cluster.lifecycle_report import curl_line
 
@@ -266,7 +265,7 @@ def report(
     """Print the path of the newest report."""
     from flows.stack import StackError
 
-    folder = _settings(context).home / "reports"
+    folder = settings_of(context).home / "reports"
     pages = sorted(folder.rglob("*.html"), key=lambda page: page.stat().st_mtime)
     if not pages:
         raise StackError(f"There is no report in {folder} yet; `headrace run lifecycle` writes one.")
@@ -284,7 +283,7 @@ def profile(
     """Write the profile page of a raw table, or of all, and print its path."""
     from ray_cluster.table_report import write_table_pages
 
-    pages = write_table_pages(_settings(context), table)
+    pages = write_table_pages(settings_of(context), table)
     for page in pages[:1] if table else pages:
         sys.stdout.write(f"{page}\n")
     if open_:
@@ -310,16 +309,7 @@ def main() -> None:
         _fail(sentence, 1)
 
 
-def _settings(context: typer.Context) -> Settings:
-    """The environment's settings; also put into ``os.environ``, which Prefect, Ray and MLflow read when imported."""
-    from configs import load_settings
-
-    settings = load_settings(context.obj)
-    os.environ.update(settings.variables())
-    return settings
-
-
-tracing.add(app, _settings)
+tracing.add(app, settings_of)
 
 
 def _announcer(started: float) -> Any:
@@ -327,7 +317,7 @@ def _announcer(started: float) -> Any:
 
     def announce(service: Any, state: str) -> None:
         where = f" {service.address}" if state == "ready" else ""
-        _out().print(f"  {monotonic() - started:5.1f} s  {service.title}: {state}{where}", soft_wrap=True)
+        console().print(f"  {monotonic() - started:5.1f} s  {service.title}: {state}{where}", soft_wrap=True)
 
     return announce
 
@@ -342,7 +332,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         shown = {**row, "id": row.get("id") or "", "probability": _probability(row["probability"])}
         table.add_row(*(str(shown.get(str(column.header), "")) for column in table.columns))
-    _out().print(table)
+    console().print(table)
 
 
 def _probability(value: float | None) -> str:
@@ -377,12 +367,6 @@ def _fail(sentence: str, code: int) -> None:
 
     Console(stderr=True).print(Text(sentence, style="red"), soft_wrap=True)
     raise SystemExit(code)
-
-
-def _out() -> Console:
-    from rich.console import Console
-
-    return Console()
 
 
 if __name__ == "__main__":

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal, get_args
 
-from configs.model import Gate, Monitoring
+from configs.gate import Gate
+from configs.model import Monitoring
 from configs.sampling import Sampling
 from ray_cluster.findings import (
     abstentions,
     drifted_features,
     drifted_scores,
     dropped_performance,
-    metric_name,
     unknown_variation,
 )
+from ray_cluster.gates import judge_promotion
 from ray_cluster.training.sampling.verdict import judge
 
 __all__ = [
@@ -43,8 +44,6 @@ Rule = Literal["promotion", "monitoring", "sampling"]
 #: Below this many outcomes of the rarer class a ranking metric is not judged: its interval is too wide to mean much.
 MIN_CLASS_ROWS = 30
 
-_TOLERANCE = 1e-12  # a margin of 0.002 must count 0.302 - 0.300 as reached
-
 
 class DecisionError(ValueError):
     """Evidence that no decision can be made from, or a stored decision that cannot be read."""
@@ -54,7 +53,8 @@ class DecisionError(ValueError):
 class Decision:
     """One decision. ``reasons`` are sentences; ``evidence`` and ``policy`` hold JSON values only.
 
-    ``rule`` names the function that made it, which is what makes it possible to :func:`replay` it.
+    ``rule`` names the function that made it, which is what makes it possible to :func:`replay` it. ``gates`` has the
+    single judgements of a promotion: ``{gate, measured, bound, passed, reason}``.
     """
 
     rule: Rule
@@ -62,6 +62,7 @@ class Decision:
     reasons: tuple[str, ...]
     evidence: dict[str, Any]
     policy: dict[str, Any]
+    gates: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as a JSON object."""
@@ -71,6 +72,7 @@ class Decision:
             "reasons": list(self.reasons),
             "evidence": self.evidence,
             "policy": self.policy,
+            "gates": list(self.gates),
         }
 
     @classmethod
@@ -94,13 +96,14 @@ class Decision:
             reasons=tuple(content["reasons"]),
             evidence=dict(content["evidence"]),
             policy=dict(content["policy"]),
+            gates=tuple(content.get("gates", ())),
         )
 
 
 def replay(decision: Decision, policy: Mapping[str, Any] | None = None) -> Decision:
     """Decide again from the same evidence, under ``policy`` laid over the one it was made with.
 
-    >>> from configs.model import Gate
+    >>> from configs.gate import Gate
     >>> made = promotion({"average_precision": 0.31}, {"average_precision": 0.30}, Gate(margin=0.002))
     >>> replay(made) == made, replay(made, {"margin": 0.05}).action
     (True, 'refuse')
@@ -109,7 +112,10 @@ def replay(decision: Decision, policy: Mapping[str, Any] | None = None) -> Decis
 
 
 def promotion(
-    challenger_metrics: Mapping[str, float], champion_metrics: Mapping[str, float] | None, gate: Gate
+    challenger_metrics: Mapping[str, float],
+    champion_metrics: Mapping[str, float] | None,
+    gate: Gate,
+    measured: Mapping[str, Any] | None = None,
 ) -> Decision:
     """Decide whether a new version becomes champion.
 
@@ -117,10 +123,12 @@ def promotion(
         challenger_metrics: metric name -> value of the new version on the held-out rows.
         champion_metrics: the present champion's on the *same* rows; None when there is no champion.
         gate: the model's promotion rule.
+        measured: what else is known of the two (:func:`ray_cluster.challenge.challenge`).
 
-    Returns ``promote`` or ``refuse``; every bound that was not reached is one reason.
+    Returns ``promote`` or ``refuse``; every gate that was not passed is one reason.
     """
     evidence = {
+        **(measured or {}),
         "challenger": _numbers(challenger_metrics),
         "champion": None if champion_metrics is None else _numbers(champion_metrics),
     }
@@ -128,53 +136,21 @@ def promotion(
 
 
 def decide_promotion(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
-    """Apply a promotion policy: ``metric``, ``margin`` and ``minimum`` as in :class:`configs.model.Gate`.
+    """Apply a promotion policy, the fields of :class:`configs.gate.Gate`: every gate must be passed.
 
-    The challenger must have a strictly better ``metric`` than the champion, by ``margin`` or more, and reach each
-    minimum. Without a champion the minimum alone decides.
+    Raises:
+        GateError: the evidence does not fit the policy (:func:`ray_cluster.gates.judge_promotion`).
     """
-    refusals, approvals = [], []
-    challenger, champion = evidence["challenger"], evidence["champion"]
-    for metric, minimum in policy["minimum"].items():
-        value = challenger.get(metric)
-        if value is None:
-            refusals.append(f"The challenger has no {metric_name(metric)}; the gate asks for {minimum:g} or more.")
-        elif value < minimum:
-            refusals.append(f"The challenger's {metric_name(metric)} {value:.4f} is below the minimum {minimum:g}.")
-        else:
-            approvals.append(f"The challenger's {metric_name(metric)} {value:.4f} reaches the minimum {minimum:g}.")
-    metric, margin = policy["metric"], policy["margin"]
-    new, old = challenger.get(metric), (champion or {}).get(metric)
-    if new is None:
-        refusals.append(f"The challenger has no {metric_name(metric)}, which is the metric of the gate.")
-    elif champion is None:
-        approvals.append(f"There is no champion yet; the first version has {metric_name(metric)} {new:.4f}.")
-    elif old is None:
-        refusals.append(
-            f"The champion has no {metric_name(metric)} on these rows, so the challenger cannot be compared."
-        )
-    else:
-        gain = new - old
-        compared = f"the champion's {old:.4f} by {abs(gain):.4f} on the same held-out rows"
-        if gain > 0 and gain >= margin - _TOLERANCE:
-            approvals.append(
-                f"The challenger's {metric_name(metric)} {new:.4f} exceeds {compared}; the gate asks for {margin:g}."
-            )
-        elif gain > 0:
-            refusals.append(
-                f"The challenger's {metric_name(metric)} {new:.4f} exceeds {compared}, less than the margin {margin:g}."
-            )
-        else:
-            refusals.append(
-                f"The challenger's {metric_name(metric)} {new:.4f} does not exceed the champion's {old:.4f} on the "
-                f"same held-out rows; the gate asks for a gain, with a margin of {margin:g}."
-            )
+    results = judge_promotion(evidence, policy)
+    refusals = tuple(result.reason for result in results if result.passed is False)
+    approvals = tuple(result.reason for result in results if result.passed)
     return Decision(
         rule="promotion",
         action="refuse" if refusals else "promote",
-        reasons=tuple(refusals or approvals),
+        reasons=refusals or approvals,
         evidence=dict(evidence),
         policy=dict(policy),
+        gates=tuple(result.to_dict() for result in results),
     )
 
 

@@ -1,4 +1,4 @@
-"""Register a training run as a model version, and make it champion if it beats the present one on the same rows."""
+"""Register a training run as a model version, and make it champion if the gate, and where asked a person, says so."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from typing import Any
 from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster import registry
+from ray_cluster.challenge import challenge
 from ray_cluster.decisions import Decision, promotion
-from ray_cluster.evaluation.metrics import metrics
+from ray_cluster.model_card import publish_card
 
-__all__ = ["Registered", "latest_run", "register"]
+__all__ = ["Registered", "latest_run", "register", "still_holds"]
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A version, the decision about it, and the version that is champion now (None when there is none)."""
+    """A version, the decision about it, and the version that is champion now (None when there is none).
+
+    ``approval`` is waiting, approved or rejected; None where no person is asked. ``unchanged``: all was done before.
+    ``waited``: the flow run that waited for the approval before this call, and was cut off.
+    """
 
     version: int
     run_id: str
     decision: Decision
     champion: int | None
     unchanged: bool
+    approval: str | None = None
+    waited: str | None = None
 
 
 def latest_run(settings: Settings, model: str) -> str:
@@ -38,65 +45,113 @@ def latest_run(settings: Settings, model: str) -> str:
     return run_id
 
 
-def register(settings: Settings, spec: ModelSpec, run_id: str, context: dict[str, str]) -> Registered:
+def register(
+    settings: Settings, spec: ModelSpec, run_id: str, context: dict[str, str], flow_run: str = "none"
+) -> Registered:
     """Register ``run_id`` and decide about it by ``spec.gate``; doing it again changes nothing.
 
-    The order is version, decision, alias, and each step is looked for before it is done: killed anywhere and run
-    again, it ends with the same one version.
-    """
-    documents = registry.evidence(settings, run_id)
-    dataset = documents["dataset"]
-    facts = registry.register_run(
-        settings,
-        spec.name,
-        run_id,
-        tags={
-            "headrace.dataset": dataset["fingerprint"],
-            "headrace.as_of": dataset["as_of"],
-            "headrace.feature_service": dataset["feature_service"],
-            "headrace.git_commit": str(dataset["git"]["commit"]),
-            **context,
-        },
-    )
-    present = registry.champion(settings, spec.name)
-    if "decision" in documents:
-        decision = Decision.from_dict(documents["decision"])
-        pending = (
-            decision.action == "promote" and (present.version if present else None) == decision.evidence["champion"]
-        )
-        if pending:
-            registry.promote(settings, spec.name, facts.version)
-            present = registry.champion(settings, spec.name)
-        return Registered(facts.version, run_id, decision, present.version if present else None, not pending)
+    The order is version, decision, alias or request for approval, card, and each step is looked for before it is done:
+    killed anywhere and run again, it ends with the same one version. Whoever registers another run of the model at the
+    same time waits, so that the later one is measured against the champion that the earlier one made.
 
-    challenger_metrics = documents["evaluation"]["metrics"]
-    champion_metrics = _measure(settings, spec, present.version, run_id) if present else None
-    decision = promotion(challenger_metrics, champion_metrics, spec.gate)
-    document: dict[str, Any] = decision.to_dict()
-    document["evidence"] = {
-        **document["evidence"],
-        "champion": present.version if present else None,
-        "challenger": facts.version,
+    Args:
+        context: tags of the version. flow_run: id of the flow run that will wait where an approval is asked for.
+
+    Raises:
+        RegistryError: the run is not whole, or a bundle cannot be loaded.
+    """
+    with registry.exclusive(settings, spec.name):
+        documents = registry.evidence(settings, run_id)
+        if lacking := [name for name in ("dataset", "evaluation") if name not in documents]:
+            raise registry.RegistryError(
+                f"Run {run_id} of '{spec.name}' has no evidence of its {' and '.join(lacking)}, so that nothing can be "
+                "decided about it; run `headrace run train` again."
+            )
+        dataset = documents["dataset"]
+        facts = registry.register_run(
+            settings,
+            spec.name,
+            run_id,
+            tags={
+                "headrace.dataset": dataset["fingerprint"],
+                "headrace.as_of": dataset["as_of"],
+                "headrace.feature_service": dataset["feature_service"],
+                "headrace.git_commit": str(dataset["git"]["commit"]),
+                **context,
+            },
+        )
+        present = registry.champion(settings, spec.name)
+        stored = Decision.from_dict(documents["decision"]) if "decision" in documents else None
+        settled = facts.retired_at or facts.promoted_at or registry.approval_state(facts) == "rejected"
+        if stored and settled and "headrace.card" in facts.tags:
+            return _registered(settings, spec, facts, stored, unchanged=True)
+        current = present.version if present and present.version != facts.version else None
+        decision = stored if stored and (settled or still_holds(stored, current)) else None
+        unchanged = decision is not None and "headrace.card" in facts.tags
+        if decision is None:
+            decision = _decide(settings, spec, facts, current)
+        summary = {"headrace.action": decision.action, "headrace.decision": "; ".join(decision.reasons)}
+        if any(facts.tags.get(name) != value[:5000] for name, value in summary.items()):
+            registry.annotate(settings, spec.name, facts.version, summary)
+        if not settled:
+            unchanged &= not _act(settings, facts, decision, flow_run)
+        if not unchanged:
+            publish_card(settings, spec.name, facts.version)
+        return _registered(settings, spec, facts, decision, unchanged)
+
+
+def still_holds(decision: Decision, champion: int | None) -> bool:
+    """Whether a decision was made against the champion that there is."""
+    versions = decision.evidence.get("versions", {})
+    return decision.action != "promote" or versions.get("champion") == champion
+
+
+def _decide(settings: Settings, spec: ModelSpec, facts: registry.VersionFacts, champion: int | None) -> Decision:
+    new, old, measured = challenge(settings, spec, facts.run_id, facts.version, champion)
+    context: dict[str, Any] = {
+        "versions": {"challenger": facts.version, "champion": champion},
         "decided_at": datetime.now(UTC).isoformat(),
     }
-    decision = Decision.from_dict(document)
-    registry.add_evidence(settings, run_id, {"decision": document})
-    registry.annotate(settings, spec.name, facts.version, {"headrace.decision": "; ".join(decision.reasons)[:4000]})
-    if decision.action == "promote":
-        registry.promote(settings, spec.name, facts.version)
-        present = registry.champion(settings, spec.name)
-    return Registered(facts.version, run_id, decision, present.version if present else None, False)
+    decision = promotion(new, old, spec.gate, {**measured, **context})
+    against = "no champion" if champion is None else f"champion {champion}"
+    registry.remember(
+        settings, facts.run_id, f"decided: {decision.action}", "the gate", decision.reasons[0], against=against
+    )
+    registry.add_evidence(settings, facts.run_id, {"decision": decision.to_dict()})
+    return decision
 
 
-def _measure(settings: Settings, spec: ModelSpec, version: int, run_id: str) -> dict[str, float]:
-    """Metrics of a registered version on the held-out rows of another run."""
-    rows = registry.reference(settings, run_id)
-    loaded = registry.load_version(settings, spec.name, version)
-    missing = [name for name in loaded.features if name not in rows]
-    if missing:
-        raise registry.RegistryError(
-            f"The champion of '{spec.name}' (version {version}) needs feature '{missing[0]}', which feature service "
-            f"'{spec.feature_service}' no longer has; put it back, or remove the alias champion in MLflow."
-        )
-    scores = loaded.pipeline.predict_proba(rows[loaded.features])[:, 1]
-    return metrics(rows["label"].to_numpy(), scores, loaded.threshold)
+def _act(settings: Settings, facts: registry.VersionFacts, decision: Decision, flow_run: str) -> bool:
+    """Move the alias, or ask for approval; False when there was nothing left to do."""
+    model, number, state = facts.model, facts.version, registry.approval_state(facts)
+    if decision.action == "promote" and (state == "approved" or not settings.approval.required):
+        by = facts.tags.get("headrace.approval_by", "the gate") if state == "approved" else "the gate"
+        registry.promote(settings, model, number, by, decision.reasons[0])
+        return True
+    changed = False
+    if decision.action == "promote" and (state is None or facts.tags.get("headrace.approval_run") != flow_run):
+        registry.ask_approval(settings, facts, flow_run)
+        changed = state is None
+    elif decision.action != "promote":
+        registry.withdraw(settings, facts)
+    held = registry.aliased(settings, model, "challenger")
+    if held is None or held.version < number:
+        registry.point(settings, model, number, "challenger")
+        changed = True
+    return changed
+
+
+def _registered(
+    settings: Settings, spec: ModelSpec, facts: registry.VersionFacts, decision: Decision, unchanged: bool
+) -> Registered:
+    waited = facts.tags.get("headrace.approval_run")
+    facts, present = registry.version(settings, spec.name, facts.version), registry.champion(settings, spec.name)
+    return Registered(
+        version=facts.version,
+        run_id=facts.run_id,
+        decision=decision,
+        champion=present.version if present else None,
+        unchanged=unchanged,
+        approval=registry.approval_state(facts),
+        waited=waited if waited != facts.tags.get("headrace.approval_run") else None,
+    )

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
 from ray_cluster.registry.bundles import write_bundle
-from ray_cluster.registry.connection import KIND, connect
+from ray_cluster.registry.connection import KIND, RegistryError, connect
 from ray_cluster.registry.trusted import trusted_for
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-__all__ = ["add_evidence", "evidence", "find_run", "log_run", "newest_run", "reference"]
+__all__ = ["add_evidence", "add_texts", "evidence", "find_run", "log_run", "newest_run", "reference"]
 
 
 _KEY = "headrace.training_key"
@@ -72,8 +72,7 @@ def log_run(
             context="training",
         )
         add_evidence(settings, run.info.run_id, documents)
-        for path, text in (files or {}).items():
-            client.log_text(run.info.run_id, text, path)
+        add_texts(settings, run.info.run_id, files or {})
         with tempfile.TemporaryDirectory() as folder:
             parquet = Path(folder) / "reference.parquet"
             reference.to_parquet(parquet, index=False)
@@ -116,12 +115,34 @@ def add_evidence(settings: Settings, run_id: str, documents: Mapping[str, Any]) 
         client.log_text(run_id, json.dumps(document, indent=1, default=str), f"evidence/{name}.json")
 
 
-def evidence(settings: Settings, run_id: str) -> dict[str, Any]:
-    """Every evidence document of a run, by name."""
+def add_texts(settings: Settings, run_id: str, texts: Mapping[str, str]) -> None:
+    """Store texts with a run: path below the run -> text."""
     client = connect(settings)
+    for path, text in texts.items():
+        client.log_text(run_id, text, path)
+
+
+def evidence(settings: Settings, run_id: str) -> dict[str, Any]:
+    """Every evidence document of a run, by name.
+
+    Raises:
+        RegistryError: there is no such run.
+    """
+    client = connect(settings)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        listed = client.list_artifacts(run_id, "evidence")
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise RegistryError(
+            f"There is no training run '{run_id}'; MLflow lists them under the experiment, and `headrace run train` "
+            "makes one."
+        ) from error
+    if not listed:
+        return {}
     with tempfile.TemporaryDirectory() as folder:
-        if not client.list_artifacts(run_id, "evidence"):
-            return {}
         path = Path(client.download_artifacts(run_id, "evidence", folder))
         return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(path.glob("*.json"))}
 

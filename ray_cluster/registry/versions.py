@@ -65,13 +65,7 @@ def register_run(settings: Settings, model: str, run_id: str, tags: Mapping[str,
     for known in versions(settings, model):
         if known.run_id == run_id:
             return known
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        raise RegistryError(
-            f"There is no training run {run_id} of model '{model}'; MLflow's page of the experiment lists them, and "
-            "`headrace run train` makes one."
-        ) from error
+    run = client.get_run(run_id)
     outputs = run.outputs
     if run.info.status != "FINISHED" or outputs is None or not outputs.model_outputs:
         raise RegistryError(

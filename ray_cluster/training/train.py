@@ -82,7 +82,7 @@ def train_model(
 def _key(spec: ModelSpec, inputs: str, as_of: datetime) -> str:
     """Fingerprint of everything that decides the result of a training."""
     what = {
-        "model": spec.model_dump(mode="json", exclude={"description", "gate", "serving", "monitoring"}),
+        "model": spec.model_dump(mode="json", exclude={"description", "card", "gate", "serving", "monitoring"}),
         "inputs": inputs,
         "as_of": as_of.isoformat(),
         "code": code_fingerprint(Path(__file__).parent),

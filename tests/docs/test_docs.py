@@ -21,7 +21,9 @@ from flows.cli import app
 
 ROOT = CONFIGS.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = set(re.findall(r"\w+", "up down status doctor run plan apply forget labels predict env demo report profile"))
+COMMANDS = set(
+    re.findall(r"\w+", "up down status doctor run plan apply forget labels models predict env demo report profile")
+)
 COMMANDS |= {"compare", "lineage", "reproduce"}
 #: Files that the pages invent to show how one is written.
 EXAMPLES = ("orders.yaml", "customers.yaml", "refunds.yaml", "shop.py")

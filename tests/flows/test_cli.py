@@ -51,7 +51,9 @@ def test_help_is_quick_and_names_the_commands(tmp_path: Path) -> None:
     shown = headrace(tmp_path, "--help")
     assert time.monotonic() - started < 2
     assert shown.returncode == 0
-    for command in re.findall(r"\w+", "up down status doctor run plan apply forget predict env demo report profile"):
+    for command in re.findall(
+        r"\w+", "up down status doctor run plan apply forget models predict env demo report profile"
+    ):
         assert command in shown.stdout
 
 

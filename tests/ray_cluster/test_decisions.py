@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.model import Gate, Monitoring
+from configs.gate import Gate
+from configs.model import Monitoring
 from ray_cluster.decisions import Decision, DecisionError, monitoring_verdict, promotion, replay
 
 scores = st.floats(0, 1)

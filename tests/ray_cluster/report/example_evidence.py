@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from configs.model import Gate, load_model
+from configs.gate import Gate
+from configs.model import load_model
 from configs.sampling import Sampling
 from feature_repo.tables.profile import profile_table
 from ray_cluster.decisions import monitoring_verdict, promotion, sampling_verdict
@@ -224,6 +225,22 @@ def sampling() -> dict[str, Any]:
     return {"decision": decision.to_dict(), "kept": decision.evidence["kept"], "trial": "3", "contenders": table}
 
 
+def measured_beside() -> dict[str, Any]:
+    """What the gates take beside metrics, as :func:`ray_cluster.challenge.challenge` measures it."""
+    gain = {"metric": "average_precision", "confidence": 0.9, "mean": 0.011, "low": 0.004, "high": 0.018, "share": 0.99}
+    slices = [
+        {"slice": "origin", "value": "EWR", "rows": 4100, "positives": 900, "challenger": 0.71, "champion": 0.70},
+        {"slice": "origin", "value": "LGA", "rows": 3800, "positives": 700, "challenger": 0.69, "champion": 0.70},
+    ]
+    return {
+        "versions": {"challenger": 3, "champion": 2},
+        "gain": {**gain, "block": "day", "blocks": 77, "rows": 12_000},
+        "slices": slices,
+        "latency_ms": {"challenger": 6.2, "champion": 5.9},
+        "size_mb": {"challenger": 0.71, "champion": 0.68},
+    }
+
+
 def content(seed: int = 0) -> ReportContent:
     """A page's whole content."""
     spec = load_model("flight_delay")
@@ -290,11 +307,9 @@ def content(seed: int = 0) -> ReportContent:
             "tables": {"flights": "9a1e77c0", "weather": "77d0e1b2", "planes": "01cfa913"},
             "git": {"commit": "994be8e", "dirty": True},
         },
-        decision={
-            **promotion(challenger, champion, Gate(margin=0.002, minimum={"roc_auc": 0.6})).to_dict(),
-            "champion": 2,
-            "challenger": 3,
-        },
+        decision=promotion(
+            challenger, champion, Gate(margin=0.002, minimum={"roc_auc": 0.6}), measured_beside()
+        ).to_dict(),
         monitoring={
             "measurements": measured,
             "decision": monitoring_verdict(measured, spec.monitoring).to_dict(),

@@ -1,0 +1,231 @@
+"""``headrace models``: the versions of each model, and what people decide about them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from flows.calling import UsageError
+from flows.console import console, settings_of
+
+__all__ = ["models"]
+
+models = typer.Typer(help="Versions: list, show, annotate, approve, roll back, retire.", no_args_is_help=True)
+
+Model = Annotated[str, typer.Argument(help="A file under configs/models.")]
+Version = Annotated[int, typer.Argument(help="Number of the version.")]
+By = Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")]
+
+
+@models.command("list")
+def list_versions(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Argument(help="Default: every model.")] = None,
+) -> None:
+    """Show the versions with their aliases, status and metrics."""
+    from rich.table import Table
+
+    from configs import model_names
+    from flows.model_pages import version_rows
+
+    settings = settings_of(context)
+    shown = False
+    for name in [_known(model)] if model else model_names():
+        rows = version_rows(settings, name)
+        if not rows:
+            if model:
+                console().print(f"{name} has no version yet: `headrace run train --model {name}` makes one.")
+            continue
+        table = Table(title=name, title_justify="left", title_style="bold")
+        for column in rows[0]:
+            table.add_column(column, no_wrap=column != "status")
+        for row in rows:
+            table.add_row(*row.values())
+        console().print(table)
+        shown = True
+    if not shown and not model:
+        console().print("No model has a version yet: `headrace run train --model NAME` makes one.")
+
+
+@models.command()
+def show(context: typer.Context, model: Model, version: Version) -> None:
+    """Show the facts of a version, the decision about it and what happened since."""
+    from flows.model_pages import version_page
+
+    console().print(version_page(settings_of(context), _known(model), version), soft_wrap=True)
+
+
+@models.command()
+def alias(
+    context: typer.Context,
+    model: Model,
+    words: Annotated[list[str], typer.Argument(help="VERSION ALIAS, or with --remove ALIAS.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the alias away.")] = False,
+) -> None:
+    """Point challenger or shadow at a version: `alias M 3 shadow`; champion moves by decisions only."""
+    from ray_cluster import registry
+
+    settings, name = settings_of(context), words[-1]
+    _known(model)
+    numbers = words[:-1]
+    if len(numbers) > 1 or (not numbers and not remove) or not all(each.isdigit() for each in numbers):
+        raise UsageError(
+            f"models alias {model} {' '.join(words)}: expected a version and an alias, such as `{model} 3 shadow`, or "
+            "an alias with --remove."
+        )
+    number = int(numbers[0]) if numbers else None
+    with registry.exclusive(settings, model):
+        if remove:
+            done = registry.remove(settings, model, name, number)
+            console().print(f"{model}: no version is {name} now." if done else f"{model}: nothing was {name}.")
+        elif number is not None:
+            registry.point(settings, model, number, name)
+            console().print(f"{model} version {number} is {name}.")
+
+
+@models.command()
+def annotate(
+    context: typer.Context,
+    model: Model,
+    version: Version,
+    pairs: Annotated[list[str] | None, typer.Argument(help="key=value, as many as you like.")] = None,
+    description: Annotated[str | None, typer.Option(help="Markdown for the version's page in MLflow.")] = None,
+) -> None:
+    """Add tags or a description to a version."""
+    from ray_cluster import registry
+
+    settings, tags = settings_of(context), dict(_pair(each) for each in pairs or [])
+    _known(model)
+    if not tags and description is None:
+        raise UsageError(f"models annotate {model} {version}: nothing to add; give key=value or --description.")
+    registry.version(settings, model, version)
+    registry.annotate(settings, model, version, tags)
+    if description is not None:
+        registry.describe(settings, model, version, description)
+        registry.annotate(settings, model, version, {"headrace.description": "by hand"})
+    console().print(f"{model} version {version}: {', '.join([*tags, *(['description'] if description else [])])} kept.")
+
+
+@models.command()
+def approve(
+    context: typer.Context,
+    model: Model,
+    version: Version,
+    by: Annotated[str, typer.Option(help="Your name, one of approval.approvers where those are given.")],
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+) -> None:
+    """Let a version that waits become champion."""
+    _answer(context, model, version, by, comment, yes=True)
+
+
+@models.command()
+def reject(
+    context: typer.Context,
+    model: Model,
+    version: Version,
+    by: Annotated[str, typer.Option(help="Your name, one of approval.approvers where those are given.")],
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+) -> None:
+    """Say no to a version that waits."""
+    _answer(context, model, version, by, comment, yes=False)
+
+
+@models.command()
+def rollback(
+    context: typer.Context,
+    model: Model,
+    version: Annotated[int | None, typer.Argument(help="Default: the champion before this one.")] = None,
+    by: By = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with both versions.")] = "",
+) -> None:
+    """Make an earlier champion champion again; `headrace run deploy` then puts it live."""
+    from ray_cluster.rolling_back import roll_back
+
+    before, now = roll_back(settings_of(context), _known(model), version, by or _user(), reason)
+    console().print(
+        f"{model}: champion is version {now}{f', it was {before}' if before else ''}. "
+        f"`headrace run deploy --model {model}` puts it live.",
+        soft_wrap=True,
+    )
+
+
+@models.command()
+def retire(
+    context: typer.Context,
+    model: Model,
+    version: Version,
+    reason: Annotated[str, typer.Option(help="Why; kept with the version.")],
+    by: By = None,
+    delete_artifacts: Annotated[
+        bool, typer.Option("--delete-artifacts", help="Also remove the model files; the evidence stays.")
+    ] = False,
+) -> None:
+    """Retire a version; refused while something live depends on it."""
+    from ray_cluster.retiring import retire as retire_version
+
+    retire_version(settings_of(context), _known(model), version, reason, by or _user(), delete_artifacts)
+    files = ", its model files are removed" if delete_artifacts else ""
+    console().print(f"{model} version {version} is retired{files}; its evidence stays.")
+
+
+@models.command()
+def card(
+    context: typer.Context,
+    model: Model,
+    version: Annotated[int | None, typer.Argument(help="Default: the champion, else the newest.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Write the model card of a version and print its path."""
+    from flows.model_pages import default_version
+    from ray_cluster.model_card import write_card
+
+    settings = settings_of(context)
+    number = default_version(settings, _known(model)) if version is None else version
+    path = write_card(settings, model, number)
+    typer.echo(path)
+    if open_:
+        typer.launch(str(path))
+
+
+def _answer(context: typer.Context, model: str, version: int, by: str, comment: str, yes: bool) -> None:
+    from flows.approval import answer_waiting_run
+    from flows.stack import require
+    from ray_cluster import approving
+
+    settings = settings_of(context)
+    require(settings, "mlflow")
+    facts = (approving.approve if yes else approving.reject)(settings, _known(model), version, by, comment)
+    try:
+        released = answer_waiting_run(facts.tags.get("headrace.approval_run"), by, yes, comment)
+    except Exception:  # Prefect need not be up for an answer to count
+        released = False
+    done = "approved and champion" if yes else "rejected"
+    more = "; the flow run that waited goes on" if released else ""
+    console().print(f"{model} version {version} is {done}, by {by}{more}.", soft_wrap=True)
+    if yes:
+        console().print(
+            f"`headrace run deploy --model {model}` puts it live, unless a waiting run does.", soft_wrap=True
+        )
+
+
+def _known(model: str) -> str:
+    from configs import load_model
+
+    return load_model(model).name
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z][\w./ -]*", key):
+        raise UsageError(f"models annotate: '{text}' is not key=value, such as reviewed_by=ann.")
+    if key.startswith("headrace."):
+        raise UsageError(f"models annotate: '{key}' is kept by Headrace itself; choose a key without 'headrace.'.")
+    return key, value
+
+
+def _user() -> str:
+    from getpass import getuser
+
+    return getuser()

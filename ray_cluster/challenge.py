@@ -1,0 +1,129 @@
+"""Measure a new version beside the champion, on the same held-out rows and in the same process."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from configs.model import ModelSpec
+from configs.settings import Settings
+from ray_cluster import registry
+from ray_cluster.evaluation.bootstrap import MIN_DAYS, paired_bootstrap
+from ray_cluster.evaluation.metrics import metrics, ranking
+from ray_cluster.gates import MIN_CLASS_ROWS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+__all__ = ["challenge", "latency", "slice_changes"]
+
+#: Single rows that each bundle is asked for, one after the other in turn.
+_REQUESTS = 60
+
+
+def challenge(
+    settings: Settings, spec: ModelSpec, run_id: str, challenger: int, champion: int | None
+) -> tuple[dict[str, float], dict[str, float] | None, dict[str, Any]]:
+    """Load both bundles and measure them on the held-out rows of the challenger's run.
+
+    Returns the challenger's metrics, the champion's (None without one), and what the gates need beside: ``gain``,
+    ``slices``, ``latency_ms``, ``size_mb``, ``behaviour`` and ``fairness``.
+
+    Raises:
+        RegistryError: a bundle is not whole, or the champion takes a feature that the rows no longer have.
+    """
+    rows = registry.reference(settings, run_id)
+    evaluation = registry.evidence(settings, run_id).get("evaluation") or {}
+    new = registry.load_version(settings, spec.name, challenger)
+    old = registry.load_version(settings, spec.name, champion) if champion is not None else None
+    if old:
+        _check_features(spec, old, rows)
+    y = rows["label"].to_numpy()
+    scores = new.pipeline.predict_proba(rows[new.features])[:, 1]
+    before = old.pipeline.predict_proba(rows[old.features])[:, 1] if old else None
+    names = {"challenger": new, **({"champion": old} if old else {})}
+    measured: dict[str, Any] = {
+        "latency_ms": latency(names, rows),
+        "size_mb": {name: loaded.size / 1e6 for name, loaded in names.items()},
+        "behaviour": evaluation.get("behaviour"),
+        "fairness": evaluation.get("fairness"),
+    }
+    if old is None or before is None:
+        return metrics(y, scores, new.threshold), None, measured
+    days = rows["prediction_time"].dt.floor("D").astype("int64").to_numpy()
+    gate = spec.gate
+    gain = paired_bootstrap(y, before, scores, days, gate.metric, level=gate.confidence)
+    by_day = len(set(days.tolist())) >= MIN_DAYS
+    measured["gain"] = {
+        "metric": gate.metric,
+        "confidence": gate.confidence,
+        "mean": gain.gain,
+        "low": None if gain.low != gain.low else gain.low,
+        "high": None if gain.high != gain.high else gain.high,
+        "share": None if gain.share != gain.share else gain.share,
+        "block": "day" if by_day else "row",
+        "blocks": len(set(days.tolist())) if by_day else len(rows),
+        "rows": len(rows),
+    }
+    measured["slices"] = slice_changes(rows, [name for name in spec.slices if name in rows], y, scores, before)
+    return metrics(y, scores, new.threshold), metrics(y, before, old.threshold), measured
+
+
+def latency(loaded: dict[str, registry.LoadedVersion], rows: pd.DataFrame, requests: int = _REQUESTS) -> dict[str, Any]:
+    """95th percentile of the milliseconds that each bundle takes to score one row; asked in turn, so that a slow moment
+    of the machine meets all of them."""
+    import numpy as np
+
+    taken: dict[str, list[float]] = {name: [] for name in loaded}
+    for number in range(-5, requests):  # the first ones warm up
+        place = number % len(rows)
+        for name, version in loaded.items():
+            row = rows.iloc[place : place + 1][version.features]
+            started = perf_counter()
+            version.pipeline.predict_proba(row)
+            if number >= 0:
+                taken[name].append((perf_counter() - started) * 1000)
+    return {name: float(np.quantile(each, 0.95)) for name, each in taken.items()}
+
+
+def slice_changes(
+    rows: pd.DataFrame,
+    columns: list[str],
+    y: np.ndarray[Any, Any],
+    challenger: np.ndarray[Any, Any],
+    champion: np.ndarray[Any, Any],
+) -> list[dict[str, Any]]:
+    """ROC AUC of both on each value of each column that has enough rows of each class to be judged.
+
+    (Average precision follows the share of positives, which differs between slices for good reasons.)
+    """
+    found = []
+    for column in columns:
+        values = rows[column].astype(str).to_numpy()
+        for value in sorted(set(values)):
+            part = values == value
+            count, positives = int(part.sum()), int(y[part].sum())
+            if min(positives, count - positives) < MIN_CLASS_ROWS:
+                continue
+            found.append(
+                {
+                    "slice": column,
+                    "value": value,
+                    "rows": count,
+                    "positives": positives,
+                    "challenger": ranking(y[part], challenger[part])["roc_auc"],
+                    "champion": ranking(y[part], champion[part])["roc_auc"],
+                }
+            )
+    return found
+
+
+def _check_features(spec: ModelSpec, champion: registry.LoadedVersion, rows: pd.DataFrame) -> None:
+    missing = [name for name in champion.features if name not in rows]
+    if missing:
+        raise registry.RegistryError(
+            f"The champion of '{spec.name}' (version {champion.version}) needs feature '{missing[0]}', which feature "
+            f"service '{spec.feature_service}' no longer has; put it back, or remove the alias with "
+            f"`headrace models alias {spec.name} champion --remove`."
+        )

@@ -1,0 +1,70 @@
+"""Write the card of a version from what the registry holds, and keep it on the version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from configs import load_model, model_names
+from configs.settings import Settings
+from ray_cluster import registry
+from ray_cluster.report.card import CardFacts, card_html, card_markdown, short_form
+from ray_cluster.report.page import write_page
+
+__all__ = ["card_facts", "publish_card", "status_of", "write_card"]
+
+
+def status_of(facts: registry.VersionFacts) -> str:
+    """What a version is now, in a word or two."""
+    if facts.retired_at:
+        return "retired"
+    state = registry.approval_state(facts)
+    if "champion" in facts.aliases:
+        return "champion"
+    if facts.promoted_at:
+        return "champion before"
+    if state in ("waiting", "approved"):
+        return "waits for approval" if state == "waiting" else "approved, not promoted yet"
+    if state == "rejected":
+        return "rejected"
+    decided = facts.tags.get("headrace.action")
+    return {"refuse": "refused by the gate", "promote": "passed the gate"}.get(decided or "", "not decided yet")
+
+
+def card_facts(settings: Settings, model: str, number: int) -> CardFacts:
+    """Gather what a card is made from.
+
+    Raises:
+        RegistryError: there is no such version.
+    """
+    facts = registry.version(settings, model, number)
+    spoken = load_model(model).card.model_dump() if model in model_names() else {}
+    return CardFacts(
+        model=model,
+        version=number,
+        status=status_of(facts),
+        created=facts.created.isoformat(),
+        run_id=facts.run_id,
+        documents=registry.evidence(settings, facts.run_id),
+        words=spoken,
+    )
+
+
+def publish_card(settings: Settings, model: str, number: int) -> None:
+    """Keep the card with the version: ``card/card.md`` and ``card/card.html`` of its run, and a short form as its
+    description in MLflow. The version is marked as whole by this, its last step."""
+    known = card_facts(settings, model, number)
+    registry.add_texts(
+        settings, known.run_id, {"card/card.md": card_markdown(known), "card/card.html": card_html(known)}
+    )
+    facts = registry.version(settings, model, number)
+    if not facts.tags.get("headrace.description"):  # a person's own words stay
+        registry.describe(settings, model, number, short_form(known))
+    registry.annotate(settings, model, number, {"headrace.card": "card/card.md"})
+
+
+def write_card(settings: Settings, model: str, number: int) -> Path:
+    """Write the card under ``home/cards/`` from the facts as they are now; the path of the page."""
+    known = card_facts(settings, model, number)
+    path = settings.home / "cards" / f"{model}-v{number}.html"
+    write_page(path.with_suffix(".md"), card_markdown(known))
+    return write_page(path, card_html(known))

@@ -1,0 +1,85 @@
+"""Approval of a version by a named person: asked for, given or denied, and kept on the version and in its evidence."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from configs.reading import nearest
+from configs.settings import Settings
+from ray_cluster.registry.connection import connect
+from ray_cluster.registry.history import remember
+from ray_cluster.registry.runs import add_evidence
+from ray_cluster.registry.versions import VersionFacts, annotate
+
+__all__ = [
+    "ApprovalError",
+    "ApprovalState",
+    "approval_state",
+    "ask_approval",
+    "check_approver",
+    "record_approval",
+    "withdraw",
+]
+
+ApprovalState = Literal["waiting", "approved", "rejected"]
+
+_TAG = "headrace.approval"
+
+
+class ApprovalError(ValueError):
+    """An approval that cannot be given; one sentence."""
+
+
+def approval_state(facts: VersionFacts) -> ApprovalState | None:
+    """How it stands with a version; None where nobody was asked."""
+    found = facts.tags.get(_TAG)
+    return found if found in ("waiting", "approved", "rejected") else None  # type: ignore[return-value]
+
+
+def ask_approval(settings: Settings, facts: VersionFacts, flow_run: str) -> None:
+    """Mark a version as waiting; ``flow_run`` is who waits, so that an answer can release it."""
+    remember(settings, facts.run_id, "waits for approval", "the gate")
+    annotate(settings, facts.model, facts.version, {"headrace.approval_run": flow_run, _TAG: "waiting"})
+
+
+def check_approver(settings: Settings, name: str) -> str:
+    """The approver's name, without blanks around it.
+
+    Raises:
+        ApprovalError: it is empty, or the environment names others.
+    """
+    name, known = name.strip(), settings.approval.approvers
+    if not name:
+        raise ApprovalError("An approval needs a name; say who you are with --by.")
+    if known and name not in known:
+        raise ApprovalError(
+            f"'{name}' may not approve in the environment '{settings.environment}'.{nearest(name, known)} "
+            f"Approvers (settings, approval.approvers): {', '.join(known)}."
+        )
+    return name
+
+
+def record_approval(settings: Settings, facts: VersionFacts, by: str, comment: str, approved: bool) -> None:
+    """Keep an answer on the version and in the evidence of its run. Checks nothing but the name.
+
+    Raises:
+        ApprovalError: the name does not count.
+    """
+    by = check_approver(settings, by)
+    state: ApprovalState = "approved" if approved else "rejected"
+    now = datetime.now(UTC).isoformat()
+    add_evidence(
+        settings,
+        facts.run_id,
+        {"approval": {"state": state, "by": by, "at": now, "comment": comment, "version": facts.version}},
+    )
+    tags = {f"{_TAG}_by": by, f"{_TAG}_at": now, f"{_TAG}_comment": comment, _TAG: state}
+    remember(settings, facts.run_id, state, by, comment)
+    annotate(settings, facts.model, facts.version, tags)
+
+
+def withdraw(settings: Settings, facts: VersionFacts) -> None:
+    """Wait no longer: the version was decided anew, and refused."""
+    if approval_state(facts) == "waiting":
+        connect(settings).delete_model_version_tag(facts.model, str(facts.version), _TAG)
