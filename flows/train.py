@@ -1,4 +1,4 @@
-"""Training: point-in-time frame, search on Ray Tune, final fit, evaluation, MLflow run."""
+"""Training: point-in-time frame, search on Ray, final fit, evaluation, MLflow run."""
 
 from __future__ import annotations
 

@@ -1,163 +1,261 @@
-"""Search the model families together with Ray Tune: random points, trials stopped early by ASHA.
-
-ASHA: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020.
-"""
+"""Search the model families together: the driver, which asks the searcher, and tells it what the trials say."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-from typing import Any
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from configs.model import ModelSpec
 from configs.settings import Settings
-from configs.tuning import Tuning
+from feature_repo.files import locked
 from ray_cluster.training.data import TrainingData
-from ray_cluster.training.families import fit_steps, preprocessing
-from ray_cluster.training.search.results import Search, TrialResult
+from ray_cluster.training.families import check_family, preprocessing
+from ray_cluster.training.families.fitting import fit_class
+from ray_cluster.training.search import scheduler
+from ray_cluster.training.search.budget import Spending, check_budget
+from ray_cluster.training.search.pool import Pool
+from ray_cluster.training.search.results import Search, Status, TrialResult
 from ray_cluster.training.search.searcher import Searcher
+from ray_cluster.training.search.study import Keeping
+from ray_cluster.training.search.trial import Event, Job, Progress
 
-__all__ = ["search_points", "tune_families"]
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["Driver", "EncodedRows", "SearchError", "search_points", "tune_families"]
+
+#: (x float32 (n, d), y (n,)) or (x, y, weights (n,)).
+EncodedRows = tuple[np.ndarray, ...]
+
+#: How often a trial is begun again after its worker died without a report in between.
+_ATTEMPTS = 3
+
+
+class SearchError(RuntimeError):
+    """No trial has a metric; one sentence with the first failure."""
 
 
 def search_points(settings: Settings, spec: ModelSpec, key: str, data: TrainingData) -> Search:
     """Search on the latest ``tuning.rows`` of the training period, measured on the validation period."""
     train = np.flatnonzero(data.periods.train)[-spec.tuning.rows :]
-    encode = preprocessing(data.features, spec.inputs).fit(data.features.iloc[train])
-    x = encode.transform(data.features.iloc[train]).astype("float32")
     validation = data.periods.validation
-    x_validation = encode.transform(data.features[validation]).astype("float32")
-    return tune_families(settings, spec, key, (x, data.y[train]), (x_validation, data.y[validation]))
+    rows: dict[str, tuple[EncodedRows, EncodedRows]] = {}
+    for family in spec.tuning.families:
+        encoding = fit_class(family.key).encoding
+        if encoding in rows:
+            continue
+        encode = preprocessing(data.features, spec.inputs, family.key).fit(data.features.iloc[train])
+        x, x_validation = (
+            encode.transform(part).astype("float32") for part in (data.features.iloc[train], data.features[validation])
+        )
+        rows[encoding] = (x, data.y[train]), (x_validation, data.y[validation])
+    return tune_families(settings, spec, key, rows)
 
 
 def tune_families(
-    settings: Settings,
-    spec: ModelSpec,
-    key: str,
-    train: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray],
+    settings: Settings, spec: ModelSpec, key: str, rows: dict[str, tuple[EncodedRows, EncodedRows]]
 ) -> Search:
-    """Run the search of ``spec.tuning``; a search of the same ``key`` that was cut off is continued.
+    """Run the search of ``spec.tuning``; a search of the same ``key`` that was cut off goes on.
 
     Args:
-        train, validation: (features float32 of shape (n, d), labels of shape (n,)).
+        rows: encoding that a family wants -> rows to fit on, and rows to validate on.
 
     Raises:
-        RuntimeError: every trial failed; the message carries the first failure.
+        FamilyError, ResourcesError, BudgetError: a family, the cluster or the budget does not allow it.
+        SearchError: no trial came to a metric.
     """
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
+    for family in spec.tuning.families:
+        check_family(family.key, list(family.space))
+    check_budget(spec.tuning.budget, settings.prices, spec.tuning, spec.name)
+    with locked(settings.home, f"tune-{key}"):
+        pool = Pool(spec.tuning, spec.name)
+        try:
+            pool.load(_placed(rows))
+            keeping = Keeping(settings.home / "tune" / key)
+            found = Driver(settings, spec, pool, keeping).run()
+        finally:
+            pool.close()
+        keeping.remove()
+    return found
 
-    tuning = spec.tuning
-    storage = settings.home / "tune"
-    folder = storage / key
-    trainable = tune.with_resources(
-        tune.with_parameters(_trial, data=(*train, *validation), tuning=tuning.model_dump(mode="json")),
-        {"cpu": tuning.cpus_per_trial, "gpu": tuning.gpus_per_trial},
-    )
-    if tune.Tuner.can_restore(str(folder)):
-        tuner = tune.Tuner.restore(
-            str(folder), trainable=trainable, resume_unfinished=True, restart_errored=True, param_space=_space(tuning)
+
+def _placed(rows: dict[str, tuple[EncodedRows, EncodedRows]]) -> dict[str, list[list[Any]]]:
+    """References to each array, put into the object store once."""
+    import ray
+
+    return {encoding: [[ray.put(array) for array in part] for part in parts] for encoding, parts in rows.items()}
+
+
+class Driver:
+    """One search: trials are begun where there is a free slot and the budget allows it, and stopped when told to."""
+
+    def __init__(self, settings: Settings, spec: ModelSpec, pool: Pool, keeping: Keeping) -> None:
+        self.spec, self.tuning, self.pool, self.keeping = spec, spec.tuning, pool, keeping
+        self.study = keeping.study()
+        self.study.pruner = scheduler.pruner(spec.tuning)
+        self.searcher = Searcher(spec.tuning, self.study)
+        self.spending = Spending(spec.tuning, settings.prices, seconds=keeping.seconds)
+        self.trials: dict[int, optuna.Trial] = {}  # at work
+        self.progress: dict[int, Progress] = {}
+        self.attempts: dict[int, int] = {}
+        self.stopping: dict[int, str] = {}  # told to stop, and why
+        self.waiting: list[int] = []  # to be begun again
+
+    def run(self) -> Search:
+        """The search from its beginning, or from where it was cut off."""
+        self._take_up()
+        clock = time.monotonic() - self.spending.seconds
+        kept = 0.0
+        while self.trials or self.spending.may_begin:
+            while (number := self._next()) is not None:
+                self._begin(number)
+            for event in self.pool.events():
+                self._heard(event)
+            self.spending.seconds = time.monotonic() - clock
+            if self.spending.seconds - kept > 2:
+                kept = self.keeping.seconds = self.spending.seconds
+            if (reason := self.spending.over) and any(each.history for each in self.progress.values()):
+                self._stop_all(reason)
+        return self._search()
+
+    def _take_up(self) -> None:
+        """Go on with the trials that were at work when the search was cut off."""
+        import optuna
+        from optuna.trial import TrialState
+
+        for frozen in self.study.get_trials(deepcopy=False):
+            if frozen.state == TrialState.WAITING:
+                continue
+            self.spending.trials += 1
+            self.progress[frozen.number] = self.keeping.progress(frozen.number)
+            self.spending.trial_seconds += self.progress[frozen.number].seconds
+            if frozen.state == TrialState.RUNNING:
+                trial = self.trials[frozen.number] = optuna.Trial(self.study, frozen._trial_id)
+                self.waiting.append(frozen.number)
+                self._report(trial, self.progress[frozen.number])
+
+    def _next(self) -> int | None:
+        """The trial to begin now. One that was there when two workers died runs alone until it reports."""
+        working = set(self.trials) - set(self.waiting)
+        suspects = {number for number, lost in self.attempts.items() if lost > 1 and number in self.trials}
+        if not self.pool.free or suspects & working or (suspects and working):
+            return None
+        if self.waiting:
+            number = min(suspects or self.waiting)
+            self.waiting.remove(number)
+            return number
+        return self._ask() if self.spending.may_begin else None
+
+    def _ask(self) -> int:
+        trial = self.searcher.ask()
+        self.trials[trial.number] = trial
+        self.progress[trial.number] = Progress()
+        self.spending.trials += 1
+        return int(trial.number)
+
+    def _begin(self, number: int) -> None:
+        tuning, point = self.tuning, self.searcher.point(self.trials[number])
+        if number in self.stopping:  # while no worker had it
+            self._end(number, "stopped", self.stopping[number])
+            return
+        if self.progress[number].done >= point.family.iterations:
+            self._end(number, "finished", "")
+            return
+        self.pool.begin(
+            Job(
+                number=number,
+                family=point.family.key,
+                params=point.params,
+                iterations=point.family.iterations,
+                every=point.family.report_every or tuning.report_every,
+                seed=tuning.seed,
+                threads=max(1, int(tuning.cpus_per_trial)),
+                device="cuda" if tuning.gpus_per_trial else "cpu",
+                progress=self.progress[number],
+            )
         )
-    else:
-        tuner = tune.Tuner(
-            trainable,
-            param_space=_space(tuning),
-            tune_config=tune.TuneConfig(
-                metric="validation",
-                mode="max",
-                scheduler=ASHAScheduler(
-                    time_attr="iterations",
-                    max_t=max(family.iterations for family in tuning.families),
-                    grace_period=tuning.grace_iterations,
-                    reduction_factor=tuning.reduction_factor,
-                ),
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(name=key, storage_path=str(storage), verbose=0, log_to_file=False),
+
+    def _heard(self, event: Event) -> None:
+        number = event.number
+        if number not in self.trials:
+            return
+        if event.kind == "report" and event.progress is not None:
+            self.spending.trial_seconds += event.progress.seconds - self.progress[number].seconds
+            self.progress[number] = event.progress
+            self.attempts[number] = 0
+            self.keeping.keep(number, event.progress)
+            if self._report(self.trials[number], event.progress):
+                self.stopping[number] = "others were better at the same point"
+                self.pool.stop(number)
+        elif event.kind == "lost":
+            self.attempts[number] = self.attempts.get(number, 0) + 1
+            if self.attempts[number] < _ATTEMPTS:
+                self.waiting.append(number)
+            else:
+                self._end(number, "failed", f"{event.reason}, {_ATTEMPTS} times without a report in between")
+        else:
+            self._end(number, event.kind, event.reason)
+
+    def _report(self, trial: optuna.Trial, progress: Progress) -> bool:
+        """Put on record what is not yet; True where the scheduler says stop."""
+        family, stop = self.searcher.point(trial).family, False
+        known = trial.user_attrs.get("reported", 0)
+        for iterations, metric in progress.history[known:]:
+            stop = scheduler.report(self.tuning, family, trial, iterations, metric) or stop
+        if len(progress.history) > known:
+            trial.set_user_attr("reported", len(progress.history))
+        return stop
+
+    def _stop_all(self, reason: str) -> None:
+        for number in set(self.trials) - set(self.stopping):
+            self.stopping[number] = reason
+            self.pool.stop(number)
+
+    def _end(self, number: int, kind: str, reason: str) -> None:
+        """Tell the study how a trial ended, and drop the model of its checkpoint."""
+        from optuna.trial import TrialState
+
+        trial, best = self.trials.pop(number), self.progress[number].best
+        status: Status = {"finished": "finished", "stopped": "stopped early"}.get(kind, "failed")  # type: ignore[assignment]
+        trial.set_user_attr("status", status)
+        trial.set_user_attr("reason", reason or self.stopping.get(number, "") if status != "finished" else "")
+        self.keeping.keep(number, replace(self.progress[number], model=b""))
+        if status == "failed" or best is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            self.study.tell(trial, best[1], state=TrialState.COMPLETE)
+
+    def _search(self) -> Search:
+        found = [self._result(frozen) for frozen in self.study.get_trials(deepcopy=False)]
+        found.sort(key=lambda trial: -np.inf if trial.metric is None else trial.metric, reverse=True)
+        if not found or found[0].metric is None:
+            first = next(
+                (trial.reason for trial in sorted(found, key=lambda trial: trial.trial) if trial.reason), "none"
+            )
+            raise SearchError(
+                f"None of the {len(found)} trials of model '{self.spec.name}' came to a metric; the first said: "
+                f"{first.rstrip('.')}. Mend that in tuning.families, and train again."
+            )
+        return Search(found, self.progress[int(found[0].trial)].scores)
+
+    def _result(self, frozen: optuna.trial.FrozenTrial) -> TrialResult:
+        import optuna
+
+        point = self.searcher.point(optuna.Trial(self.study, frozen._trial_id))
+        progress, status = self.progress[frozen.number], frozen.user_attrs["status"]
+        best = None if status == "failed" else progress.best
+        return TrialResult(
+            trial=f"{frozen.number:02d}",
+            family=point.family.key,
+            params=point.params,
+            status=status,
+            iterations=best[0] if best else progress.done,
+            metric=best[1] if best else None,
+            seconds=progress.seconds,
+            history=[[float(done), float(value)] for done, value in progress.history],
+            cpu_seconds=progress.cpu_seconds,
+            reason=frozen.user_attrs["reason"],
         )
-    results = tuner.fit()
-    trials = []
-    for number in range(len(results)):
-        result = results[number]
-        if result.error is not None or result.metrics_dataframe is None:
-            continue
-        trials.append((_summary(result), result))
-    if not trials:
-        raise RuntimeError(f"Every trial of model '{spec.name}' failed; the first said: {results.errors[0]}.")
-    trials.sort(key=lambda pair: -(pair[0].metric or 0.0))
-    best = max(trials[0][1].best_checkpoints or [], key=lambda pair: pair[1]["validation"])[0]
-    with best.as_directory() as path:
-        scores = np.load(Path(path) / "scores.npy")
-    shutil.rmtree(folder, ignore_errors=True)
-    return Search([summary for summary, _ in trials], scores)
-
-
-def _space(tuning: Tuning) -> dict[str, Any]:
-    """The points to try, drawn up front from the seed: the same search again is the same trials."""
-    import optuna
-    from ray import tune
-
-    searcher = Searcher(tuning, optuna.create_study(direction="maximize"))
-    points = [searcher.point(searcher.ask()) for _ in range(tuning.budget.trials or len(tuning.families))]
-    drawn = [
-        {"family": point.family.key, "iterations": point.family.iterations, "params": point.params} for point in points
-    ]
-    return {"point": tune.grid_search(drawn)}
-
-
-def _trial(config: dict[str, Any], data: tuple[np.ndarray, ...], tuning: dict[str, Any]) -> None:
-    """Fit one point on a Ray worker and report the validation metric as it goes."""
-    from ray import tune
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    x, y, x_validation, y_validation = data
-    score = {"average_precision": average_precision_score, "roc_auc": roc_auc_score}[tuning["metric"]]
-    point = config["point"]
-    best = -np.inf
-
-    def report(iterations: int, predict: Any) -> bool:
-        nonlocal best
-        scores = np.asarray(predict(x_validation), dtype="float32")
-        metrics = {"validation": float(score(y_validation, scores)), "iterations": iterations}
-        checkpoint = None
-        with tempfile.TemporaryDirectory() as folder:
-            if metrics["validation"] > best:
-                best = metrics["validation"]
-                np.save(Path(folder) / "scores.npy", scores)
-                checkpoint = tune.Checkpoint.from_directory(folder)
-            tune.report(metrics, checkpoint=checkpoint)
-        return False
-
-    fit_steps(
-        point["family"],
-        point["params"],
-        x,
-        y,
-        point["iterations"],
-        tuning["seed"],
-        threads=max(1, int(tuning["cpus_per_trial"])),
-        every=tuning["report_every"],
-        report=report,
-        device="cuda" if tuning["gpus_per_trial"] else "cpu",
-    )
-
-
-def _summary(result: Any) -> TrialResult:
-    point = result.config["point"]
-    history = result.metrics_dataframe[["iterations", "validation", "time_total_s"]]
-    best = history.loc[history["validation"].idxmax()]
-    last = int(history["iterations"].max())
-    return TrialResult(
-        trial=str(result.metrics["trial_id"]),
-        family=point["family"],
-        params=point["params"],
-        status="finished" if last >= point["iterations"] else "stopped early",
-        iterations=int(best["iterations"]),
-        metric=float(best["validation"]),
-        seconds=float(history["time_total_s"].max()),
-        history=[[float(a), float(b)] for a, b in zip(history["iterations"], history["validation"], strict=True)],
-    )

@@ -170,7 +170,7 @@ def training_data(features: pd.DataFrame, y: Any, cut: Periods) -> TrainingData:
 
 def test_the_search_learns_from_no_later_row(spec: ModelSpec, here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the trainer itself fits for the search: the latest of the training rows."""
-    monkeypatch.setattr(tuning, "tune_families", lambda settings, spec, key, fitted, scored: (fitted, scored))
+    monkeypatch.setattr(tuning, "tune_families", lambda settings, spec, key, rows: rows["ordinal"])
     frame = rows(2000, 5)
     cut = periods(frame, 1500, 1800)
     y = np.tile([0, 1], 1000)
