@@ -54,3 +54,15 @@ class Fit(Frozen):
                 f"{wanted[0]}: tuning.families has {other}, and only xgboost can be fitted so; "
                 f"take {other} out of tuning.families, or take the setting out of fit"
             )
+
+    def check_sampling(self, method: str) -> None:
+        """Refuse a sampler for rows on disk: samplers look at all rows at once.
+
+        Raises:
+            ValueError: one sentence with the setting and how to mend it.
+        """
+        if self.memory == "external" and method != "none":
+            raise ValueError(
+                f"sampling.method = {method}: rows are sampled in memory, and fit.memory is external; set it to "
+                "in_memory, or take sampling out (class_weight in a family's space works on disk too)"
+            )

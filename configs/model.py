@@ -212,14 +212,9 @@ class ModelSpec(Frozen):
     sampling: Sampling = Sampling()
 
     @model_validator(mode="after")
-    def _families_can_be_fitted_so(self) -> ModelSpec:
+    def _can_be_fitted_so(self) -> ModelSpec:
         self.fit.check_families([family.family for family in self.tuning.families])
-        if self.sampling.method != "none" and self.fit.by_workers:
-            setting = "memory = external" if self.fit.memory == "external" else f"workers = {self.fit.workers}"
-            raise ValueError(
-                f"sampling.method = {self.sampling.method} with fit.{setting}: rows are sampled in memory, in one "
-                "process; take one of the two settings out"
-            )
+        self.fit.check_sampling(self.sampling.method)
         return self
 
 

@@ -22,12 +22,25 @@ from feature_repo.transforms import sql
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FrameError", "TrainingFrame", "inputs_fingerprint", "labels", "model_inputs", "requests", "training_frame"]
+__all__ = [
+    "FrameError",
+    "LABEL_KNOWN_AT",
+    "PREDICTION_TIME",
+    "TrainingFrame",
+    "inputs_fingerprint",
+    "labels",
+    "model_inputs",
+    "request_counts",
+    "requests",
+    "table_fingerprints",
+    "training_frame",
+]
 
 #: Code that a training frame depends on, beside the queries of its views.
 _CODE = (
     "features.py",
     "frames.py",
+    "frame_parts.py",
     "as_served.py",
     "expired.py",
     "fingerprints.py",
@@ -37,10 +50,20 @@ _CODE = (
 )
 #: Column that holds when a prediction is made.
 PREDICTION_TIME = "prediction_time"
+#: Column that holds when an outcome became known.
+LABEL_KNOWN_AT = "label_known_at"
 
 
 class FrameError(ValueError):
     """There are no usable rows; one sentence that says which were looked for."""
+
+    @classmethod
+    def unlabelled(cls, spec: ModelSpec, rows: int, as_of: datetime) -> FrameError:
+        """Of ``rows`` labelled rows that do not have both outcomes."""
+        return cls(
+            f"Model '{spec.name}': {rows} labelled rows in table '{spec.requests.table}' were known at "
+            f"{as_of:%Y-%m-%d %H:%M} UTC, and they need both outcomes; ingest more or choose another as_of."
+        )
 
 
 @dataclass(frozen=True)
@@ -62,40 +85,69 @@ class TrainingFrame:
 
 def requests(settings: Settings, spec: ModelSpec, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
     """Events to predict whose prediction time is in [start, end), known at ``as_of`` and at their prediction time."""
-    _require(settings, spec.requests.table)
     request = spec.requests
-    known_at = settings.tables[request.table].known_at
-    known = f"AND {known_at} <= {PREDICTION_TIME}" if known_at else ""
     columns = list(dict.fromkeys([request.id, *request.entities, *request.fields]))
-    lead = f"INTERVAL {int(request.lead.total_seconds())} SECONDS"
+    moment, source = _asked(settings, spec)
     with connect(settings, as_of, only=[request.table]) as connection:
         frame = connection.execute(
-            f'SELECT {", ".join(columns)}, {request.event_time} - {lead} AS {PREDICTION_TIME} FROM "{request.table}" '
-            f"WHERE {PREDICTION_TIME} >= ? AND {PREDICTION_TIME} < ? {known} ORDER BY {PREDICTION_TIME}, {request.id}",
-            [start, end],
+            f"SELECT {', '.join(columns)}, {moment} {source} ORDER BY {PREDICTION_TIME}, {request.id}", [start, end]
         ).df()
     return frame
 
 
-def labels(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> pd.DataFrame:
+def request_counts(settings: Settings, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:
+    """How many of the requests known at ``as_of`` fall into each minute: columns ``moment``, ``requests``."""
+    moment, source = _asked(settings, spec)
+    with connect(settings, as_of, only=[spec.requests.table]) as connection:
+        return connection.execute(
+            f"SELECT date_trunc('minute', {PREDICTION_TIME}) AS moment, count(*) AS requests "
+            f"FROM (SELECT {moment} {source}) GROUP BY 1 ORDER BY 1",
+            [datetime(1970, 1, 1, tzinfo=as_of.tzinfo), as_of],
+        ).df()
+
+
+def _asked(settings: Settings, spec: ModelSpec) -> tuple[str, str]:
+    """SQL of the prediction time, and of the rows to choose from; its parameters are start and end."""
+    _require(settings, spec.requests.table)
+    request = spec.requests
+    known_at = settings.tables[request.table].known_at
+    known = f"AND {known_at} <= {PREDICTION_TIME}" if known_at else ""
+    lead = f"INTERVAL {int(request.lead.total_seconds())} SECONDS"
+    return (
+        f"{request.event_time} - {lead} AS {PREDICTION_TIME}",
+        f'FROM "{request.table}" WHERE {PREDICTION_TIME} >= ? AND {PREDICTION_TIME} < ? {known}',
+    )
+
+
+def labels(
+    settings: Settings,
+    spec: ModelSpec,
+    as_of: datetime,
+    overlay: int | None = None,
+    only: pd.Series | None = None,
+) -> pd.DataFrame:
     """Outcomes known and mature at ``as_of``: columns id, ``label`` (0 or 1), ``label_known_at``.
 
     Labels are corrected by version ``overlay`` of :mod:`feature_repo.relabels`, the newest by default, 0 for none.
+    ``only``: ids of the requests whose outcomes are wanted; no more than these are then held in memory.
     """
     _require(settings, spec.label.table)
     identity, known_at, ripe = spec.requests.id, spec.label.known_at, ""
+    wanted = "" if only is None else f"SEMI JOIN wanted USING ({identity})"
     if spec.label.matures:
         _require(settings, spec.requests.table)
         known_at = f"greatest({known_at}, ripe_at)"
         ripe = (
             f"LEFT JOIN (SELECT {identity}, {spec.requests.event_time} + INTERVAL "
-            f'{int(spec.label.matures.total_seconds())} SECONDS AS ripe_at FROM "{spec.requests.table}") '
+            f'{int(spec.label.matures.total_seconds())} SECONDS AS ripe_at FROM "{spec.requests.table}" {wanted}) '
             f"USING ({identity}) WHERE label_known_at <= TIMESTAMPTZ '{as_of.isoformat()}'"
         )
     with connect(settings, as_of, only=[spec.label.table, spec.requests.table]) as connection:
+        if only is not None:
+            connection.register("wanted", only.to_frame(identity))
         found = connection.execute(
             f"SELECT {identity}, ({spec.label.positive})::INTEGER AS label, {known_at} AS label_known_at "
-            f'FROM "{spec.label.table}" {ripe} ORDER BY {identity}'
+            f'FROM (FROM "{spec.label.table}" {wanted}) {ripe} ORDER BY {identity}'
         ).df()
     return relabelled(settings, spec.name, found, overlay)
 
@@ -116,7 +168,7 @@ def inputs_fingerprint(settings: Settings, spec: ModelSpec, overlay: int | None 
     )
     corrections = sorted((each.id, each.label) for each in standing(relabels(settings, spec.name, overlay)).values())
     return hashlib.blake2b(
-        f"{_tables(settings, spec)} {code} {defaults(spec.expired)} {corrections}".encode(), digest_size=8
+        f"{table_fingerprints(settings, spec)} {code} {defaults(spec.expired)} {corrections}".encode(), digest_size=8
     ).hexdigest()
 
 
@@ -133,17 +185,14 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime, overlay
     known = labels(settings, spec, as_of, overlay)
     labelled = asked.merge(known[[spec.requests.id, "label"]], on=spec.requests.id, how="inner", validate="1:1")
     if labelled["label"].nunique() < 2:
-        raise FrameError(
-            f"Model '{spec.name}': {len(labelled)} labelled rows in table '{spec.requests.table}' were known at "
-            f"{as_of:%Y-%m-%d %H:%M} UTC, and they need both outcomes; ingest more or choose another as_of."
-        )
+        raise FrameError.unlabelled(spec, len(labelled), as_of)
     rows = retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows
     features = [column for column in rows.columns if column not in labelled.columns]
     fingerprint, columns = frame_fingerprint(rows)
-    return TrainingFrame(rows, features, fingerprint, _tables(settings, spec), columns, overlay)
+    return TrainingFrame(rows, features, fingerprint, table_fingerprints(settings, spec), columns, overlay)
 
 
-def _tables(settings: Settings, spec: ModelSpec) -> dict[str, str]:
+def table_fingerprints(settings: Settings, spec: ModelSpec) -> dict[str, str]:
     """Fingerprints of the tables that a training frame is made from."""
     names = model_tables(settings, spec)
     return {table: found.fingerprint for table in names if (found := manifest(settings, table))}

@@ -8,8 +8,11 @@ from configs.model import ModelSpec
 from ray_cluster.cluster import wait
 from ray_cluster.training.baselines import baseline_scores, start_baselines
 from ray_cluster.training.data import TrainingData
-from ray_cluster.training.families import assemble, fit_steps, preprocessing
+from ray_cluster.training.families import Rows, assemble, fit_steps, preprocessing
+from ray_cluster.training.fitting.data_parallel import fit_by_workers
 from ray_cluster.training.fitting.devices import Device, cluster_resources, device_of, gpus_of
+from ray_cluster.training.fitting.external import encoder_of_parts, shares_on_disk
+from ray_cluster.training.fitting.shares import ArrayShare, deal
 from ray_cluster.training.sampling.prior import PriorCorrected, prior_shift
 from ray_cluster.training.sampling.resampling import resample
 from ray_cluster.training.search import TrialResult
@@ -17,8 +20,6 @@ from ray_cluster.training.search import TrialResult
 if TYPE_CHECKING:
     import numpy as np
     from sklearn.pipeline import Pipeline
-
-    Values = np.ndarray[Any, Any]
 
 __all__ = ["fit_final"]
 
@@ -33,28 +34,28 @@ def fit_final(
 
     Returns the fitted pipeline (preprocessing, classifier), and each baseline's scores on the held-out rows.
     """
-    early = data.early
-    encode = preprocessing(data.features, spec.inputs, best.family).fit(data.features[early])
-    ids = data.rows[spec.requests.id].to_numpy()[early]
-    sampled = resample(sampler, data.features[early], data.y[early], ids, spec.sampling.ratio, spec.tuning.seed)
-    x, y = encode.transform(sampled.features).astype("float32"), sampled.y
-    device = device_of(spec, cluster_resources())
-    trees = preprocessing(data.features, spec.inputs).fit(data.features[early])
-    baselines = start_baselines(data, trees, calendar)
-    fitted = (
-        _by_workers(spec, best, x, y, device)
-        if spec.fit.workers > 1
-        else _alone(spec, best, x, y, device, sampled.fit_weights)
-    )
-    if shift := prior_shift(sampled, data.y[early]):
-        fitted = PriorCorrected(fitted, shift)
+    device = device_of(spec, cluster_resources(), best.family)
+    if data.parts is not None:  # as they are: rows on disk are not sampled
+        encode = encoder_of_parts(spec, data, data.parts)
+        baselines = start_baselines(data, encode, calendar)
+        with shares_on_disk(spec, best.params, data, data.parts, encode, paged=device == "cpu") as shares:
+            fitted: Any = fit_by_workers(spec, best.params, best.iterations, shares, device)
+    else:
+        early = data.early
+        encode = preprocessing(data.features, spec.inputs, best.family).fit(data.features[early])
+        ids = data.rows[spec.requests.id].to_numpy()[early]
+        sampled = resample(sampler, data.features[early], data.y[early], ids, spec.sampling.ratio, spec.tuning.seed)
+        rows = Rows(encode.transform(sampled.features).astype("float32"), sampled.y, sampled.fit_weights)
+        trees = preprocessing(data.features, spec.inputs).fit(data.features[early])
+        baselines = start_baselines(data, trees, calendar)
+        fitted = (_by_workers if spec.fit.workers > 1 else _alone)(spec, best, rows, device)
+        if shift := prior_shift(sampled, data.y[early]):
+            fitted = PriorCorrected(fitted, shift)
     scores = wait(list(baselines.values()))
     return assemble(encode, fitted), baseline_scores(data, dict(zip(baselines, scores, strict=True)))
 
 
-def _alone(
-    spec: ModelSpec, best: TrialResult, x: Values, y: Values, device: Device, weights: Values | None = None
-) -> Any:
+def _alone(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Any:
     """Fit in one Ray task."""
     import ray
 
@@ -65,25 +66,24 @@ def _alone(
             fit.remote(
                 best.family,
                 best.params,
-                ray.put(x),
-                ray.put(y),
+                ray.put(rows.x),
+                ray.put(rows.y),
                 best.iterations,
                 tuning.seed,
                 threads=max(1, int(tuning.cpus_per_trial)),
                 device=device,
-                weights=weights,
+                weights=rows.weights,
             )
         ]
     )[0]
 
 
-def _by_workers(spec: ModelSpec, best: TrialResult, x: Values, y: Values, device: Device) -> Any:
+def _by_workers(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Any:
     """Fit by workers that each hold a share of the rows."""
     import ray
 
-    from ray_cluster.training.fitting.data_parallel import fit_by_workers
-    from ray_cluster.training.fitting.shares import ArrayShare, deal
-
     workers = spec.fit.workers
-    shares = [ray.put(ArrayShare(*deal(rank, workers, x, y))) for rank in range(workers)]
+    weights = rows.weighted(best.params.get("class_weight")).weights
+    columns = (rows.x, rows.y) if weights is None else (rows.x, rows.y, weights)
+    shares = [ray.put(ArrayShare(*deal(rank, workers, *columns))) for rank in range(workers)]
     return fit_by_workers(spec, best.params, best.iterations, shares, device)

@@ -47,7 +47,7 @@ def record_run(
         {
             "fingerprint": frame.fingerprint,
             "columns": frame.columns,
-            "rows": len(data.rows),
+            "rows": data.row_count,
             "label_overlay": frame.overlay,
         },
         model_digest(pipeline),
@@ -58,7 +58,7 @@ def record_run(
     git, libraries = provenance.document["git"], provenance.document["libraries"]
     dataset = {
         "fingerprint": frame.fingerprint,
-        "rows": len(data.rows),
+        "rows": data.row_count,
         "as_of": as_of.isoformat(),
         "label_overlay": frame.overlay,
         "feature_service": spec.feature_service,

@@ -112,6 +112,7 @@ def reproduce(settings: Settings, model: str, which: str | None = None) -> Repro
         *_number_checks(documents["evaluation"], again.threshold, again.metrics),
         _score_check(spec, registry.reference(settings, subject.run.run_id), data, again.scores),
     ]
+    data.release()
     changes = changes_since(settings, model, provenance)
     frame = all(check.same for check in checks[:1])
     affecting = ("frame",) if not frame else ("fit", "frame")
@@ -153,7 +154,7 @@ def _frame_checks(then: Mapping[str, Any], data: TrainingData) -> list[Check]:
     """The frame as a whole first; then its rows, and the columns that differ."""
     now = data.frame.fingerprint
     checks = [Check("training frame", then["fingerprint"], now, then["fingerprint"] == now)]
-    rows = len(data.rows)
+    rows = data.row_count
     checks.append(Check("rows", f"{then['rows']:,}", f"{rows:,}", then["rows"] == rows))
     if not checks[0].same:
         columns = {**dict.fromkeys(then["columns"]), **dict.fromkeys(data.frame.columns)}

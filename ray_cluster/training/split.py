@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,24 +21,33 @@ class SplitError(ValueError):
 
 @dataclass(frozen=True)
 class Periods:
-    """Row masks of the three periods, in time order, and their bounds."""
+    """Row masks of the three periods, in time order, and their bounds.
+
+    ``whole`` has rows and positives of periods of which only the latest rows are in memory.
+    """
 
     train: np.ndarray
     validation: np.ndarray
     held_out: np.ndarray
     bounds: dict[str, tuple[datetime, datetime]]
+    whole: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def describe(self, label: pd.Series) -> dict[str, dict[str, Any]]:
         """Bounds, rows and positives of each period."""
+        here = {name: (int(getattr(self, name).sum()), int(label[getattr(self, name)].sum())) for name in self.bounds}
         return {
-            name: {
-                "start": start.isoformat(),
-                "end": end.isoformat(),
-                "rows": int(getattr(self, name).sum()),
-                "positives": int(label[getattr(self, name)].sum()),
-            }
+            name: {"start": start.isoformat(), "end": end.isoformat(), "rows": rows, "positives": positives}
             for name, (start, end) in self.bounds.items()
+            for rows, positives in [self.whole.get(name, here[name])]
         }
+
+    def early(self, times: pd.Series, known_at: pd.Series) -> np.ndarray:
+        """Mask of rows, here or not, that are in the training or validation period."""
+        (_, validation), (_, held_out) = self.bounds["train"], self.bounds["validation"]
+        train = (times < validation) & (known_at <= validation)
+        later = (times >= validation) & (times < held_out) & (known_at <= held_out)
+        mask: np.ndarray = (train | later).to_numpy()
+        return mask
 
 
 def split(times: pd.Series, known_at: pd.Series, label: pd.Series, as_of: datetime, lengths: Split) -> Periods:

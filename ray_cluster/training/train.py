@@ -75,6 +75,7 @@ def train_model(
     run_id = record_run(
         settings, spec, as_of, key, data, search, pipeline, scores, evaluated, context, started, ruling.document
     )
+    data.release()
     progress("done", 1.0)
     return Trained(run_id=run_id, unchanged=False, **evaluated["metrics"])
 

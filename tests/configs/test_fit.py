@@ -44,6 +44,13 @@ def test_another_family_is_refused_when_the_file_is_loaded(fit, said):
     assert said in str(error.value) and str(error.value).endswith("or take the setting out of fit.")
 
 
+def test_rows_on_disk_are_not_sampled():
+    sampled = merge(BASE, {"tuning": {"families": [BOOSTED]}, "sampling": {"method": "smote"}})
+    validated(ModelSpec, merge(sampled, {"fit": {"workers": 2}}), "models/m.yaml")
+    with pytest.raises(ConfigError, match=r"^models/m.yaml: sampling.method = smote: rows are sampled in memory, and "):
+        validated(ModelSpec, merge(sampled, {"fit": {"memory": "external"}}), "models/m.yaml")
+
+
 @pytest.mark.parametrize(
     ("fit", "said"),
     [

@@ -34,6 +34,7 @@ def fit_by_workers(
     """Fit on ``shares``, one worker each, for ``rounds`` boosting rounds; an ordinary fitted classifier.
 
     Args:
+        params: as a trial carries them; ``class_weight`` is in the shares.
         shares: references to a :class:`~.shares.ArrayShare` or :class:`~.shares.FileShare` each.
 
     Raises:
@@ -43,7 +44,7 @@ def fit_by_workers(
 
     cpus = spec.tuning.cpus_per_trial
     classifier = xgboost.XGBClassifier(
-        **params,
+        **{name: value for name, value in params.items() if name != "class_weight"},
         n_estimators=rounds,
         tree_method="hist",
         n_jobs=max(1, int(cpus)),

@@ -23,11 +23,11 @@ def cluster_resources() -> dict[str, float]:
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
-def device_of(spec: ModelSpec, resources: Mapping[str, float]) -> Device:
+def device_of(spec: ModelSpec, resources: Mapping[str, float], family: str = "xgboost") -> Device:
     """``cuda`` where the model's file says so, or leaves it open and Ray has a GPU for each worker; else ``cpu``."""
     if spec.fit.device != "auto":
         return spec.fit.device
-    if any(family.family != "xgboost" for family in spec.tuning.families):
+    if family != "xgboost":
         return "cpu"
     return "cuda" if resources.get("GPU", 0) >= _gpus(spec) else "cpu"
 

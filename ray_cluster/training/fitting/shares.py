@@ -16,14 +16,15 @@ Values = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class ArrayShare:
-    """Rows in memory: ``x`` float32 of shape (n, d), ``y`` of shape (n,)."""
+    """Rows in memory: ``x`` float32 of shape (n, d), ``y`` of shape (n,), and a weight each, where there are any."""
 
     x: Values
     y: Values
+    weights: Values | None = None
 
     def matrix(self, max_bin: int, threads: int) -> xgboost.DMatrix:
         """The rows binned."""
-        return xgboost.QuantileDMatrix(self.x, self.y, max_bin=max_bin, nthread=threads)
+        return xgboost.QuantileDMatrix(self.x, self.y, weight=self.weights, max_bin=max_bin, nthread=threads)
 
 
 @dataclass(frozen=True)
@@ -31,33 +32,36 @@ class FileShare:
     """Rows in pairs of ``.npy`` files, (x, y) as above.
 
     ``paged``: bins are kept on disk as well, below ``cache``, and read in each round (external memory); else they are
-    in memory, a byte a value, which is a quarter of what the values take.
+    in memory, a byte a value, which is a quarter of what the values take. ``class_weights`` are those of a row with
+    label 0 and 1.
     """
 
     files: tuple[tuple[str, str], ...]
     cache: str
     paged: bool
+    class_weights: tuple[float, float] | None = None
 
     def matrix(self, max_bin: int, threads: int) -> xgboost.DMatrix:
         """The rows binned; at most one file's values are in memory meanwhile."""
         if not self.paged:
-            return xgboost.QuantileDMatrix(_Files(self.files), max_bin=max_bin, nthread=threads)
+            return xgboost.QuantileDMatrix(_Files(self), max_bin=max_bin, nthread=threads)
         Path(self.cache).mkdir(parents=True, exist_ok=True)
-        return xgboost.ExtMemQuantileDMatrix(_Files(self.files, f"{self.cache}/bins"), max_bin=max_bin, nthread=threads)
+        return xgboost.ExtMemQuantileDMatrix(_Files(self, f"{self.cache}/bins"), max_bin=max_bin, nthread=threads)
 
 
 class _Files(xgboost.DataIter):  # type: ignore[misc]
     """Gives XGBoost one pair of files after the other, as often as it begins again."""
 
-    def __init__(self, files: tuple[tuple[str, str], ...], cache: str | None = None) -> None:
-        self._files, self._at = files, 0
+    def __init__(self, share: FileShare, cache: str | None = None) -> None:
+        self._share, self._at = share, 0
         super().__init__(cache_prefix=cache, release_data=True)
 
     def next(self, input_data: Any) -> bool:
-        if self._at == len(self._files):
+        if self._at == len(self._share.files):
             return False
-        x, y = self._files[self._at]
-        input_data(data=np.load(x), label=np.load(y))
+        x, y = (np.load(file) for file in self._share.files[self._at])
+        weights = self._share.class_weights
+        input_data(data=x, label=y, weight=None if weights is None else np.where(y == 1, weights[1], weights[0]))
         self._at += 1
         return True
 

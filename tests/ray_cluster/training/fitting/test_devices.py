@@ -27,8 +27,10 @@ def test_a_gpu_is_taken_where_each_worker_gets_one(device, workers, gpus, expect
     assert device_of(spec(device=device, workers=workers), {"CPU": 8, "GPU": gpus}) == expected
 
 
-def test_a_search_over_other_families_stays_on_the_cpu_by_itself():
-    assert device_of(spec(BASE["tuning"]["families"]), {"GPU": 4}) == "cpu"
+def test_another_family_stays_on_the_cpu_by_itself():
+    several = spec(BASE["tuning"]["families"])
+    assert device_of(several, {"GPU": 4}, "hist_gradient_boosting") == "cpu"
+    assert device_of(several, {"GPU": 4}, "xgboost") == "cuda"
 
 
 def test_gpus_of_a_worker():
