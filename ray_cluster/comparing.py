@@ -83,7 +83,7 @@ def compare(settings: Settings, model: str, which: Sequence[str] = ()) -> Compar
         RegistryError: there is no such version or run.
         CompareError: there are fewer than two, or more than fit beside each other.
     """
-    named = list(which) or [run.run_id for run in registry.runs(settings, model, _NEWEST)]
+    named = list(which) or [run.run_id for run in registry.runs_of(settings, model, _NEWEST)]
     if not 2 <= len(named) <= _MOST:
         found = f"{len(named)} were named" if which else f"model '{model}' has {len(named)} finished"
         raise CompareError(f"Runs are compared side by side, from 2 to {_MOST}; {found}. Name versions or runs of it.")

@@ -23,7 +23,7 @@ from ray_cluster.registry.bundles import LoadedVersion, explain, load_version
 from ray_cluster.registry.connection import KIND, RegistryError
 from ray_cluster.registry.history import history, remember
 from ray_cluster.registry.locking import exclusive
-from ray_cluster.registry.lookup import RunFacts, Subject, find, runs
+from ray_cluster.registry.lookup import RunFacts, Subject, find, runs_of
 from ray_cluster.registry.retirement import delete_files, retire
 from ray_cluster.registry.runs import add_evidence, add_texts, evidence, find_run, log_run, newest_run, reference
 from ray_cluster.registry.trusted import TRUSTED
@@ -78,7 +78,7 @@ __all__ = [
     "retire",
     "usable",
     "version",
-    "runs",
+    "runs_of",
     "version_features",
     "versions",
     "withdraw",

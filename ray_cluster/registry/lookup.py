@@ -11,7 +11,7 @@ from ray_cluster.registry.aliases import champion
 from ray_cluster.registry.connection import KIND, RegistryError, connect
 from ray_cluster.registry.versions import VersionFacts, versions
 
-__all__ = ["RunFacts", "Subject", "find", "runs"]
+__all__ = ["RunFacts", "Subject", "find", "runs_of"]
 
 _SHORTEST = 6
 
@@ -44,7 +44,7 @@ class Subject:
         return f"version {self.version.version}" if self.version else f"run {self.run.run_id[:12]}"
 
 
-def runs(settings: Settings, model: str, limit: int = 200) -> list[RunFacts]:
+def runs_of(settings: Settings, model: str, limit: int = 200) -> list[RunFacts]:
     """The newest runs of a model that came to their end, newest first; of every kind."""
     client = connect(settings)
     experiment = client.get_experiment_by_name(model)
@@ -88,7 +88,7 @@ def _run(settings: Settings, model: str, which: str) -> RunFacts:
 
     client = connect(settings)
     if len(which) >= _SHORTEST:
-        matching = [run for run in runs(settings, model, 1000) if run.run_id.startswith(which)]
+        matching = [run for run in runs_of(settings, model, 1000) if run.run_id.startswith(which)]
         if len(matching) == 1:
             return matching[0]
         if matching:
@@ -100,7 +100,7 @@ def _run(settings: Settings, model: str, which: str) -> RunFacts:
         other = client.get_run(which)
         name = client.get_experiment(other.info.experiment_id).name
     except MlflowException:
-        recent = ", ".join(run.run_id[:12] for run in runs(settings, model, 5)) or "none"
+        recent = ", ".join(run.run_id[:12] for run in runs_of(settings, model, 5)) or "none"
         raise RegistryError(
             f"Model '{model}' has no version or run '{which}'; expected a version's number, or a run's id (the newest: "
             f"{recent})."

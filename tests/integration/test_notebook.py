@@ -30,7 +30,7 @@ def test_the_notebook_explores_tries_and_logs(headrace, lifecycle, monkeypatch):
 
     said = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
     assert "logged: True" in said
-    newest = registry.runs(settings, "flight_delay")[0]
+    newest = registry.runs_of(settings, "flight_delay")[0]
     assert newest.kind == "notebook" and newest.tags["mlflow.note.content"] == "shallow trees, few rounds"
     assert registry.newest_run(settings, "flight_delay") == trained
     documents = registry.evidence(settings, newest.run_id)
