@@ -64,7 +64,6 @@ def render(content: ReportContent) -> str:
 
     evaluation, trials = content.evaluation or {}, list(content.trials)
     metric = words(content.metric)
-    families = list(dict.fromkeys(str(trial.get("family")) for trial in trials))
     monitoring = content.monitoring or {}
     measurements = monitoring.get("measurements") or {}
     verdict = monitoring.get("decision") or {}
@@ -81,12 +80,8 @@ def render(content: ReportContent) -> str:
                 "calibration": drawn(curves.calibration, evaluation),
                 "scores": drawn(curves.scores, evaluation),
                 "histories": drawn(search.histories, trials, metric),
+                "parallel": drawn(search.parallel_coordinates, trials, metric),
             },
-            parallel=[
-                (family, image)
-                for family in families
-                if (image := drawn(search.parallel_coordinates, trials, family, metric)) is not None
-            ],
             shares=facts.shares([float(step.get("seconds") or 0) for step in content.steps]),
             best=search.best_trial(trials),
             sampling=sampling_facts(content.sampling),

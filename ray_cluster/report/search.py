@@ -21,20 +21,26 @@ def best_trial(trials: Sequence[Trial]) -> Trial | None:
 
 
 def histories(trials: Sequence[Trial], metric: str) -> str | None:
-    """The metric over iterations, a line per trial in the colour of its family, the best one thick."""
+    """The metric over iterations, a line per trial in the colour of its family, the best one thick.
+
+    A trial of a family that is fitted in one go is a diamond at its only report.
+    """
     drawn = [trial for trial in trials if trial.get("history")]
     if not drawn:
         return None
-    best, families = best_trial(drawn), list(dict.fromkeys(str(trial.get("family")) for trial in drawn))
+    best, families = best_trial(drawn), _families(drawn)
     with figure(9.6, 3.3) as (drawing, axes):
         named: set[str] = set()
         for trial in sorted(drawn, key=lambda trial: trial is best):
-            family = str(trial.get("family"))
+            family = _family(trial)
             line = np.asarray(trial["history"], dtype=float)
             colour = COLOURS[SERIES[families.index(family) % len(SERIES)]]
-            top = trial is best
-            label = f"best: trial {trial.get('trial')}" if top else (None if family in named else family)
+            top, single = trial is best, len(line) == 1 and line[0, 0] <= 1
+            label = f"best: trial {trial.get('trial')}, {family}" if top else (None if family in named else family)
             named.add(family if not top else "")
+            if single:
+                axes.plot(line[:, 0], line[:, 1], "D", color=colour, label=label, markersize=7 if top else 4.5)
+                continue
             axes.plot(
                 line[:, 0],
                 line[:, 1],
@@ -44,63 +50,107 @@ def histories(trials: Sequence[Trial], metric: str) -> str | None:
                 linewidth=2.8 if top else 1.3,
             )
             axes.plot(line[-1, 0], line[-1, 1], "o", color=colour, markersize=6 if top else 3.5)
-        axes.set(xlabel="Iterations", ylabel=metric)
-        axes.legend(loc="lower right")
+        axes.set(xlabel="Iterations (boosting rounds, trees, epochs)", ylabel=metric)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         return svg(drawing, "histories", f"{metric} on the validation period over iterations, one line per trial")
 
 
-def parallel_coordinates(trials: Sequence[Trial], family: str, metric: str) -> str | None:
-    """The numeric parameters of one family's trials, an axis each, and the metric as the last axis.
+def parallel_coordinates(trials: Sequence[Trial], metric: str) -> str | None:
+    """All trials in one chart: the family as the first axis, a parameter each, and the metric as the last axis.
 
-    None with fewer than two trials or two parameters that vary.
+    Where a family does not have a parameter its lines have a gap, bridged by dots. None with fewer than two trials
+    that have a metric, or where no parameter varies.
     """
-    drawn = [trial for trial in trials if trial.get("family") == family and trial.get("metric") is not None]
-    names = [name for name in (drawn[0].get("params") or {} if drawn else {}) if _varies(drawn, name)]
-    if len(drawn) < 2 or len(names) < 2:
+    drawn = [trial for trial in trials if trial.get("metric") is not None]
+    names = _varying(drawn)
+    if len(drawn) < 2 or not names:
         return None
-    columns = [np.asarray([trial["params"][name] for trial in drawn], dtype=float) for name in names]
-    columns.append(np.asarray([trial["metric"] for trial in drawn], dtype=float))
-    heights = np.column_stack([_scaled(column) for column in columns])
-    order = np.argsort(columns[-1])
-    with figure(5.4, 3.0) as (drawing, axes):
-        places = [float(place) for place in range(len(columns))]
+    families = _families(drawn)
+    labels = ["family", *names, metric]
+    columns: list[list[Any]] = [
+        [_family(trial) for trial in drawn],
+        *([(trial.get("params") or {}).get(name) for trial in drawn] for name in names),
+        [float(trial["metric"]) for trial in drawn],
+    ]
+    axes_of = [_axis(column) for column in columns]
+    heights = np.column_stack([found for found, _ in axes_of])
+    order = np.argsort(np.asarray(columns[-1]))
+    with figure(9.6, 3.6) as (drawing, axes):
         for rank, row in enumerate(order):
-            top = rank == len(order) - 1
-            axes.plot(
-                places,
-                heights[row],
-                color=COLOURS["blue"] if top else COLOURS["muted"],
-                alpha=1 if top else 0.25 + 0.45 * rank / len(order),
-                linewidth=2.8 if top else 1.2,
-                label="best of the family" if top else None,
-            )
+            top, there = rank == len(order) - 1, np.flatnonzero(~np.isnan(heights[row]))
+            look: dict[str, Any] = {
+                "color": COLOURS[SERIES[families.index(columns[0][row]) % len(SERIES)]],
+                "alpha": 1 if top else 0.25 + 0.45 * rank / len(order),
+                "linewidth": 2.8 if top else 1.3,
+            }
+            axes.plot(there, heights[row][there], **{**look, "linewidth": 0.7, "linestyle": ":"})
+            axes.plot(np.arange(len(labels)), heights[row], **look)
+            axes.plot(there, heights[row][there], "o", color=look["color"], alpha=look["alpha"], markersize=2.5)
         axes.grid(False)
-        for place, column in zip(places, columns, strict=True):
-            axes.axvline(place, color=COLOURS["line"], linewidth=1)
-            for height, value in ((1.06, column.max()), (-0.06, column.min())):
-                axes.text(place, height, f"{value:.3g}", ha="center", va="center", fontsize=8.5, color=COLOURS["muted"])
-        axes.set(ylim=(-0.14, 1.14), yticks=[], xticks=places)
-        axes.set_xticklabels([*(_broken(name) for name in names), _broken(metric)], fontsize=8)
+        for place, (_, ticks) in enumerate(axes_of):
+            axes.axvline(place, color=COLOURS["line"], linewidth=1, zorder=0)
+            side: dict[str, Any] = {"ha": "center"} if len(ticks) == 2 and place else {"ha": "right"}
+            for height, text in ticks:
+                shift = 0.0 if side["ha"] == "right" else (0.06 if height > 0.5 else -0.06)
+                axes.text(
+                    place - (0.06 if side["ha"] == "right" else 0),
+                    height + shift,
+                    text,
+                    va="center",
+                    fontsize=8,
+                    color=COLOURS["muted"],
+                    **side,
+                )
+        axes.set(ylim=(-0.14, 1.14), yticks=[], xticks=range(len(labels)))
+        axes.set_xticklabels([_broken(name) for name in labels], fontsize=7.5)
         axes.spines[["left", "bottom"]].set_visible(False)
-        axes.margins(x=0.06)
-        return svg(drawing, f"parallel-{family}", f"Parameters of the {family} trials and the {metric} they reached")
+        axes.set_xlim(-1.3, len(labels) - 0.6)
+        return svg(drawing, "parallel", f"Families and parameters of the trials, and the {metric} that they reached")
 
 
-def _varies(trials: Sequence[Trial], name: str) -> bool:
-    values = [(trial.get("params") or {}).get(name) for trial in trials]
-    return all(isinstance(value, (int, float)) for value in values) and len(set(values)) > 1
+def _family(trial: Trial) -> str:
+    """Its name; of a user's estimator, the class."""
+    return str(trial.get("family")).rpartition(":")[2]
+
+
+def _families(trials: Sequence[Trial]) -> list[str]:
+    return list(dict.fromkeys(_family(trial) for trial in trials))
+
+
+def _varying(trials: Sequence[Trial]) -> list[str]:
+    """Parameters with more than one value in some family; first those that most families have."""
+    owners: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = {}
+    for trial in trials:
+        for name, value in (trial.get("params") or {}).items():
+            owners.setdefault(name, set()).add(_family(trial))
+            values.setdefault(name, set()).add(str(value))
+    return sorted((name for name in owners if len(values[name]) > 1), key=lambda name: -len(owners[name]))
+
+
+def _axis(values: Sequence[Any]) -> tuple[np.ndarray[Any, Any], list[tuple[float, str]]]:
+    """Heights in [0, 1], NaN where there is no value, and the labels of the axis: its ends, or each of its words."""
+    given = [value for value in values if value is not None]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
+        numbers = np.asarray([np.nan if value is None else value for value in values], dtype=float)
+        ends = [(1.0, f"{np.nanmax(numbers):.3g}"), (0.0, f"{np.nanmin(numbers):.3g}")]
+        return _scaled(numbers), ends if len(set(given)) > 1 else [(0.5, ends[0][1])]
+    words = list(dict.fromkeys(str(value) for value in given))
+    place = {word: 0.5 if len(words) == 1 else 1 - at / (len(words) - 1) for at, word in enumerate(words)}
+    heights = np.asarray([np.nan if value is None else place[str(value)] for value in values])
+    return heights, [(height, word.replace("_", " ")) for word, height in place.items()]
 
 
 def _scaled(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Between 0 and 1, on a log scale where the values span more than a factor of eight."""
-    if values.min() > 0 and values.max() / values.min() > 8:
-        values = np.log(values)
-    span = np.ptp(values)
-    return (values - values.min()) / span if span else np.full(len(values), 0.5)
+    low, high = np.nanmin(values), np.nanmax(values)
+    if low > 0 and high / low > 8:
+        values, low, high = np.log(values), np.log(low), np.log(high)
+    return (values - low) / (high - low) if high > low else np.where(np.isnan(values), np.nan, 0.5)
 
 
 def _broken(name: str) -> str:
-    """The name in two lines where it is long."""
+    """The name in lines of one or two words where it is long."""
     words = name.replace("_", "_ ").split()
     half = (len(words) + 1) // 2
     return name if len(name) < 10 or len(words) < 2 else "".join(words[:half]) + "\n" + "".join(words[half:])

@@ -158,7 +158,7 @@ def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def trials() -> list[dict[str, Any]]:
-    """Eight trials of two families, half of them stopped early."""
+    """Eight trials of two boosted families, half of them stopped early, and trials of every other kind, one failed."""
     random, found = np.random.default_rng(5), []
     for number in range(8):
         family = "xgboost" if number < 5 else "hist_gradient_boosting"
@@ -187,6 +187,28 @@ def trials() -> list[dict[str, Any]]:
                 "metric": float(values[-1]),
                 "seconds": 0.21 * stop,
                 "history": [[int(step), float(value)] for step, value in zip(steps, values, strict=True)],
+            }
+        )
+    others: list[tuple[str, dict[str, Any], str, list[list[float]]]] = [
+        ("logistic_regression", {"C": 0.3, "class_weight": "balanced"}, "finished", [[1, 0.371]]),
+        ("mlp", {"hidden_layer_sizes": [64], "alpha": 0.001}, "finished", [[2, 0.35], [6, 0.39], [12, 0.402]]),
+        ("mlp", {"hidden_layer_sizes": [32, 16], "alpha": 0.03}, "stopped early", [[2, 0.33], [4, 0.361]]),
+        ("random_forest", {"min_samples_leaf": 20}, "finished", [[20, 0.392], [60, 0.4], [100, 0.401]]),
+        ("acme.models:TwoStage", {"alpha": 0.2}, "finished", [[1, 0.38]]),
+        ("acme.models:TwoStage", {"alpha": 0.9}, "failed", []),
+    ]
+    for number, (family, params, status, history) in enumerate(others, start=8):
+        found.append(
+            {
+                "trial": f"{number:02d}",
+                "family": family,
+                "params": params,
+                "status": status,
+                "iterations": int(history[-1][0]) if history else 0,
+                "metric": history[-1][1] if history else None,
+                "seconds": 3.0,
+                "history": history,
+                "reason": "ValueError: alpha is too large" if status == "failed" else "",
             }
         )
     return found
