@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
 
+from configs.behaviour import BehaviourTest
 from configs.card import Card
+from configs.evaluation import Calibration, Fairness, Threshold
 from configs.fit import Fit
 from configs.gate import Gate
 from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
@@ -37,7 +39,6 @@ __all__ = [
 ]
 
 FieldType = Literal["string", "integer", "number", "time"]
-Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
 class RequestField(Frozen):
@@ -79,10 +80,15 @@ class Label(Frozen):
 
 
 class Split(Frozen):
-    """Lengths of the last two periods before ``as_of``; everything earlier is the training period."""
+    """Lengths of the last two periods before ``as_of``; everything earlier is the training period.
+
+    With more than one fold there are as many validation windows, one after the other, the last one ending where the
+    held-out period begins; the finalists of the search are compared over all of them.
+    """
 
     validation: Duration
     held_out: Duration
+    folds: int = Field(1, ge=1)
 
 
 class Constant(Frozen):
@@ -200,10 +206,13 @@ class ModelSpec(Frozen):
     split: Split
     tuning: Tuning
     fit: Fit = Fit()
-    threshold: Probability | Literal["f1"] = "f1"
+    calibration: Calibration = "auto"
+    threshold: Threshold = "f1"
     gate: Gate = Gate()
     card: Card = Card()
     slices: list[str] = []
+    behaviour: list[BehaviourTest] = []
+    fairness: Fairness | None = None
     inputs: dict[str, InputRule] = {}
     serving: Serving = Serving()
     monitoring: Monitoring = Monitoring()
@@ -215,6 +224,11 @@ class ModelSpec(Frozen):
     def _can_be_fitted_so(self) -> ModelSpec:
         self.fit.check_families([family.family for family in self.tuning.families])
         self.fit.check_sampling(self.sampling.method)
+        if self.fit.memory == "external" and self.split.folds > 1:
+            raise ValueError(
+                f"split.folds = {self.split.folds} compares finalists on earlier windows, whose rows fit.memory = "
+                "external leaves on disk; set split.folds: 1, or fit.memory: in_memory"
+            )
         return self
 
 

@@ -92,7 +92,8 @@ class Tuning(Frozen):
 
     ``searcher``: random, or tpe (tree-structured Parzen estimator, Bergstra et al., NIPS 2011), which learns from the
     trials before. Trials are stopped early by ASHA: after ``grace_iterations``, and ``reduction_factor`` times that,
-    and so on, only the best ``1 / reduction_factor`` of the trials that came so far go on.
+    and so on, only the best ``1 / reduction_factor`` of the trials that came so far go on. ``finalists``: how many of
+    the best are fitted again on the earlier folds, where ``split.folds`` is above 1.
     """
 
     metric: Literal["average_precision", "roc_auc"] = "average_precision"
@@ -105,6 +106,7 @@ class Tuning(Frozen):
     cpus_per_trial: float = Field(1, gt=0)
     gpus_per_trial: float = Field(0, ge=0)
     seed: int = Field(0, ge=0)
+    finalists: int = Field(3, ge=1)
     families: list[Family] = Field(min_length=1)
 
     def grace(self, family: Family) -> int:

@@ -17,11 +17,12 @@ import numpy as np
 from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster import registry
-from ray_cluster.evaluation.metrics import curves, f1_threshold, metrics, ranking
+from ray_cluster.evaluation.metrics import curves, metrics, ranking
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
 from ray_cluster.training.record import record_run
 from ray_cluster.training.search import Search, TrialResult
+from ray_cluster.training.settling import settle
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -74,12 +75,11 @@ def evaluate(spec: ModelSpec, data: TrainingData, fitted: Fitted) -> dict[str, A
     """Measure what was fitted on rows that it has not seen: the validation period, or for ``early`` the held-out one.
 
     Look at the held-out period last, and once: what is chosen by it is no longer measured by it. The threshold is the
-    model file's, or the one of best F1 on the validation period.
+    model file's, found on the validation period where it is no number; the scores are not calibrated.
     """
-    validation = data.y[data.periods.validation]
-    threshold = (
-        spec.threshold if isinstance(spec.threshold, float) else f1_threshold(validation, fitted.validation_scores)
-    )
+    validation = data.periods.validation
+    uncalibrated = spec.model_copy(update={"calibration": "none"})
+    threshold = settle(uncalibrated, data.y[validation], fitted.validation_scores, data.days[validation]).threshold
     period = "validation" if fitted.rows == "train" else "held_out"
     mask = getattr(data.periods, period)
     scores = fitted.pipeline.predict_proba(data.features[mask])[:, 1]

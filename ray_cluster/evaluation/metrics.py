@@ -1,18 +1,10 @@
-"""Measure scores against outcomes: metrics, curves, slices, thresholds. Pure functions of arrays."""
+"""Measure scores against outcomes: metrics, curves, the threshold of the best F1. Pure functions of arrays."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["calibration", "curves", "f1_threshold", "metrics", "ranking", "slices"]
-
-#: Below this many rows of either outcome a slice's ranking metrics say nothing and are left out.
-_ENOUGH = 20
+__all__ = ["calibration", "curves", "f1_threshold", "metrics", "ranking", "reliability"]
 
 
 def ranking(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:
@@ -56,14 +48,19 @@ def calibration(y: np.ndarray, scores: np.ndarray, bins: int = 15) -> tuple[list
     )
 
 
+def reliability(y: np.ndarray, scores: np.ndarray) -> dict[str, list[float]]:
+    """What a reliability plot shows: ``predicted`` (mean score), ``observed`` (share of positives) and ``rows`` of each
+    group of :func:`calibration`."""
+    predicted, observed, rows = calibration(y, scores)
+    return {"predicted": predicted, "observed": observed, "rows": [float(count) for count in rows]}
+
+
 def curves(y: np.ndarray, scores: np.ndarray, points: int = 200) -> dict[str, dict[str, list[float]]]:
     """ROC, precision-recall and calibration curves, thinned to at most ``points`` points each, and score counts."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     false_positive, true_positive, _ = roc_curve(y, scores)
     precision, recall, _ = precision_recall_curve(y, scores)
-    predicted, observed, rows = calibration(y, scores)
-
     edges = np.linspace(0, 1, 41)
 
     def thin(values: np.ndarray) -> list[float]:
@@ -72,7 +69,7 @@ def curves(y: np.ndarray, scores: np.ndarray, points: int = 200) -> dict[str, di
     return {
         "roc": {"x": thin(false_positive), "y": thin(true_positive)},
         "pr": {"x": thin(recall), "y": thin(precision)},
-        "calibration": {"predicted": predicted, "observed": observed, "rows": [float(count) for count in rows]},
+        "calibration": reliability(y, scores),
         "scores": {
             "edges": edges.tolist(),
             "positives": np.histogram(scores[y == 1], edges)[0].astype(float).tolist(),
@@ -88,25 +85,3 @@ def f1_threshold(y: np.ndarray, scores: np.ndarray) -> float:
     precision, recall, thresholds = precision_recall_curve(y, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     return float(np.clip(thresholds[int(np.argmax(f1[:-1]))], 1e-6, 1 - 1e-6))
-
-
-def slices(frame: pd.DataFrame, columns: list[str], y: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
-    """Ranking metrics per value of each column, for values with enough rows of both outcomes."""
-    found: list[dict[str, Any]] = []
-    for column in columns:
-        values = frame[column].astype(str).to_numpy()
-        for value in sorted(set(values)):
-            rows = values == value
-            positives = int(y[rows].sum())
-            if min(positives, int(rows.sum()) - positives) < _ENOUGH:
-                continue
-            found.append(
-                {
-                    "slice": column,
-                    "value": value,
-                    "rows": int(rows.sum()),
-                    "positives": positives,
-                    **ranking(y[rows], scores[rows]),
-                }
-            )
-    return found

@@ -9,8 +9,8 @@ from ray_cluster.training.families.custom import class_path
 __all__ = ["TRUSTED", "trusted_for"]
 
 
-#: What a bundle may hold beside what skops trusts by itself: the classifiers of the model families, and what
-#: cleaning learned (numpy's and pandas' own types are attributes of scikit-learn's imputer).
+#: What a bundle may hold beside what skops trusts by itself: the classifiers of the model families, their calibration,
+#: and what cleaning learned (numpy's and pandas' own types are attributes of scikit-learn's imputer).
 TRUSTED = [
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
@@ -21,6 +21,9 @@ TRUSTED = [
     "ray_cluster.training.inputs.QuantileClip",
     "ray_cluster.training.inputs.WasMissing",
     "ray_cluster.training.sampling.prior.PriorCorrected",
+    "ray_cluster.training.calibration.Calibrated",
+    "ray_cluster.training.calibration.Isotonic",
+    "ray_cluster.training.calibration.Sigmoid",
     "numpy.dtype",
     "pandas._libs.missing.NAType",
 ]

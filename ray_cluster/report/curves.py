@@ -56,14 +56,22 @@ def precision_recall(evaluation: Mapping[str, Any]) -> str | None:
 
 
 def calibration(evaluation: Mapping[str, Any]) -> str | None:
-    """Observed share of positives against the predicted one, points as large as their bins; None without a curve."""
+    """Observed share of positives against the predicted one, points as large as their bins, before calibration too
+    where there was one; None without a curve."""
     curve = _curve(evaluation, "calibration", "predicted", "observed")
     if curve is None:
         return None
     rows = np.asarray(evaluation["curves"]["calibration"].get("rows") or np.ones(len(curve[0])), dtype=float)
-    end = min(1.0, float(max(curve[0].max(), curve[1].max())) * 1.08 or 1.0)
+    kept = evaluation.get("calibration") or {}
+    before = _curve(evaluation, "calibration_before", "predicted", "observed")
+    before = None if kept.get("method", "none") == "none" else before
+    drawn = [curve, before] if before is not None else [curve]
+    end = min(1.0, float(max(axis.max() for pair in drawn for axis in pair)) * 1.08 or 1.0)
     with figure() as (drawing, axes):
         axes.plot([0, end], [0, end], "--", color=COLOURS["muted"], linewidth=1, label="perfectly calibrated")
+        if before is not None:
+            said = _with_error("before calibration", kept.get("ece_before"))
+            axes.plot(*before, "o:", color=COLOURS["orange"], linewidth=1.4, markersize=3.5, label=said)
         axes.plot(*curve, color=COLOURS["blue"], linewidth=1.2)
         sizes = 14 + 110 * rows / rows.max()
         axes.scatter(
@@ -74,7 +82,7 @@ def calibration(evaluation: Mapping[str, Any]) -> str | None:
             edgecolor=COLOURS["surface"],
             linewidth=1,
             zorder=3,
-            label="model",
+            label=_with_error("model", kept.get("ece_after")),
         )
         axes.set(xlabel="Predicted probability", ylabel="Observed share", xlim=(0, end), ylim=(0, end))
         axes.legend(loc="upper left", markerscale=0.6)
@@ -113,6 +121,10 @@ def _curve(evaluation: Mapping[str, Any], name: str, x: str, y: str) -> tuple[Va
     if not found.get(x):
         return None
     return np.asarray(found[x], dtype=float), np.asarray(found[y], dtype=float)
+
+
+def _with_error(name: str, error: Any) -> str:
+    return name if error is None else f"{name}, ECE {error:.4f}"
 
 
 def _operating_point(evaluation: Mapping[str, Any]) -> dict[str, float] | None:

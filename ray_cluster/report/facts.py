@@ -1,4 +1,4 @@
-"""What the page shows that is not in the evidence as such: the best baseline, a confusion matrix, the worst slice."""
+"""What the page shows that is not in the evidence as such: the best baseline, a confusion matrix, slices in order."""
 
 from __future__ import annotations
 
@@ -15,13 +15,9 @@ __all__ = [
     "scored_rows",
     "shares",
     "slice_groups",
-    "worst_slice",
 ]
 
 Facts = Mapping[str, Any]
-
-#: A slice is called the worst only with as many rows of each class: a small one is bad or good by chance.
-MIN_CLASS_ROWS = 30
 
 
 def scored_rows(evaluation: Facts) -> list[dict[str, Any]]:
@@ -56,18 +52,6 @@ def confusion(evaluation: Facts) -> dict[str, int] | None:
         "false_negatives": held_out["positives"] - true,
         "true_negatives": held_out["rows"] - held_out["positives"] - false,
     }
-
-
-def worst_slice(evaluation: Facts) -> Facts | None:
-    """The slice with the lowest ROC AUC among those with 30 rows of each class (average precision follows the share of
-    positives, which differs between slices for good reasons)."""
-    judged = [
-        part
-        for part in evaluation.get("slices") or []
-        if part.get("roc_auc") is not None
-        and min(part["positives"], part["rows"] - part["positives"]) >= MIN_CLASS_ROWS
-    ]
-    return min(judged, key=lambda part: float(part["roc_auc"])) if judged else None
 
 
 def slice_groups(evaluation: Facts) -> list[tuple[str, list[Facts]]]:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ray_cluster.report import curves, facts, search
+from ray_cluster.report import costs, curves, facts, search
 from ray_cluster.report.content import ReportContent
 from ray_cluster.report.formats import FILTERS, words
 from ray_cluster.report.sampling import sampling_facts
@@ -79,6 +79,7 @@ def render(content: ReportContent) -> str:
                 "pr": drawn(curves.precision_recall, evaluation),
                 "calibration": drawn(curves.calibration, evaluation),
                 "scores": drawn(curves.scores, evaluation),
+                "costs": drawn(costs.cost_curve, evaluation),
                 "histories": drawn(search.histories, trials, metric),
                 "parallel": drawn(search.parallel_coordinates, trials, metric),
             },
@@ -88,7 +89,7 @@ def render(content: ReportContent) -> str:
             rows=facts.scored_rows(evaluation),
             best_baseline=lambda name: facts.best_baseline(evaluation, name),
             confusion=facts.confusion(evaluation),
-            worst=facts.worst_slice(evaluation),
+            worst=evaluation.get("worst_slice"),
             slices=facts.slice_groups(evaluation),
             measurements=measurements,
             verdict=verdict,

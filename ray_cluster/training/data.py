@@ -50,6 +50,12 @@ class TrainingData:
         return self.parts.row_count if self.parts else len(self.rows)
 
     @property
+    def days(self) -> np.ndarray[Any, Any]:
+        """The day of each row's prediction, as a number, shape (rows,): what a bootstrap draws."""
+        days: np.ndarray[Any, Any] = self.rows[PREDICTION_TIME].dt.floor("D").astype("int64").to_numpy()
+        return days
+
+    @property
     def early(self) -> np.ndarray[Any, Any]:
         """Mask of everything before the held-out period whose outcome was known by then: what a fit takes."""
         early: np.ndarray[Any, Any] = self.periods.train | self.periods.validation

@@ -7,28 +7,27 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.frames import inputs_fingerprint
 from feature_repo.relabels import overlay_version
 from feature_repo.store import request_features
-from ray_cluster import registry
+from ray_cluster import evaluation, registry
 from ray_cluster.cluster import connected
-from ray_cluster.evaluation.metrics import curves, f1_threshold, metrics, ranking, slices
 from ray_cluster.parity.bound import require as require_parity
 from ray_cluster.provenance import code_fingerprint, library_versions
-from ray_cluster.training.data import TrainingData, prepare
+from ray_cluster.training.calibration import calibrated
+from ray_cluster.training.data import prepare
+from ray_cluster.training.evaluating import check_evaluation, evaluate
 from ray_cluster.training.final import fit_final
+from ray_cluster.training.finalists import choose
 from ray_cluster.training.fitting.devices import check_cluster, cluster_resources
-from ray_cluster.training.inputs import learned
 from ray_cluster.training.record import record_run
 from ray_cluster.training.sampling.court import hold_court
-from ray_cluster.training.search import Search, search_points
-
-if TYPE_CHECKING:
-    import numpy as np
+from ray_cluster.training.search import search_points
+from ray_cluster.training.settling import settle
 
 __all__ = ["Trained", "train_model"]
 
@@ -51,6 +50,7 @@ def train_model(
     Raises:
         FitError: the cluster lacks what the model's final fit takes.
         ParityBoundError: the served features differ from the retrieved ones by more than the model's YAML allows.
+        EvaluationError, BehaviourError: the model's file names a slice, a group or a feature that there is not.
     """
     started = datetime.now(UTC)
     require_parity(settings, spec, as_of)
@@ -60,20 +60,26 @@ def train_model(
         return Trained(run_id=known, unchanged=True)
     progress("joining features as of each prediction", 0.02)
     data = prepare(settings, spec, as_of, overlay)
+    check_evaluation(spec, data.rows, data.features)
     with connected(settings):
         check_cluster(spec, cluster_resources())
         progress("searching model families", 0.15)
         search = search_points(settings, spec, key, data)
-        ruling = hold_court(spec, search.best, data)
+        if data.periods.earlier:
+            progress("comparing the finalists over the folds", 0.5)
+        chosen = choose(spec, data, search)
+        ruling = hold_court(spec, chosen.trial, data)
         progress("fitting the best on all earlier rows, and the baselines", 0.6)
         calendar = request_features(settings, spec.feature_service)
-        pipeline, baselines = fit_final(spec, search.best, data, calendar, ruling.method)
+        fitted, baselines = fit_final(spec, chosen.trial, data, calendar, ruling.method)
+    chosen = chosen.refitted(ruling.applied(chosen.search))
+    settled = settle(spec, chosen.y, chosen.scores, chosen.days)
+    pipeline = calibrated(fitted, settled.calibrator)
     progress("measuring on the held-out period", 0.85)
-    scores = pipeline.predict_proba(data.features[data.periods.held_out])[:, 1]
-    evaluated = _evaluate(spec, data, ruling.applied(search), pipeline, scores, baselines)
+    evaluated, scores = evaluate(spec, data, chosen, settled, pipeline, baselines)
     progress("recording the run", 0.92)
     run_id = record_run(
-        settings, spec, as_of, key, data, search, pipeline, scores, evaluated, context, started, ruling.document
+        settings, spec, as_of, key, data, chosen.search, pipeline, scores, evaluated, context, started, ruling.document
     )
     data.release()
     progress("done", 1.0)
@@ -86,42 +92,7 @@ def _key(spec: ModelSpec, inputs: str, as_of: datetime) -> str:
         "model": spec.model_dump(mode="json", exclude={"description", "card", "gate", "serving", "monitoring"}),
         "inputs": inputs,
         "as_of": as_of.isoformat(),
-        "code": code_fingerprint(Path(__file__).parent),
+        "code": code_fingerprint(Path(__file__).parent, Path(evaluation.__file__).parent),
         "libraries": library_versions(),
     }
     return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=10).hexdigest()
-
-
-def _evaluate(
-    spec: ModelSpec,
-    data: TrainingData,
-    search: Search,
-    pipeline: Any,
-    scores: np.ndarray[Any, Any],
-    baselines: dict[str, np.ndarray[Any, Any]],
-) -> dict[str, Any]:
-    """The threshold from the validation period, and everything measured once on the held-out rows."""
-    y, held_out, validation = data.y, data.periods.held_out, data.periods.validation
-    threshold = f1_threshold(y[validation], search.validation_scores) if spec.threshold == "f1" else spec.threshold
-    return {
-        "periods": data.periods.describe(data.rows["label"]),
-        "family": search.best.family,
-        "params": {**search.best.params, "iterations": search.best.iterations},
-        "threshold": threshold,
-        "metrics": metrics(y[held_out], scores, threshold),
-        "baselines": {name: ranking(y[held_out], found) for name, found in baselines.items()},
-        "curves": curves(y[held_out], scores),
-        "slices": slices(data.rows[held_out].assign(**data.features[held_out]), spec.slices, y[held_out], scores),
-        "importance": _importance(pipeline),
-        "inputs": learned(pipeline[0], spec.inputs),
-    }
-
-
-def _importance(pipeline: Any) -> list[dict[str, Any]]:
-    """The classifier's own importances (gain), largest first; empty for a family that has none."""
-    values = getattr(pipeline[-1], "feature_importances_", None)
-    if values is None:
-        return []
-    names = pipeline[0].get_feature_names_out()
-    pairs = sorted(zip(names, values, strict=True), key=lambda pair: -pair[1])
-    return [{"feature": str(name), "importance": float(value)} for name, value in pairs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -133,6 +133,6 @@ def test_each_resample_draws_as_many_blocks_as_there_are() -> None:
 
 def test_a_thousand_resamples_of_a_held_out_period_take_seconds() -> None:
     y, scores, days = scored(84_000, 1.5, 0, days=77)
-    start = perf_counter()
-    intervals(y, scores, days, threshold=0.3)
-    assert perf_counter() - start < 10  # under 2 s on an idle core
+    start = process_time()
+    intervals(y, scores, days, threshold=0.3, count=100)
+    assert process_time() - start < 1  # 0.15 s of an idle core

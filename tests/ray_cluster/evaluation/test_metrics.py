@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from ray_cluster.evaluation.metrics import calibration, curves, f1_threshold, metrics, ranking, slices
+from ray_cluster.evaluation.metrics import calibration, curves, f1_threshold, metrics, ranking
 
 Y = np.array([0, 0, 1, 1, 0, 1])
 SCORES = np.array([0.1, 0.4, 0.35, 0.8, 0.2, 0.9])
@@ -127,24 +126,3 @@ def test_the_area_under_the_thinned_curve_is_that_of_all_points() -> None:
     scores = np.clip(0.3 * y + generator.uniform(size=len(y)), 0.001, 1.299) / 1.3
     roc = curves(y, scores)["roc"]
     assert np.trapezoid(roc["y"], roc["x"]) == pytest.approx(reference.roc_auc_score(y, scores), abs=2e-3)
-
-
-def test_slices_partition_the_rows_and_leave_small_ones_out() -> None:
-    generator = np.random.default_rng(2)
-    frame = pd.DataFrame({"carrier": generator.choice(["AA", "UA", "OO"], 2000, p=[0.5, 0.49, 0.01]), "hour": 7})
-    y = generator.integers(0, 2, len(frame))
-    scores = generator.uniform(size=len(frame))
-    found = slices(frame, ["carrier", "hour"], y, scores)
-    assert [(each["slice"], each["value"]) for each in found] == [("carrier", "AA"), ("carrier", "UA"), ("hour", "7")]
-    small = int((frame["carrier"] == "OO").sum())
-    assert sum(each["rows"] for each in found if each["slice"] == "carrier") == len(frame) - small
-    assert found[-1]["rows"] == len(frame) and found[-1]["positives"] == y.sum()
-    assert found[-1]["roc_auc"] == pytest.approx(reference.roc_auc_score(y, scores))
-    mine = (frame["carrier"] == "UA").to_numpy()
-    assert found[1]["average_precision"] == pytest.approx(reference.average_precision_score(y[mine], scores[mine]))
-
-
-@pytest.mark.parametrize(("positives", "kept"), [(19, 0), (20, 1), (80, 1), (81, 0)])
-def test_a_slice_needs_twenty_rows_of_either_outcome(positives: int, kept: int) -> None:
-    y = np.r_[np.ones(positives, int), np.zeros(100 - positives, int)]
-    assert len(slices(pd.DataFrame({"a": ["x"] * 100}), ["a"], y, np.linspace(0, 1, 100))) == kept

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from feature_repo.tables.profile import profile_table
 from ray_cluster.report import ReportContent, render, write_report
-from ray_cluster.report.facts import confusion, drift_bars, worst_slice
+from ray_cluster.report.facts import confusion, drift_bars
 from ray_cluster.report.formats import amount, duration, percent
 
 SECTIONS = [
@@ -154,7 +154,12 @@ def test_nothing_comes_through_unescaped(noise: str) -> None:
         steps=[{"name": evil, "seconds": 1, "note": evil}],
         ingest=[{"table": evil, "rows_in": 4, "rows_out": 4, "quarantined": 0, "later": 0, "fingerprint": evil, "columns": [column]}],
         evaluation={"family": evil, "baselines": {evil: {"roc_auc": 0.5}}, "metrics": {"roc_auc": 0.6, evil: 1.0}, "importance": [{"feature": evil, "importance": 1.0}],
-                    "slices": [{"slice": evil, "value": evil, "rows": 99, "positives": 40, "roc_auc": 0.6, "average_precision": 0.5}]},
+                    "slices": [{"slice": evil, "value": evil, "rows": 99, "positives": 40, "roc_auc": 0.6, "average_precision": 0.5}],
+                    "worst_slice": {"slice": evil, "value": evil, "rows": 99, "roc_auc": 0.6}, "shap": [{"feature": evil, "contribution": 0.1}],
+                    "behaviour": [{"name": evil, "test": evil, "required": True, "passed": False, "says": evil, "where": evil, "rows": 3, "failing": 0.5,
+                                   "example": {"id": evil, "change": evil, "before": 0.1, "after": 0.2}}],
+                    "fairness": [{"column": evil, "groups": [{"group": evil, "rows": 1, "positives": 1}], "too_small": [evil], "gaps": {evil: None}, "worst": evil, "bound": 0.1, "within": None}],
+                    "folds": {"windows": [{"start": evil, "end": evil}] * 2, "finalists": [{"trial": evil, "family": evil, "metrics": [0.1, 0.2], "mean": 0.1, "chosen": True}]}},
         trials=[{"trial": evil, "family": evil, "params": {evil: evil}, "status": evil, "iterations": 1, "metric": 0.5, "seconds": 1, "history": []}],
         decision={"action": evil, "reasons": [evil], "evidence": {"challenger": {evil: 0.1}}},
         dataset={"fingerprint": evil, "tables": {evil: evil}, "git": {"commit": evil, "dirty": False}},
@@ -178,20 +183,29 @@ def test_writing_replaces_the_page_at_once(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["run.html"]
 
 
-def test_the_confusion_matrix_and_the_worst_slice() -> None:
+def test_the_confusion_matrix() -> None:
     facts: dict[str, Any] = {
         "metrics": {"precision": 0.5, "recall": 0.4},
         "periods": {"held_out": {"rows": 1000, "positives": 100}},
-        "slices": [
-            {"slice": "a", "value": 1, "rows": 500, "positives": 60, "roc_auc": 0.7},
-            {"slice": "a", "value": 2, "rows": 40, "positives": 3, "roc_auc": 0.2},
-        ],
     }
     assert confusion(facts) == {
         "true_positives": 40, "false_positives": 40, "false_negatives": 60, "true_negatives": 860,
     }  # fmt: skip
-    worst = worst_slice(facts)
-    assert worst is not None and worst["value"] == 1  # the smaller one has too few positives to judge
+
+
+def test_the_evaluation_is_shown_with_what_it_is_sure_of(full: ReportContent, text: str) -> None:
+    words = " ".join(" ".join(Page(text).words).split())
+    facts = full.evaluation or {}
+    low, high = facts["intervals"]["average_precision"]
+    assert f"{low:.3f} to {high:.3f}" in words
+    for phrase in (
+        "Calibrated by a sigmoid function, chosen on 41,002 validation rows", "before calibration, ECE 0.0610",
+        "What decisions cost", "Flag none", "theoretical 0.200", "SHAP", "Permutation",
+        "worse sight is no less risk", "passed", "failed, required", "not judged", "visib: 10 → 7", "score 0.327 → 0.304",
+        "Equal opportunity (true positive rate)", "fewer than two groups have the rows for it", "a gap is above 0.1",
+        "Validation over 3 windows", "trial 02 (xgboost), chosen",
+    ):  # fmt: skip
+        assert phrase in words, phrase
 
 
 def test_bars_of_drift_keep_their_order_and_their_place() -> None:

@@ -86,3 +86,25 @@ def test_a_period_with_one_outcome_only_is_refused(name: str) -> None:
 def test_a_history_that_is_too_short_is_refused_with_its_bounds() -> None:
     with pytest.raises(SplitError, match=r"The train period .* has 0 rows .* ingest more history"):
         split(*hourly(20), AS_OF, Split(validation="15d", held_out="10d"))
+
+
+def test_folds_follow_one_another_up_to_the_held_out_period() -> None:
+    times, known, label = hourly(60)
+    cut = Split(validation="8d", held_out="10d", folds=3)
+    periods = split(times, known, label, AS_OF, cut)
+    plain = split(times, known, label, AS_OF, cut.model_copy(update={"folds": 1}))
+    assert len(periods.folds) == 3 and plain.folds[0].start == periods.folds[-1].start
+    for name in ("train", "validation", "held_out"):
+        np.testing.assert_array_equal(getattr(periods, name), getattr(plain, name))
+    assert [fold.end for fold in periods.folds] == [fold.start for fold in periods.folds[1:]] + [AS_OF - cut.held_out]
+    for fold in periods.folds:
+        assert fold.end - fold.start == cut.validation
+        assert (times[fold.train] < fold.start).all() and (known[fold.train] <= fold.start).all()
+        assert times[fold.validation].between(fold.start, fold.end, inclusive="left").all()
+        assert (known[fold.validation] <= fold.end).all()
+        assert not (fold.validation & periods.held_out).any() and not (fold.train & periods.held_out).any()
+
+
+def test_a_fold_without_rows_is_refused_with_its_number() -> None:
+    with pytest.raises(SplitError, match=r"training period of fold 1 .* has 0 rows .* use fewer split\.folds"):
+        split(*hourly(35), AS_OF, Split(validation="8d", held_out="10d", folds=4))

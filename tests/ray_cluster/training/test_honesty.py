@@ -1,0 +1,186 @@
+"""No choice sees the held-out period: with other held-out rows, every choice is the same to the last digit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs import load_model
+from configs.model import ModelSpec, Split
+from feature_repo.frames import PREDICTION_TIME, TrainingFrame
+from ray_cluster.evaluation.metrics import ranking
+from ray_cluster.training.calibration import Calibrated, calibrated
+from ray_cluster.training.data import TrainingData
+from ray_cluster.training.evaluating import EvaluationError, check_evaluation, evaluate
+from ray_cluster.training.final import fit_final
+from ray_cluster.training.finalists import Chosen, choose
+from ray_cluster.training.refit import settled_again
+from ray_cluster.training.search import Search, TrialResult
+from ray_cluster.training.settling import Settled, settle
+from ray_cluster.training.split import split
+
+AS_OF = datetime(2013, 12, 1, tzinfo=UTC)
+CUT = Split(validation="20d", held_out="20d", folds=3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    import ray
+
+    ray.init(num_cpus=2, object_store_memory=80_000_000, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def spec(**changed: Any) -> ModelSpec:
+    content = load_model("flight_delay").model_dump(mode="json")
+    kept = {
+        "split": CUT.model_dump(mode="json"),
+        "slices": ["carrier"],
+        "calibration": "sigmoid",
+        "threshold": {"costs": {"false_positive": 1, "false_negative": 4}},
+        "fairness": {"groups": ["carrier"]},
+        "behaviour": [
+            {"name": "wind", "test": "direction", "feature": "wind", "raise_by": 1, "required": True},
+            {"name": "storms", "test": "minimum", "metric": "mean_score", "where": "wind > 1.5", "at_least": 0.99},
+        ],
+    }
+    return ModelSpec.model_validate(content | kept | changed)
+
+
+def data(spec: ModelSpec, held_out: str = "as it is") -> TrainingData:
+    """Hourly rows of 100 days; ``held_out`` changes the last 20 days' labels or inputs and nothing else."""
+    random = np.random.default_rng(0)
+    times = pd.Series([AS_OF - timedelta(hours=0.5 * back) for back in range(4800, 0, -1)])
+    rows = pd.DataFrame({"flight_id": [f"f{i}" for i in range(4800)], PREDICTION_TIME: times})
+    rows["wind"], rows["rain"] = random.normal(size=(2, 4800))
+    rows["carrier"] = random.choice(["AA", "UA"], 4800)
+    odds = rows["wind"] - 1 + 0.5 * (rows["carrier"] == "AA")
+    rows["label"] = (random.random(4800) < 1 / (1 + np.exp(-odds))).astype(int)
+    late = times >= AS_OF - CUT.held_out
+    if held_out == "labels turned round":
+        rows.loc[late, "label"] = 1 - rows.loc[late, "label"]
+    elif held_out == "other inputs":
+        rows.loc[late, ["wind", "rain"]] += 3.0
+    periods = split(times, times + timedelta(hours=2), rows["label"], AS_OF, spec.split)
+    features = rows[["carrier", "wind", "rain"]].copy()
+    return TrainingData(TrainingFrame(rows, list(features), "f", {}), features, rows["label"].to_numpy(), periods)
+
+
+def trial(name: str, metric: float, depth: int, rounds: int) -> TrialResult:
+    params = {"max_depth": depth, "learning_rate": 0.3}
+    return TrialResult(name, "xgboost", params, "finished", rounds, metric, 1.0, [[rounds, metric]])
+
+
+def chosen(spec: ModelSpec, given: TrainingData) -> tuple[Chosen, Settled]:
+    """The overfitted trial is said to be the best on the last fold, which the others do not bear out."""
+    lucky = Search(
+        [trial("lucky", 0.62, 12, 60), trial("plain", 0.61, 2, 20), trial("third", 0.6, 1, 1)],
+        np.random.default_rng(1).random(int(given.periods.validation.sum())),
+    )
+    found = choose(spec, given, lucky)
+    return found, settle(spec, found.y, found.scores, found.days)
+
+
+def test_the_finalist_with_the_best_mean_is_chosen_on_out_of_fold_scores() -> None:
+    given = data(spec())
+    found, _ = chosen(spec(), given)
+    assert found.trial.trial == "plain" and [each.trial for each in found.search.trials] == ["plain", "lucky", "third"]
+    windows, finalists = found.evidence["windows"], found.evidence["finalists"]
+    assert len(windows) == 3 and [len(each["metrics"]) for each in finalists] == [3, 3, 3]
+    assert [each["chosen"] for each in finalists] == [False, True, False]
+    assert max(each["mean"] for each in finalists) == finalists[1]["mean"]
+    assert len(found.y) == len(found.scores) == len(found.days) == sum(window["rows"] for window in windows)
+    assert np.all(np.diff(found.days) >= 0)
+    first = windows[0]["rows"]
+    assert ranking(found.y[:first], found.scores[:first])["average_precision"] == finalists[1]["metrics"][0]
+    only = spec(tuning={**spec().tuning.model_dump(mode="json"), "finalists": 1})
+    assert chosen(only, given)[0].trial.trial == "lucky"
+
+
+def test_calibration_and_threshold_are_settled_again_from_the_trial_alone() -> None:
+    given = data(spec())
+    found, settled = chosen(spec(), given)
+    again = settled_again(spec(), given, found.trial, "none")
+    assert settled.calibrator is not None and again.calibrator is not None
+    assert again.threshold == settled.threshold and again.evidence == settled.evidence
+    assert again.calibrator.get_params() == settled.calibrator.get_params()
+
+
+def test_after_another_fit_only_the_last_window_is_learned_from() -> None:
+    found, _ = chosen(spec(), data(spec()))
+    assert found.refitted(found.search) is found
+    rows = len(found.search.validation_scores)
+    other = replace(found.search, validation_scores=np.linspace(0, 1, rows))
+    refitted = found.refitted(other)
+    assert len(refitted.y) == len(refitted.scores) == len(refitted.days) == rows
+    np.testing.assert_array_equal(refitted.y, found.y[-rows:])
+
+
+def test_with_one_fold_the_searchs_best_stands() -> None:
+    one = spec(split={"validation": "20d", "held_out": "20d"})
+    found, _ = chosen(one, data(one))
+    assert found.trial.trial == "lucky" and found.scores is found.search.validation_scores
+    assert len(found.evidence["windows"]) == 1 and found.evidence["finalists"][0]["metrics"] == [0.62]
+
+
+@pytest.mark.parametrize("changed", ["labels turned round", "other inputs"])
+def test_other_held_out_rows_change_no_choice(changed: str) -> None:
+    pairs = []
+    for held_out in ("as it is", changed):
+        given = data(spec(), held_out)
+        found, settled = chosen(spec(), given)
+        pipeline, _ = fit_final(spec(), found.trial, given, ["rain"])
+        pairs.append((found, settled, calibrated(pipeline, settled.calibrator)))
+    (first, settled, pipeline), (second, again, other) = pairs
+    assert first.evidence == second.evidence and first.trial == second.trial
+    np.testing.assert_array_equal(first.scores, second.scores)
+    assert settled.evidence == again.evidence and settled.threshold == again.threshold
+    assert settled.calibrator is not None and again.calibrator is not None
+    assert settled.calibrator.get_params() == again.calibrator.get_params()
+    features = data(spec()).features
+    np.testing.assert_array_equal(pipeline.predict_proba(features), other.predict_proba(features))
+
+
+def test_the_evidence_of_a_whole_training() -> None:
+    given = data(spec())
+    found, settled = chosen(spec(), given)
+    fitted, baselines = fit_final(spec(), found.trial, given, ["rain"])
+    pipeline = calibrated(fitted, settled.calibrator)
+    evidence, scores = evaluate(spec(), given, found, settled, pipeline, baselines)
+    held_out = given.periods.held_out
+    assert isinstance(pipeline[-1], Calibrated)
+    np.testing.assert_array_equal(scores, pipeline.predict_proba(given.features[held_out])[:, 1])
+    for name, (low, high) in evidence["intervals"].items():
+        assert low <= evidence["metrics"][name] <= high or name == "ece"
+    assert set(evidence["intervals"]) == set(evidence["metrics"])
+    assert evidence["calibration"]["ece_after"] == evidence["metrics"]["ece"]
+    assert evidence["calibration"]["method"] == "sigmoid"
+    assert evidence["curves"]["calibration_before"] != evidence["curves"]["calibration"]
+    assert evidence["worst_slice"]["slice"] == "carrier" and len(evidence["slices"]) == 2
+    assert evidence["importance"][0]["feature"] == "wind" and evidence["shap"][0]["feature"] == "wind"
+    assert evidence["costs"]["mean"] < min(evidence["costs"]["flag_all"], evidence["costs"]["flag_none"])
+    assert [result["name"] for result in evidence["behaviour"]] == ["wind", "storms"]
+    assert evidence["behaviour"][1]["passed"] is False and evidence["behaviour"][1]["example"]["id"].startswith("f")
+    assert evidence["fairness"][0]["column"] == "carrier" and len(evidence["fairness"][0]["groups"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"slices": ["carier"]}, "slices: there is no column 'carier' in the training rows. Did you mean 'carrier'?"),
+        ({"fairness": {"groups": ["tier"]}}, "fairness.groups: there is no column 'tier' in the training rows."),
+    ],
+)
+def test_a_slice_or_group_that_is_not_there_is_told_before_anything_is_fitted(given: Any, said: str) -> None:
+    rows = data(spec())
+    with pytest.raises(EvaluationError) as raised:
+        check_evaluation(spec(**given), rows.rows, rows.features)
+    assert said in str(raised.value) and "Known: flight_id, prediction_time, wind" in str(raised.value)
+    check_evaluation(spec(), rows.rows, rows.features)

@@ -1,0 +1,81 @@
+"""Calibration and threshold are settled on validation rows, in time order, and only where there is enough to go by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from configs import load_model
+from configs.model import ModelSpec
+from ray_cluster.evaluation.costs import cost_threshold
+from ray_cluster.evaluation.metrics import f1_threshold
+from ray_cluster.training.calibration import Isotonic, Sigmoid
+from ray_cluster.training.settling import settle
+
+
+def spec(**changed: Any) -> ModelSpec:
+    return ModelSpec.model_validate(load_model("flight_delay").model_dump(mode="json") | changed)
+
+
+def rows(n: int = 6000, slope: float = 1.0, shift: float = 0.0, bend: float = 0.0) -> tuple[np.ndarray, ...]:
+    random = np.random.default_rng(3)
+    odds = random.normal(-1, 1.2, n)
+    y = (random.random(n) < 1 / (1 + np.exp(-odds))).astype(int)
+    scores = 1 / (1 + np.exp(-(slope * odds + shift + bend * odds**3)))
+    return y, scores, np.sort(random.integers(0, 45, n))
+
+
+def test_scores_that_are_calibrated_stay_as_they_are() -> None:
+    y, scores, days = rows()
+    found = settle(spec(), y, scores, days)
+    assert found.calibrator is None and found.evidence["method"] == "none"
+    assert found.threshold == f1_threshold(y, scores)
+    assert [tried["method"] for tried in found.evidence["tried"]] == ["sigmoid", "isotonic"]
+
+
+def test_what_a_sigmoid_mends_it_mends_and_what_it_cannot_isotonic_does() -> None:
+    assert isinstance(settle(spec(), *rows(slope=2.0, shift=0.7)).calibrator, Sigmoid)
+    bent = settle(spec(), *rows(n=30_000, slope=0.2, bend=1.0))
+    assert isinstance(bent.calibrator, Isotonic)
+    assert bent.evidence["tried"][1]["log_loss"] < bent.evidence["tried"][0]["log_loss"]
+
+
+def test_a_drift_within_validation_is_no_reason_to_calibrate() -> None:
+    """The first blocks promise too much and the last too little: what the ones teach is wrong in the others."""
+    y, scores, days = rows()
+    odds = np.log(scores / (1 - scores)) + np.linspace(1.5, -1.5, len(y))
+    assert settle(spec(), y, 1 / (1 + np.exp(-odds)), days).evidence["method"] == "none"
+
+
+@pytest.mark.parametrize(("asked", "kind"), [("sigmoid", Sigmoid), ("isotonic", Isotonic), ("none", type(None))])
+def test_what_is_asked_for_is_done(asked: str, kind: type) -> None:
+    found = settle(spec(calibration=asked), *rows())
+    assert isinstance(found.calibrator, kind) and found.evidence["method"] == asked and found.evidence["tried"] == []
+
+
+def test_the_threshold_is_found_on_calibrated_scores() -> None:
+    y, scores, days = rows(slope=2.0, shift=0.7)
+    costs = {"false_positive": 1, "false_negative": 3}
+    for threshold in ("f1", 0.4, {"costs": costs}):
+        changed = spec(threshold=threshold)
+        found = settle(changed, y, scores, days)
+        assert found.calibrator is not None
+        calibrated = found.calibrator(scores)
+        if threshold == "f1":
+            assert found.threshold == f1_threshold(y, calibrated)
+        elif isinstance(threshold, float):
+            assert found.threshold == threshold
+        else:
+            assert found.threshold == cost_threshold(y, calibrated, changed.threshold.costs)  # type: ignore[union-attr]
+            assert found.threshold == pytest.approx(0.25, abs=0.08)
+
+
+@pytest.mark.parametrize("asked", ["auto", "sigmoid", "isotonic"])
+def test_few_positives_are_not_learned_from(asked: str) -> None:
+    y, scores, days = rows(400)
+    y = np.zeros(400, dtype=int)
+    y[::25] = 1
+    found = settle(spec(calibration=asked), y, scores, days)
+    assert found.calibrator is None and found.evidence["method"] == "none" and found.evidence["positives"] == 16
