@@ -67,6 +67,11 @@ def register(
                 f"Run {run_id} of '{spec.name}' has no evidence of its {' and '.join(lacking)}, so that nothing can be "
                 "decided about it; run `headrace run train` again."
             )
+        if (period := documents["evaluation"].get("period", "held_out")) != "held_out":
+            raise registry.RegistryError(
+                f"Run {run_id} of '{spec.name}' was measured on the {period} period, by hand, so no gate can judge "
+                "it; fit it with rows='early' in the notebook, which measures it on the held-out period, and log that."
+            )
         dataset = documents["dataset"]
         facts = registry.register_run(
             settings,

@@ -104,8 +104,11 @@ def reproduce(settings: Settings, model: str, which: str | None = None) -> Repro
     spec, documents = recorded(settings, subject)
     provenance = documents["provenance"]
     data = _rebuilt(settings, spec, subject, provenance)
-    with connected(settings):
-        again = refit(settings, spec, data, documents)
+    try:
+        with connected(settings):
+            again = refit(settings, spec, data, documents)
+    finally:
+        data.release()
     checks = [
         *_frame_checks(provenance["dataset"], data),
         *_model_checks(provenance["model_digest"], model_digest(again.pipeline)),

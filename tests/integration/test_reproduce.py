@@ -11,6 +11,7 @@ import pytest
 from configs.table import Gates, Source
 from feature_repo.materialization.computing import compute
 from feature_repo.tables import connect, ingest_table
+from ray_cluster.serving.prediction_log import read_predictions
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
@@ -22,6 +23,40 @@ def test_the_registered_version_is_made_again_bit_for_bit(headrace, lifecycle):
         assert done.returncode == 0 and found["identical"], [each for each in found["checks"] if not each["same"]]
         assert found["version"] == 1 and found["causes"] == []
         assert {"training frame", "model", "threshold", "held-out scores"} <= {each["what"] for each in found["checks"]}
+
+
+def test_the_lineage_leads_from_the_raw_tables_to_the_predictions(headrace, lifecycle):
+    done = headrace("lineage", "flight_delay", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    ids = {node["id"] for node in found["nodes"]}
+    assert {"table:flights", "view:carrier_stats", "on_demand:calendar", "service", "frame", "run", "version"} <= ids
+    assert {"alias:champion", "application", "predictions", "monitoring"} <= ids
+    edges = {tuple(edge) for edge in found["edges"]}
+    assert {
+        ("table:outcomes", "view:carrier_stats"),
+        ("service", "frame"),
+        ("frame", "run"),
+        ("run", "version"),
+    } <= edges
+    assert [each for each in found["changes"] if each["affects"] != "nothing"] == []
+    told = headrace("lineage", "flight_delay", "1")
+    assert "carrier_stats" in told.stdout and "reports/lineage/flight_delay-version-1.html" in told.stdout
+
+
+def test_a_prediction_is_recomputed_exactly_from_its_line_of_the_log(headrace, lifecycle):
+    log = read_predictions(headrace.settings, "flight_delay")
+    for prediction_id in (log["prediction_id"].iloc[0], log["prediction_id"].iloc[-1]):
+        done = headrace("lineage", "--prediction", prediction_id, "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["exact"] and found["recomputed"] == found["line"]["score"] and found["notes"] == []
+        assert found["dataset"] and found["git"]["commit"] and found["flow"]["flow_run"] != "none"
+    refused = headrace("lineage", "--prediction", "0" * 32)
+    assert refused.returncode == 1 and f"No prediction '{'0' * 32}' is in the log of" in " ".join(
+        refused.stderr.split()
+    )
+    assert headrace("lineage").returncode == 2
 
 
 def test_a_correction_that_was_ingested_since_is_the_cause(headrace, lifecycle, tmp_path):
