@@ -31,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="*", default=list(MODELS))
     parser.add_argument("--flip", type=float, default=0.01, help="share of labels to flip")
+    parser.add_argument("--rows", type=int, default=None, help="latest training rows; default: the model's own")
     arguments = parser.parse_args()
     settings = load_settings()
     os.environ.update(settings.variables())
@@ -43,12 +44,12 @@ def main() -> None:
         _fill(settings, name)
         frames[name] = prepare(settings, load_model(name), AS_OF)
     ray.init(address="local", num_cpus=2, log_to_driver=False, include_dashboard=False)
-    _court(frames)
+    _court(frames, arguments.rows)
     ray.shutdown()
-    _flips(frames, arguments.flip)
+    _flips(frames, arguments.flip, arguments.rows)
 
 
-def _court(frames: dict[str, Any]) -> None:
+def _court(frames: dict[str, Any], rows: int | None) -> None:
     from ray_cluster.training.sampling.court import hold_court
     from ray_cluster.training.search import TrialResult
 
@@ -60,7 +61,8 @@ def _court(frames: dict[str, Any]) -> None:
     for name, data in frames.items():
         ratio = {"flight_delay": 0.6}.get(name, 0.1)  # a fifth of the flights is late already
         spec = load_model(name)
-        spec = spec.model_copy(update={"sampling": Sampling(method="court", ratio=ratio)})
+        tuning = spec.tuning.model_copy(update={"rows": rows or spec.tuning.rows})
+        spec = spec.model_copy(update={"sampling": Sampling(method="court", ratio=ratio), "tuning": tuning})
         started = perf_counter()
         ruling = hold_court(spec, trial, data)
         assert ruling.document is not None
@@ -86,8 +88,8 @@ def _court(frames: dict[str, Any]) -> None:
         print(f"| {name} | the court, whole | | {perf_counter() - started:.1f} | kept: {ruling.method} | | | | |")
 
 
-def _flips(frames: dict[str, Any], share: float) -> None:
-    """Flip labels, and look how many of the most suspect ones are flipped."""
+def _flips(frames: dict[str, Any], share: float, rows: int | None) -> None:
+    """Flip labels (of the latest ``rows``, where said), and look how many of the most suspect ones are flipped."""
     from ray_cluster.labels.suspects import out_of_fold, suspects
 
     print(f"\n{share:.0%} of the labels flipped at random:\n")
@@ -95,11 +97,11 @@ def _flips(frames: dict[str, Any], share: float) -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for name, data in frames.items():
         random = np.random.default_rng(0)
-        y = data.y.astype("int64").copy()
+        y = data.y.astype("int64")[-(rows or 0) :].copy()
         planted = np.sort(random.choice(len(y), int(share * len(y)), replace=False))
         y[planted] = 1 - y[planted]
         started = perf_counter()
-        out = out_of_fold(data.features, y, 0, load_model(name).inputs)
+        out = out_of_fold(data.features.tail(len(y)), y, 0, load_model(name).inputs)
         found = suspects(y, out.probability)
         seconds = perf_counter() - started
         said = np.where(y == 1, out.probability, 1 - out.probability)

@@ -40,5 +40,8 @@ def _probabilities(of: Mapping[str, Sequence[float]]) -> str:
         axes.set_yscale("symlog")
         axes.set(xlabel="Probability of 1 by models that had not seen the row", ylabel="Rows", xlim=(0, 1))
         axes.set_ylim(bottom=0)
+        axes.set_yticks([0, *(10**power for power in range(7) if 10**power <= axes.get_ylim()[1])])
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.minorticks_off()
         axes.legend(loc="upper center")
         return svg(drawing, "probabilities", "Rows by probability of the positive outcome, for each given label")
