@@ -190,24 +190,24 @@ def card(
 
 
 def _answer(context: typer.Context, model: str, version: int, by: str, comment: str, yes: bool) -> None:
-    from flows.approval import answer_waiting_run
-    from flows.stack import require
+    from flows.stack import StackError, require
     from ray_cluster import approving
 
     settings = settings_of(context)
     require(settings, "mlflow")
     facts = (approving.approve if yes else approving.reject)(settings, _known(model), version, by, comment)
     try:
+        require(settings, "prefect")
+        from flows.approval import answer_waiting_run  # Prefect reads its address when it is imported
+
         released = answer_waiting_run(facts.tags.get("headrace.approval_run"), by, yes, comment)
-    except Exception:  # Prefect need not be up for an answer to count
+    except StackError:  # an answer counts without it
         released = False
     done = "approved and champion" if yes else "rejected"
     more = "; the flow run that waited goes on" if released else ""
     console().print(f"{model} version {version} is {done}, by {by}{more}.", soft_wrap=True)
-    if yes:
-        console().print(
-            f"`headrace run deploy --model {model}` puts it live, unless a waiting run does.", soft_wrap=True
-        )
+    if yes and not released:
+        console().print(f"`headrace run deploy --model {model}` puts it live.")
 
 
 def _known(model: str) -> str:

@@ -47,6 +47,7 @@ def register(model: str, as_of: datetime | None = None, run_id: str | None = Non
         if done["waited"]:
             release(done["waited"], "another run goes on waiting")
         done |= wait_for_approval(settings, model, done["version"], decision_page(model, done))
+        done["unchanged"] &= done["approval"] == "waiting"
     get_run_logger().info(
         "version %s: %s%s; champion is %s%s",
         done["version"],
