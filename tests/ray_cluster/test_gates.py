@@ -36,7 +36,7 @@ def evidence(**changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
-STRICT = Gate(minimum={"roc_auc": 0.6}, ece=0.05, latency_ms=10, size_mb=1)
+STRICT = Gate(minimum={"roc_auc": 0.6}, ece=0.05, latency_ms=10, size_mb=1, fairness=True)
 NEW = {"average_precision": 0.31, "roc_auc": 0.7, "ece": 0.02}
 OLD = {"average_precision": 0.30, "roc_auc": 0.69, "ece": 0.03}
 
@@ -96,6 +96,14 @@ def test_calibration_is_bounded_and_may_rise_only_so_much():
         "The expected calibration error goes from the champion's 0.0300 to 0.0600; more than the rise of 0.02 that the "
         "gate allows.",
     )
+
+
+def test_gaps_between_groups_are_shown_and_judged_only_where_the_gate_says_so():
+    wide = [{"column": "origin", "gaps": {"equalised_odds": {"gap": 0.3}}, "bound": 0.1}]
+    decision = promotion(NEW, OLD, Gate(), evidence(fairness=wide))
+    assert decision.action == "promote" and decision.gates[-1]["passed"] is None
+    assert decision.gates[-1]["reason"].endswith("above the bound 0.1; the gate only shows it (gate.fairness).")
+    assert replay(decision, {"fairness": True}).action == "refuse"
 
 
 def test_without_a_champion_nothing_is_compared():
