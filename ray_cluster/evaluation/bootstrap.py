@@ -128,7 +128,7 @@ def paired_bootstrap(
     ranking = metric in ("roc_auc", "average_precision")
 
     def measured(ranked: Ranked, weights: Floats | None = None) -> float:
-        return (ranked.ranking(weights) if ranking else ranked.metrics(weights))[metric]
+        return (ranked.ranking(weights) if ranking else ranked.means(weights))[metric]
 
     random = np.random.default_rng(seed)
     gains = np.array(

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ROWS", "contributions", "permutation_importance", "shap_importance"]
 
-#: Rows that importance is measured on, drawn at random: enough for the order of the inputs, and seconds of work.
-ROWS = 3000
+#: Rows that importance is measured on, a fifth of them positive where there are as many: enough for the order of the
+#: inputs, and seconds of work.
+ROWS = 2000
 _REPEATS = 3
 
 
@@ -40,7 +41,8 @@ def permutation_importance(
         score: gives the probability of each row of a frame with the columns of ``frame``.
         frame, y: held-out inputs and labels, shape (rows, inputs) and (rows,).
         metric: ``roc_auc`` or ``average_precision``.
-        rows: at most as many rows are used, drawn from ``seed``.
+        rows: at most as many rows are used, drawn from ``seed``. Rare positives are drawn more often than others, and
+            the metric is then told at their true share (see :meth:`Ranked.ranking`).
 
     Returns:
         ``{feature, importance, spread}``: the mean fall over three shuffles and their standard deviation.
@@ -48,13 +50,15 @@ def permutation_importance(
     import pandas as pd
 
     random = np.random.default_rng(seed)
-    taken = np.sort(random.choice(len(frame), min(rows, len(frame)), replace=False))
-    frame, y = frame.iloc[taken].reset_index(drop=True), np.asarray(y)[taken]
-    if y.min() == y.max():
+    labels = np.asarray(y)
+    rate = float(labels.mean())
+    if rate in (0.0, 1.0):
         return []
+    taken = _sample(labels, rows, random)
+    frame, labels = frame.iloc[taken].reset_index(drop=True), labels[taken]
 
     def measured(scores: npt.NDArray[Any]) -> float:
-        return Ranked.of(y, scores, None).ranking()[metric]
+        return Ranked.of(labels, scores, None).ranking(rate=rate)[metric]
 
     whole = measured(score(frame))
     orders = [random.permutation(len(frame)) for _ in range(_REPEATS)]
@@ -65,6 +69,16 @@ def permutation_importance(
         drops = [whole - measured(part) for part in np.split(score(shuffled), _REPEATS)]
         found.append({"feature": str(name), "importance": float(np.mean(drops)), "spread": float(np.std(drops))})
     return sorted(found, key=lambda row: -row["importance"])
+
+
+def _sample(y: npt.NDArray[Any], rows: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Places of at most ``rows`` rows in order: a fifth positive, or their own share where it is larger."""
+    if len(y) <= rows:
+        return np.arange(len(y))
+    positives, negatives = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    wanted = min(len(positives), max(round(rows * len(positives) / len(y)), rows // 5))
+    drawn = (random.choice(positives, wanted, replace=False), random.choice(negatives, rows - wanted, replace=False))
+    return np.sort(np.concatenate(drawn))
 
 
 def contributions(classifier: Any, x: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:

@@ -97,15 +97,18 @@ class Ranked:
         }
 
     def metrics(self, weights: Floats | None = None, rate: float | None = None) -> dict[str, float]:
-        """:meth:`ranking` and what is a mean over rows: ``brier``, ``log_loss``, ``calibration_gap`` (mean score less
-        share of positives), ``ece`` (in the equal-mass bins of the unweighted rows), and with a threshold
-        ``precision``, ``recall``, ``f1`` and ``flagged`` (a share).
+        """:meth:`ranking` and :meth:`means`."""
+        return {**self.ranking(weights, rate), **self.means(weights)}
+
+    def means(self, weights: Floats | None = None) -> dict[str, float]:
+        """What is a mean over rows: ``brier``, ``log_loss``, ``calibration_gap`` (mean score less share of positives),
+        ``ece`` (in the equal-mass bins of the unweighted rows), and with a threshold ``precision``, ``recall``, ``f1``
+        and ``flagged`` (a share).
         """
         weights = np.ones(self.blocks) if weights is None else weights
-        summed = dict(zip(self._columns, weights @ self._sums, strict=True))
+        summed = dict(zip(self._columns, (weights @ self._sums).tolist(), strict=True))
         rows = summed["rows"] or float("nan")
         found = {
-            **self.ranking(weights, rate),
             "brier": summed["brier"] / rows,
             "log_loss": summed["log_loss"] / rows,
             "calibration_gap": (summed["scores"] - summed["positives"]) / rows,
@@ -120,7 +123,7 @@ class Ranked:
                 else 0.0,
                 "flagged": summed["flagged"] / rows,
             }
-        return {name: float(value) for name, value in found.items()}
+        return found
 
 
 def _columns(labels: Floats, scores: Floats, threshold: float | None) -> dict[str, Floats]:

