@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from filelock import BaseFileLock
 
-__all__ = ["FrameParts", "build_parts", "windows"]
+__all__ = ["FrameParts", "build_parts", "remove_idle_parts", "windows"]
 
 #: Where the first window begins, as the frame in one piece does.
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -103,7 +103,7 @@ def build_parts(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: i
     folder = settings.home / "fit" / f"{spec.name}-{_key(settings, spec, as_of, overlay)}"
     lock = _lock_of(folder)
     lock.acquire()
-    _remove_others(folder, spec.name)
+    remove_idle_parts(settings, f"{spec.name}-*", but=folder)
     files = []
     cuts = windows(request_counts(settings, spec, as_of), spec.fit.rows_per_part, as_of)
     for number, (start, end) in enumerate(cuts):
@@ -114,6 +114,21 @@ def build_parts(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: i
                 part.to_parquet(temporary, index=False, compression="zstd")
         files.append(file)
     return _described(spec, as_of, overlay, folder, files, lock)
+
+
+def remove_idle_parts(settings: Settings, pattern: str = "*", but: Path | None = None) -> None:
+    """Remove parts that killed or given-up trainings left, but for the folder ``but``; not those still worked on."""
+    from filelock import Timeout
+
+    for folder in (settings.home / "fit").glob(pattern):
+        lock = _lock_of(folder)
+        if folder == but or lock.is_locked:  # by this process
+            continue
+        try:
+            with lock.acquire(timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except Timeout:
+            continue
 
 
 def _part(
@@ -191,18 +206,3 @@ def _lock_of(folder: Path) -> BaseFileLock:
     path = folder.parents[1] / "locks" / f"fit-{folder.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path, is_singleton=True)
-
-
-def _remove_others(folder: Path, model: str) -> None:
-    """Remove parts of the model that nobody is at work on."""
-    from filelock import Timeout
-
-    for other in folder.parent.glob(f"{model}-*"):
-        lock = _lock_of(other)
-        if other == folder or lock.is_locked:  # by this process
-            continue
-        try:
-            with lock.acquire(timeout=0):
-                shutil.rmtree(other, ignore_errors=True)
-        except Timeout:
-            continue

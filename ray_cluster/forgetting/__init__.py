@@ -19,6 +19,7 @@ from configs.reading import nearest
 from configs.settings import Settings
 from feature_repo.erasing import ErasedFeatures, erase_features, join_keys, scrub_online
 from feature_repo.files import locked, read_json, write_json
+from feature_repo.frame_parts import remove_idle_parts
 from feature_repo.tables.erasing import ErasedRows, erase_rows, known_values, remember_erasure
 from ray_cluster.forgetting.documents import Mention, strike_logs, strike_out
 from ray_cluster.forgetting.predictions import erase_predictions
@@ -139,6 +140,8 @@ def _receipt(settings: Settings, join_key: str, value: str, dry_run: bool) -> Re
     scores = erase_scores(settings, join_key, value, dry_run)
     relabels = erase_relabels(settings, join_key, value, dry_run)
     mention = Mention(value)
+    if not dry_run:
+        remove_idle_parts(settings)
     documents = strike_out(settings, mention, dry_run) | strike_logs(settings, mention, dry_run)
     kept = [] if dry_run else _kept(settings, join_key, mention)
     return Receipt(
