@@ -42,7 +42,9 @@ def spec_of(**fit: Any) -> ModelSpec:
     base = load_model("card_fraud", "local").model_dump()
     boosted = [family for family in base["tuning"]["families"] if family["family"] == "xgboost"]
     changes = {
+        "label": {"positive": "fraud OR hash(transaction_id) % 10 = 0"},  # both outcomes in short periods of few rows
         "split": {"validation": "45d", "held_out": "45d"},
+        "sampling": {"method": "none"},
         "tuning": {"rows": 10_000, "families": boosted, "cpus_per_trial": 1},
         "fit": {"rows_per_part": 25_000, **fit},
     }

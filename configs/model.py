@@ -224,11 +224,6 @@ class ModelSpec(Frozen):
     def _can_be_fitted_so(self) -> ModelSpec:
         self.fit.check_families([family.family for family in self.tuning.families])
         self.fit.check_sampling(self.sampling.method)
-        if self.fit.memory == "external" and self.split.folds > 1:
-            raise ValueError(
-                f"split.folds = {self.split.folds} compares finalists on earlier windows, whose rows fit.memory = "
-                "external leaves on disk; set split.folds: 1, or fit.memory: in_memory"
-            )
         return self
 
 

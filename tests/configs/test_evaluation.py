@@ -55,14 +55,6 @@ def test_each_kind_of_threshold_is_read(threshold: Any) -> None:
         ),
         ({"fairness": {"groups": ["carrier"], "gap": 2}}, "fairness.gap = 2: Input should be less than or equal to 1."),
         ({"split": {"folds": 0}}, "split.folds = 0: Input should be greater than or equal to 1."),
-        (
-            {
-                "split": {"folds": 3},
-                "fit": {"memory": "external"},
-                "tuning": {"families": [{"family": "xgboost", "iterations": 90}]},
-            },
-            "split.folds = 3 compares finalists on earlier windows, whose rows fit.memory = external leaves on disk",
-        ),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(changed: dict[str, Any], said: str) -> None:

@@ -15,7 +15,7 @@ __all__ = ["latest"]
 
 
 def latest(settings: Settings, spec: ModelSpec, as_of: datetime, parts: FrameParts) -> tuple[TrainingFrame, Periods]:
-    """The end of the frame, from the first of the latest ``tuning.rows`` training rows on, and its periods.
+    """The end of the frame, from the first of the ``tuning.rows`` rows on that the first fold trains on; its periods.
 
     The periods' bounds and the training period's count are those of the whole.
 
@@ -25,7 +25,7 @@ def latest(settings: Settings, spec: ModelSpec, as_of: datetime, parts: FramePar
     import numpy as np
     import pandas as pd
 
-    validation = as_of - spec.split.held_out - spec.split.validation
+    validation = as_of - spec.split.held_out - spec.split.folds * spec.split.validation
     kept: list[pd.DataFrame] = []
     trained = 0
     for part in parts.read(backwards=True):

@@ -25,6 +25,7 @@ def spec(**changes: Any) -> ModelSpec:
     base = {
         "label": {"positive": "fraud OR hash(transaction_id) % 10 = 0"},  # so that short periods have both outcomes
         "split": {"validation": "30d", "held_out": "30d"},
+        "sampling": {"method": "none"},
         "tuning": {"rows": 1000, "families": boosted},
         "sampling": {"method": "none"},
         "inputs": {"card_max_1d": {"impute": "median", "clip": [0.01, 0.99]}, "purchase_channel": {"indicator": True}},
@@ -72,6 +73,19 @@ def test_what_is_recorded_of_the_frame_is_told_of_all_rows(whole, data):
     assert data.periods.describe(data.rows["label"]) == whole.periods.describe(whole.rows["label"])
     assert (data.frame.fingerprint, data.frame.tables) == (whole.frame.fingerprint, whole.frame.tables)
     assert (data.frame.columns, data.frame.features) == (whole.frame.columns, whole.frame.features)
+
+
+def test_every_fold_has_the_training_rows_that_its_fits_take(here):
+    folds = {"split": {"validation": "25d", "held_out": "22d", "folds": 2}}
+    right = prepare(here, spec(**folds), AS_OF)
+    asked = spec(**folds, fit={"memory": "external", "rows_per_part": 1000})
+    found = prepare(here, asked, AS_OF)
+    assert len(found.periods.folds) == 2 and len(found.rows) < len(right.rows)
+    for mine, theirs in zip(found.periods.folds, right.periods.folds, strict=True):
+        for one, other in ((mine.train, theirs.train), (mine.validation, theirs.validation)):
+            ids, expected = (d.rows["transaction_id"][mask] for d, mask in ((found, one), (right, other)))
+            assert ids.tail(1000).tolist() == expected.tail(1000).tolist()
+    found.release()
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
