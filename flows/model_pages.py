@@ -14,11 +14,9 @@ __all__ = ["default_version", "version_page", "version_rows"]
 
 def version_rows(settings: Settings, model: str) -> list[dict[str, str]]:
     """One row per version, newest first."""
-    from flows.stack import require
     from ray_cluster import registry
     from ray_cluster.model_card import status_of
 
-    require(settings, "mlflow")
     return [
         {
             "version": str(facts.version),
@@ -59,11 +57,9 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    from flows.stack import require
     from ray_cluster import registry
     from ray_cluster.model_card import status_of, write_card
 
-    require(settings, "mlflow")
     facts = registry.version(settings, model, number)
     documents = registry.evidence(settings, facts.run_id)
     decision = documents.get("decision") or {}

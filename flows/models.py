@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.calling import UsageError
 from flows.console import console, settings_of
+
+if TYPE_CHECKING:
+    from configs import Settings
 
 __all__ = ["models"]
 
@@ -30,9 +33,9 @@ def list_versions(
     from configs import model_names
     from flows.model_pages import version_rows
 
-    settings = settings_of(context)
-    shown = False
-    for name in [_known(model)] if model else model_names():
+    names = [_known(model)] if model else model_names()
+    settings, shown = _here(context), False
+    for name in names:
         rows = version_rows(settings, name)
         if not rows:
             if model:
@@ -54,7 +57,8 @@ def show(context: typer.Context, model: Model, version: Version) -> None:
     """Show the facts of a version, the decision about it and what happened since."""
     from flows.model_pages import version_page
 
-    console().print(version_page(settings_of(context), _known(model), version), soft_wrap=True)
+    _known(model)
+    console().print(version_page(_here(context), model, version), soft_wrap=True)
 
 
 @models.command()
@@ -67,15 +71,14 @@ def alias(
     """Point challenger or shadow at a version: `alias M 3 shadow`; champion moves by decisions only."""
     from ray_cluster import registry
 
-    settings, name = settings_of(context), words[-1]
+    name, numbers = words[-1], words[:-1]
     _known(model)
-    numbers = words[:-1]
     if len(numbers) > 1 or (not numbers and not remove) or not all(each.isdigit() for each in numbers):
         raise UsageError(
             f"models alias {model} {' '.join(words)}: expected a version and an alias, such as `{model} 3 shadow`, or "
             "an alias with --remove."
         )
-    number = int(numbers[0]) if numbers else None
+    settings, number = _here(context), int(numbers[0]) if numbers else None
     with registry.exclusive(settings, model):
         if remove:
             done = registry.remove(settings, model, name, number)
@@ -96,10 +99,11 @@ def annotate(
     """Add tags or a description to a version."""
     from ray_cluster import registry
 
-    settings, tags = settings_of(context), dict(_pair(each) for each in pairs or [])
+    tags = dict(_pair(each) for each in pairs or [])
     _known(model)
     if not tags and description is None:
         raise UsageError(f"models annotate {model} {version}: nothing to add; give key=value or --description.")
+    settings = _here(context)
     registry.version(settings, model, version)
     registry.annotate(settings, model, version, tags)
     if description is not None:
@@ -143,7 +147,8 @@ def rollback(
     """Make an earlier champion champion again; `headrace run deploy` then puts it live."""
     from ray_cluster.rolling_back import roll_back
 
-    before, now = roll_back(settings_of(context), _known(model), version, by or _user(), reason)
+    _known(model)
+    before, now = roll_back(_here(context), model, version, by or _user(), reason)
     console().print(
         f"{model}: champion is version {now}{f', it was {before}' if before else ''}. "
         f"`headrace run deploy --model {model}` puts it live.",
@@ -165,7 +170,8 @@ def retire(
     """Retire a version; refused while something live depends on it."""
     from ray_cluster.retiring import retire as retire_version
 
-    retire_version(settings_of(context), _known(model), version, reason, by or _user(), delete_artifacts)
+    _known(model)
+    retire_version(_here(context), model, version, reason, by or _user(), delete_artifacts)
     files = ", its model files are removed" if delete_artifacts else ""
     console().print(f"{model} version {version} is retired{files}; its evidence stays.")
 
@@ -181,8 +187,9 @@ def card(
     from flows.model_pages import default_version
     from ray_cluster.model_card import write_card
 
-    settings = settings_of(context)
-    number = default_version(settings, _known(model)) if version is None else version
+    _known(model)
+    settings = _here(context)
+    number = default_version(settings, model) if version is None else version
     path = write_card(settings, model, number)
     typer.echo(path)
     if open_:
@@ -193,9 +200,9 @@ def _answer(context: typer.Context, model: str, version: int, by: str, comment: 
     from flows.stack import StackError, require
     from ray_cluster import approving
 
-    settings = settings_of(context)
-    require(settings, "mlflow")
-    facts = (approving.approve if yes else approving.reject)(settings, _known(model), version, by, comment)
+    _known(model)
+    settings = _here(context)
+    facts = (approving.approve if yes else approving.reject)(settings, model, version, by, comment)
     try:
         require(settings, "prefect")
         from flows.approval import answer_waiting_run  # Prefect reads its address when it is imported
@@ -208,6 +215,15 @@ def _answer(context: typer.Context, model: str, version: int, by: str, comment: 
     console().print(f"{model} version {version} is {done}, by {by}{more}.", soft_wrap=True)
     if yes and not released:
         console().print(f"`headrace run deploy --model {model}` puts it live.")
+
+
+def _here(context: typer.Context) -> Settings:
+    """The environment's settings, with its MLflow up."""
+    from flows.stack import require
+
+    settings = settings_of(context)
+    require(settings, "mlflow")
+    return settings
 
 
 def _known(model: str) -> str:

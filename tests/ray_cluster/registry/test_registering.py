@@ -71,7 +71,15 @@ def test_a_blind_challenger_is_refused_and_a_better_one_wins_on_the_same_rows(se
     with pytest.raises(registry.RegistryError, match=r"Version 1 of 'contest' is champion already"):
         roll_back(settings, "contest", 1, "ann", "")
 
-    # retiring: not what is champion or shadow; then never again
+    # retiring: not what is champion or shadow or what Serve will load; then never again
+    kept = {"name": "contest", "args": {"feature_service": "flight_risk"}}
+    kept["deployments"] = [{"name": "Endpoint", "user_config": {"version": 3}}]
+    path = settings.home / "serve" / "config.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"applications": [kept]}), encoding="utf-8")
+    with pytest.raises(RetirementError, match=r"Version 3 of 'contest' answers requests, or will once"):
+        retire(settings, "contest", 3, "old", "ann")
+    path.unlink()
     with pytest.raises(RetirementError, match=r"Version 1 of 'contest' is champion and cannot be retired; first"):
         retire(settings, "contest", 1, "old", "ann")
     registry.point(settings, "contest", 2, "shadow")
