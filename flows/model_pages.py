@@ -25,7 +25,7 @@ def version_rows(settings: Settings, model: str) -> list[dict[str, str]]:
             "PR AUC": _number(facts.metrics.get("average_precision")),
             "ROC AUC": _number(facts.metrics.get("roc_auc")),
             "ECE": _number(facts.metrics.get("ece")),
-            "registered": f"{facts.created:%Y-%m-%d %H:%M}",
+            "registered": f"{facts.created:%Y-%m-%d}",
         }
         for facts in registry.versions(settings, model)
     ]

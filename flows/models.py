@@ -43,7 +43,7 @@ def list_versions(
             continue
         table = Table(title=name, title_justify="left", title_style="bold")
         for column in rows[0]:
-            table.add_column(column, no_wrap=column != "status")
+            table.add_column(column, no_wrap=column != "aliases")
         for row in rows:
             table.add_row(*row.values())
         console().print(table)

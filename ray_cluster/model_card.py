@@ -14,20 +14,20 @@ __all__ = ["card_facts", "publish_card", "status_of", "write_card"]
 
 
 def status_of(facts: registry.VersionFacts) -> str:
-    """What a version is now, in a word or two."""
+    """What a version is now, in a word or two; *passed* is not promoted yet."""
     if facts.retired_at:
         return "retired"
     state = registry.approval_state(facts)
     if "champion" in facts.aliases:
         return "champion"
     if facts.promoted_at:
-        return "champion before"
+        return "was champion"
     if state in ("waiting", "approved"):
-        return "waits for approval" if state == "waiting" else "approved, not promoted yet"
+        return "waits" if state == "waiting" else "approved"
     if state == "rejected":
         return "rejected"
     decided = facts.tags.get("headrace.action")
-    return {"refuse": "refused by the gate", "promote": "passed the gate"}.get(decided or "", "not decided yet")
+    return {"refuse": "refused", "promote": "passed"}.get(decided or "", "undecided")
 
 
 def card_facts(settings: Settings, model: str, number: int) -> CardFacts:
