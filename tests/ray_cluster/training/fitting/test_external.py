@@ -27,7 +27,6 @@ def spec(**changes: Any) -> ModelSpec:
         "split": {"validation": "30d", "held_out": "30d"},
         "sampling": {"method": "none"},
         "tuning": {"rows": 1000, "families": boosted},
-        "sampling": {"method": "none"},
         "inputs": {"card_max_1d": {"impute": "median", "clip": [0.01, 0.99]}, "purchase_channel": {"indicator": True}},
     }
     return ModelSpec.model_validate(merge(merge(SPEC.model_dump(), base), changes))
