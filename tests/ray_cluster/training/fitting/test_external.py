@@ -25,7 +25,6 @@ def spec(**changes: Any) -> ModelSpec:
     base = {
         "label": {"positive": "fraud OR hash(transaction_id) % 10 = 0"},  # so that short periods have both outcomes
         "split": {"validation": "30d", "held_out": "30d"},
-        "sampling": {"method": "none"},
         "tuning": {"rows": 1000, "families": boosted},
         "inputs": {"card_max_1d": {"impute": "median", "clip": [0.01, 0.99]}, "purchase_channel": {"indicator": True}},
     }
