@@ -149,13 +149,25 @@ def optuna_joblib(data: dict[str, np.ndarray], spec: ModelSpec, drawn: list[dict
     return line
 
 
-def headrace(data: dict[str, np.ndarray], spec: ModelSpec, cpus: int) -> Timeline:
-    """The search of Headrace on a Ray cluster that is up."""
+def cluster(cpus: int) -> None:
+    """Start Ray, on a busy machine at the second attempt."""
     import ray
 
+    for _ in range(5):
+        try:
+            ray.init(num_cpus=cpus, object_store_memory=400_000_000, include_dashboard=False, log_to_driver=False)
+        except Exception as error:  # its raylet has 30 seconds to answer
+            print(error, file=sys.stderr)
+            ray.shutdown()
+        else:
+            return
+
+
+def headrace(data: dict[str, np.ndarray], spec: ModelSpec, cpus: int) -> Timeline:
+    """The search of Headrace on a Ray cluster that is up."""
     from ray_cluster.training.search import tuning
 
-    ray.init(num_cpus=cpus, object_store_memory=400_000_000, include_dashboard=False, log_to_driver=False)
+    cluster(cpus)
     heard = tuning.Driver._heard
 
     def noting(self: tuning.Driver, event: Any) -> None:
@@ -175,11 +187,10 @@ def headrace(data: dict[str, np.ndarray], spec: ModelSpec, cpus: int) -> Timelin
 
 def ray_tune(data: dict[str, np.ndarray], spec: ModelSpec, drawn: list[dict[str, Any]]) -> Timeline:
     """Tune's ASHA and ``with_parameters``, as its guide shows them."""
-    import ray
     from ray import tune
 
     tuning = spec.tuning
-    ray.init(num_cpus=CPUS, object_store_memory=400_000_000, include_dashboard=False, log_to_driver=False)
+    cluster(CPUS)
 
     def trainable(config: dict[str, Any], data: dict[str, np.ndarray]) -> None:
         import xgboost

@@ -15,10 +15,10 @@ def main() -> None:
 
     address, home = sys.argv[1:]
     ray.init(address=address, log_to_driver=False, namespace="headrace")
-    family = {"family": "xgboost", "iterations": 600, "space": {"max_depth": {"choices": [3, 4]}, "subsample": 0.7}}
-    mlp = {"family": "mlp", "iterations": 40, "space": {"hidden_layer_sizes": [16]}}
-    spec = spec_of({"trials": 3}, [family, mlp], grace_iterations=10, reduction_factor=1000, report_every=5)
-    found = tune_families(settings_at(Path(home)), spec, "key", rows(20000))
+    boosted = {"family": "xgboost", "iterations": 300, "grace_iterations": 300, "space": {"subsample": 0.7}}
+    mlp = {"family": "mlp", "iterations": 40, "grace_iterations": 40, "space": {"hidden_layer_sizes": [16]}}
+    spec = spec_of({"trials": 3}, [boosted, mlp], report_every=5)  # ASHA, which goes by who comes first, stops none
+    found = tune_families(settings_at(Path(home)), spec, "key", rows(6000))
     facts = sorted([trial.trial, trial.family, trial.status, trial.history] for trial in found.trials)
     sys.stdout.write(json.dumps(facts) + "\n")
 
