@@ -18,7 +18,16 @@ import numpy as np
 __all__ = ["model_digest"]
 
 #: Attributes that say how a model was fitted and change no score: threads, chatter, generators that go on drawing.
-_BESIDE = {"n_jobs", "verbose", "verbosity", "callbacks", "_feature_subsample_rng", "_random_state", "warm_start"}
+_BESIDE = {
+    "n_jobs",
+    "n_threads",
+    "verbose",
+    "verbosity",
+    "callbacks",
+    "_feature_subsample_rng",
+    "_random_state",
+    "warm_start",
+}
 
 
 def model_digest(pipeline: Any) -> dict[str, str]:

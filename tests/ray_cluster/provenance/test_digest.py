@@ -48,9 +48,10 @@ def test_the_same_fit_is_the_same_bytes(family):
     assert model_digest(fitted(family, value=9.0))["model"] != first["model"]
 
 
-def test_threads_do_not_change_what_boosting_fits():
+@pytest.mark.parametrize("family", FAMILIES)
+def test_threads_do_not_change_what_boosting_fits(family):
     """Histograms are summed in one order whatever the threads; what is recorded is used all the same."""
-    assert model_digest(fitted("xgboost", threads=2)) == model_digest(fitted("xgboost", threads=1))
+    assert model_digest(fitted(family, threads=2)) == model_digest(fitted(family, threads=1))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
