@@ -95,12 +95,12 @@ def validated(model: type[M], content: Mapping[str, Any], where: str) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_sentence(model, error, where)) from None
+        raise ConfigError(_sentence(model, content, error, where)) from None
 
 
-def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str:
+def _sentence(model: type[BaseModel], content: Mapping[str, Any], error: ValidationError, where: str) -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in _written(content, first["loc"], first["type"] == "missing"))
     if first["type"] == "extra_forbidden":
         known = sorted(_fields_at(model, first["loc"][:-1]))
         return f"{where}: unknown key '{key}'.{nearest(str(first['loc'][-1]), known)} Known here: {', '.join(known)}."
@@ -112,6 +112,18 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str) -> str
     return f"{where}: {key} = {first['input']!r}: {message}{more}" if key else f"{where}: {message}{more}"
 
 
+def _written(content: Any, location: tuple[int | str, ...], missing: bool) -> list[int | str]:
+    """A place as the file has it: without the names of a union's members, which pydantic puts in between."""
+    parts: list[int | str] = []
+    for number, part in enumerate(location):
+        if isinstance(content, Mapping) and part not in content and not (missing and number == len(location) - 1):
+            continue
+        parts.append(part)
+        inside = isinstance(content, Mapping) or (isinstance(content, list) and isinstance(part, int))
+        content = content[part] if inside and not (missing and number == len(location) - 1) else None
+    return parts
+
+
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
     """Field names of the settings model that sits at ``location`` below ``model``."""
     candidates: list[type[BaseModel]] = [model]
@@ -120,8 +132,14 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> set[s
         for candidate in candidates:
             field = candidate.model_fields.get(str(part))
             found += _models_in(field.annotation) if field else []
-        candidates = found or candidates
+        candidates = found or [each for each in candidates if _member(each, part)] or candidates
     return {name for candidate in candidates for name in candidate.model_fields}
+
+
+def _member(model: type[BaseModel], name: int | str) -> bool:
+    """Whether pydantic calls this member of a union so: by its class, or by the value of what tells them apart."""
+    told_apart = (field.annotation for field in model.model_fields.values())
+    return model.__name__ == name or any(get_args(each) == (name,) for each in told_apart)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

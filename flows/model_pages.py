@@ -15,7 +15,7 @@ __all__ = ["default_version", "version_page", "version_rows"]
 def version_rows(settings: Settings, model: str) -> list[dict[str, str]]:
     """One row per version, newest first."""
     from ray_cluster import registry
-    from ray_cluster.model_card import status_of
+    from ray_cluster.promotion.model_card import status_of
 
     return [
         {
@@ -58,7 +58,7 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
     from rich.text import Text
 
     from ray_cluster import registry
-    from ray_cluster.model_card import status_of, write_card
+    from ray_cluster.promotion.model_card import status_of, write_card
 
     facts = registry.version(settings, model, number)
     documents = registry.evidence(settings, facts.run_id)

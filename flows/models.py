@@ -145,7 +145,7 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why; kept with both versions.")] = "",
 ) -> None:
     """Make an earlier champion champion again; `headrace run deploy` then puts it live."""
-    from ray_cluster.rolling_back import roll_back
+    from ray_cluster.promotion.rolling_back import roll_back
 
     _known(model)
     before, now = roll_back(_here(context), model, version, by or _user(), reason)
@@ -168,7 +168,7 @@ def retire(
     ] = False,
 ) -> None:
     """Retire a version; refused while something live depends on it."""
-    from ray_cluster.retiring import retire as retire_version
+    from ray_cluster.promotion.retiring import retire as retire_version
 
     _known(model)
     retire_version(_here(context), model, version, reason, by or _user(), delete_artifacts)
@@ -185,7 +185,7 @@ def card(
 ) -> None:
     """Write the model card of a version and print its path."""
     from flows.model_pages import default_version
-    from ray_cluster.model_card import write_card
+    from ray_cluster.promotion.model_card import write_card
 
     _known(model)
     settings = _here(context)
@@ -198,7 +198,7 @@ def card(
 
 def _answer(context: typer.Context, model: str, version: int, by: str, comment: str, yes: bool) -> None:
     from flows.stack import StackError, require
-    from ray_cluster import approving
+    from ray_cluster.promotion import approving
 
     _known(model)
     settings = _here(context)

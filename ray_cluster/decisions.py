@@ -21,7 +21,7 @@ from ray_cluster.findings import (
     dropped_performance,
     unknown_variation,
 )
-from ray_cluster.gates import judge_promotion
+from ray_cluster.promotion.gates import judge_promotion
 from ray_cluster.training.sampling.verdict import judge
 
 __all__ = [
@@ -123,7 +123,7 @@ def promotion(
         challenger_metrics: metric name -> value of the new version on the held-out rows.
         champion_metrics: the present champion's on the *same* rows; None when there is no champion.
         gate: the model's promotion rule.
-        measured: what else is known of the two (:func:`ray_cluster.challenge.challenge`).
+        measured: what else is known of the two (:func:`ray_cluster.promotion.challenge.challenge`).
 
     Returns ``promote`` or ``refuse``; every gate that was not passed is one reason.
     """
@@ -139,7 +139,7 @@ def decide_promotion(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> 
     """Apply a promotion policy, the fields of :class:`configs.gate.Gate`: every gate must be passed.
 
     Raises:
-        GateError: the evidence does not fit the policy (:func:`ray_cluster.gates.judge_promotion`).
+        GateError: the evidence does not fit the policy (:func:`ray_cluster.promotion.gates.judge_promotion`).
     """
     results = judge_promotion(evidence, policy)
     refusals = tuple(result.reason for result in results if result.passed is False)

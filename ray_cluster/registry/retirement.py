@@ -14,7 +14,7 @@ __all__ = ["delete_files", "retire"]
 
 
 def retire(settings: Settings, facts: VersionFacts, by: str, reason: str) -> None:
-    """Mark a version as retired; looks at nothing that may depend on it (:mod:`ray_cluster.retiring` does)."""
+    """Mark a version as retired; what may depend on it :mod:`ray_cluster.promotion.retiring` looks at."""
     remove(settings, facts.model, "challenger", facts.version)
     now = datetime.now(UTC).isoformat()
     tags = {"headrace.retired_reason": reason, "headrace.retired_by": by, "headrace.retired_at": now}

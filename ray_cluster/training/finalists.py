@@ -1,6 +1,7 @@
 """The choice among the search's best over several validation windows: each is fitted again on the earlier folds.
 
-One window has one season's luck; the mean over windows that follow one another (rolling origin) has less of it.
+One window has one season's luck; the mean over windows that follow one another (rolling origin) has less of it. That is
+true of a trial, and of the iteration at which it was best.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from configs.model import ModelSpec
 from ray_cluster.cluster import wait
 from ray_cluster.evaluation.metrics import ranking
 from ray_cluster.training.data import TrainingData
-from ray_cluster.training.families import fit_steps, preprocessing
+from ray_cluster.training.families import preprocessing
+from ray_cluster.training.families.fitting import start
+from ray_cluster.training.families.steps import Rows
 from ray_cluster.training.search import Search, TrialResult
 from ray_cluster.training.split import Fold
 
@@ -34,7 +37,7 @@ class Chosen:
         search: the search with the chosen trial first.
         y, scores, days: labels, out-of-fold scores and days of all validation windows in time order, shape (rows,).
         evidence: ``windows``: ``{start, end, rows, positives, train_rows}`` per fold; ``finalists``: ``{trial, family,
-            metrics, mean, chosen}`` with a metric per fold.
+            iterations, metrics, mean, chosen}`` with a metric per fold.
     """
 
     search: Search
@@ -56,50 +59,63 @@ class Chosen:
 
 
 def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
-    """Refit the best ``tuning.finalists`` trials on the earlier folds, as Ray tasks, and take the best mean metric;
-    with one fold the search's best stands. The held-out rows are not looked at."""
+    """Refit the best ``tuning.finalists`` trials on the earlier folds, as Ray tasks, and take the trial and number of
+    iterations with the best mean metric, of those numbers at which the search looked; with one fold the search's best
+    stands. The held-out rows are not looked at."""
     folds = data.periods.folds
     windows = [_window(fold, data) for fold in folds]
     last = data.y[data.periods.validation]
     days = np.concatenate([data.days[fold.validation] for fold in folds])
     if not data.periods.earlier:
-        entry = _entry(search.best, [_metric(search.best)], chosen=True)
+        entry = _entry(search.best, [search.metric], chosen=True)
         return Chosen(search, last, search.validation_scores, days, {"windows": windows, "finalists": [entry]})
 
-    finalists = [trial for trial in search.trials if trial.metric is not None][: spec.tuning.finalists]
-    earlier = _scores(spec, data, finalists, data.periods.earlier)
-    measured = [
-        [
-            *(
-                ranking(data.y[fold.validation], scores)[spec.tuning.metric]
-                for fold, scores in zip(data.periods.earlier, found, strict=True)
-            ),
-            _metric(trial),
-        ]
-        for trial, found in zip(finalists, earlier, strict=True)
-    ]
+    tried = [trial for trial in search.trials if trial.metric is not None][: spec.tuning.finalists]
+    earlier = _scores(spec, data, [(trial, _looked_at(trial)) for trial in tried], data.periods.earlier)
+    finalists, out_of_fold, measured = [], [], []
+    for trial, found in zip(tried, earlier, strict=True):
+        grid = np.array([*(_metrics(spec, data, fold, each) for fold, each in found), list(_looked_at(trial).values())])
+        at = int(np.argmax(grid.mean(axis=0)))
+        iterations = list(_looked_at(trial))[at]
+        finalists.append(replace(trial, iterations=iterations, metric=float(grid[-1, at])))
+        out_of_fold.append([scores[at] for _, scores in found])
+        measured.append([float(value) for value in grid[:, at]])
     best = int(np.argmax([np.mean(metrics) for metrics in measured]))
-    newest = search.validation_scores if best == 0 else _scores(spec, data, [finalists[best]], folds[-1:])[0][0]
-    trials = [finalists[best], *(trial for trial in search.trials if trial is not finalists[best])]
+    chosen, newest = finalists[best], search.validation_scores
+    if best or chosen.iterations != search.best.iterations:
+        only = {chosen.iterations: float(chosen.metric or 0)}
+        newest = _scores(spec, data, [(chosen, only)], folds[-1:])[0][0][1][0]
+    others = [trial for trial in search.trials if trial is not tried[best]]
+    entries = [
+        _entry(trial, metrics, chosen=number == best)
+        for number, (trial, metrics) in enumerate(zip(finalists, measured, strict=True))
+    ]
     return Chosen(
-        replace(search, trials=trials, validation_scores=newest),
+        replace(search, trials=[chosen, *others], validation_scores=newest),
         np.concatenate([*(data.y[fold.validation] for fold in data.periods.earlier), last]),
-        np.concatenate([*earlier[best], newest]),
+        np.concatenate([*out_of_fold[best], newest]),
         days,
-        {
-            "windows": windows,
-            "finalists": [
-                _entry(trial, metrics, chosen=number == best)
-                for number, (trial, metrics) in enumerate(zip(finalists, measured, strict=True))
-            ],
-        },
+        {"windows": windows, "finalists": entries},
     )
 
 
+def _looked_at(trial: TrialResult) -> dict[int, float]:
+    """The numbers of iterations at which the search measured a trial, and its metric there."""
+    return {int(done): metric for done, metric in trial.history}
+
+
+def _metrics(spec: ModelSpec, data: TrainingData, fold: Fold, scores: Values) -> list[float]:
+    y = data.y[fold.validation]
+    return [ranking(y, each)[spec.tuning.metric] for each in scores]
+
+
 def _scores(
-    spec: ModelSpec, data: TrainingData, trials: list[TrialResult], folds: tuple[Fold, ...]
-) -> list[list[Values]]:
-    """Validation scores per trial and fold; one Ray task each, on rows that are placed once per fold and family."""
+    spec: ModelSpec, data: TrainingData, trials: list[tuple[TrialResult, dict[int, float]]], folds: tuple[Fold, ...]
+) -> list[list[tuple[Fold, Values]]]:
+    """Per trial and fold the validation scores after each of its numbers of iterations, shape (numbers, rows).
+
+    One Ray task each, on rows that are placed once per fold and family.
+    """
     import ray
 
     tuning = spec.tuning
@@ -108,7 +124,7 @@ def _scores(
     for fold in folds:
         rows = np.flatnonzero(fold.train)[-tuning.rows :]
         placed: dict[str, list[Any]] = {}
-        for family in {trial.family for trial in trials}:
+        for family in {trial.family for trial, _ in trials}:
             encode = preprocessing(data.features, spec.inputs, family).fit(data.features.iloc[rows])
             placed[family] = [
                 ray.put(encode.transform(data.features.iloc[rows]).astype("float32")),
@@ -116,31 +132,33 @@ def _scores(
                 ray.put(encode.transform(data.features[fold.validation]).astype("float32")),
             ]
         tasks += [
-            fit.remote(trial, tuning.seed, tuning.model_dump(mode="json"), *placed[trial.family]) for trial in trials
+            fit.remote(trial, list(looked), tuning.seed, tuning.model_dump(mode="json"), *placed[trial.family])
+            for trial, looked in trials
         ]
     found = wait(tasks)
-    return [found[number :: len(trials)] for number in range(len(trials))]
+    return [list(zip(folds, found[number :: len(trials)], strict=True)) for number in range(len(trials))]
 
 
 def _fit_and_score(
     trial: TrialResult,
+    at: list[int],
     seed: int,
     tuning: dict[str, Any],
     x: Values,
     y: Values,
     x_validation: Values,
 ) -> npt.NDArray[np.float32]:
-    classifier = fit_steps(
-        trial.family,
-        trial.params,
-        x,
-        y,
-        trial.iterations,
-        seed,
-        threads=max(1, int(tuning["cpus_per_trial"])),
-        device="cuda" if tuning["gpus_per_trial"] else "cpu",
-    )
-    return np.asarray(classifier.predict_proba(x_validation)[:, 1], dtype=np.float32)
+    from threadpoolctl import threadpool_limits
+
+    threads = max(1, int(tuning["cpus_per_trial"]))
+    device = "cuda" if tuning["gpus_per_trial"] else "cpu"
+    fit = start(trial.family, trial.params, Rows(x, y, None), seed, threads, device)
+    found = []
+    with threadpool_limits(threads):
+        for iterations in at:
+            fit.advance(iterations, lambda: False)
+            found.append(np.asarray(fit.predict(x_validation), dtype=np.float32))
+    return np.array(found)
 
 
 def _window(fold: Fold, data: TrainingData) -> dict[str, Any]:
@@ -153,14 +171,11 @@ def _window(fold: Fold, data: TrainingData) -> dict[str, Any]:
     }
 
 
-def _metric(trial: TrialResult) -> float:
-    return float("nan") if trial.metric is None else trial.metric
-
-
 def _entry(trial: TrialResult, metrics: list[float], chosen: bool) -> dict[str, Any]:
     return {
         "trial": trial.trial,
         "family": trial.family,
+        "iterations": trial.iterations,
         "metrics": [float(value) for value in metrics],
         "mean": float(np.mean(metrics)),
         "chosen": chosen,

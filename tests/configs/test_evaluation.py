@@ -34,7 +34,7 @@ def test_each_kind_of_threshold_is_read(threshold: Any) -> None:
         ({"threshold": "f2"}, "threshold = 'f2': Did you mean 'f1'? Expected f1, a number in (0, 1) or {costs: "),
         ({"threshold": 1.5}, "threshold = 1.5: a number must be above 0 and below 1."),
         ({"threshold": {"cost": {}}}, "Expected f1, a number in (0, 1) or {costs: "),
-        ({"threshold": {"costs": {"false_negative": 1}}}, "threshold.costs.costs.false_positive' is missing; add it."),
+        ({"threshold": {"costs": {"false_negative": 1}}}, "threshold.costs.false_positive' is missing; add it."),
         (
             {"threshold": {"costs": {"false_positive": 0, "false_negative": 1}}},
             "false_positive 0 must cost more than true_negative 0; otherwise flagging everything would always be best.",

@@ -114,6 +114,23 @@ def test_every_dropped_last_letter_of_a_long_key_leads_back_to_the_key() -> None
         assert f"Did you mean '{key}'?" in str(caught.value), path
 
 
+def test_a_member_of_a_union_is_not_part_of_the_place() -> None:
+    content = next(original for model, original, _ in PLACES if model is ModelSpec)
+    for key, wrong, said in [
+        ("behaviour", [{"name": "a", "test": "direction", "feature": "x"}], "'behaviour.0.raise_by' is missing"),
+        ("behaviour", [{"name": "a", "test": "minimum", "metric": "f1"}], "behaviour.0 = {"),
+        (
+            "behaviour",
+            [{"name": "a", "test": "minimum", "metric": "f1", "raise_by": 1}],
+            "unknown key 'behaviour.0.raise_by'. Known here: at_least, at_most, metric, name, required, test, where.",
+        ),
+        ("threshold", {"costs": {"false_negative": 1}}, "'threshold.costs.false_positive' is missing"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            validated(ModelSpec, {**content, key: wrong}, "x")
+        assert said in str(caught.value)
+
+
 def test_nearest_is_silent_when_nothing_is_near() -> None:
     assert nearest("zzzz", ["flights", "weather"]) == ""
     assert nearest("wether", ["flights", "weather"]) == " Did you mean 'weather'?"

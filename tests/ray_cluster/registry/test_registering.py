@@ -12,12 +12,12 @@ from configs import load_model
 from configs.approval import Approval
 from configs.gate import Gate
 from ray_cluster import registry
-from ray_cluster.approving import approve, reject
 from ray_cluster.decisions import Decision, replay
-from ray_cluster.model_card import status_of
-from ray_cluster.promotion import register
-from ray_cluster.retiring import RetirementError, retire
-from ray_cluster.rolling_back import roll_back
+from ray_cluster.promotion.approving import approve, reject
+from ray_cluster.promotion.model_card import status_of
+from ray_cluster.promotion.registering import register
+from ray_cluster.promotion.retiring import RetirementError, retire
+from ray_cluster.promotion.rolling_back import roll_back
 from tests.ray_cluster.registry.conftest import in_process
 
 
@@ -171,7 +171,7 @@ import os, sys
 from configs import load_settings
 settings = load_settings()
 os.environ.update(settings.variables())
-from ray_cluster.promotion import register
+from ray_cluster.promotion.registering import register
 from tests.ray_cluster.registry.test_registering import spec_of
 import json
 done = register(settings, spec_of(sys.argv[1] if len(sys.argv) > 1 else "{model}"), "{run}", {{}})

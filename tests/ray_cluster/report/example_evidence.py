@@ -293,7 +293,7 @@ def sampling() -> dict[str, Any]:
 
 
 def measured_beside() -> dict[str, Any]:
-    """What the gates take beside metrics, as :func:`ray_cluster.challenge.challenge` measures it."""
+    """What the gates take beside metrics, as :func:`ray_cluster.promotion.challenge.challenge` measures it."""
     gain = {"metric": "average_precision", "confidence": 0.9, "mean": 0.011, "low": 0.004, "high": 0.018, "share": 0.99}
     slices = [
         {"slice": "origin", "value": "EWR", "rows": 4100, "positives": 900, "challenger": 0.71, "champion": 0.70},

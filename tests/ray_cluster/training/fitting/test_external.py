@@ -26,6 +26,7 @@ def spec(**changes: Any) -> ModelSpec:
         "label": {"positive": "fraud OR hash(transaction_id) % 10 = 0"},  # so that short periods have both outcomes
         "split": {"validation": "30d", "held_out": "30d"},
         "tuning": {"rows": 1000, "families": boosted},
+        "sampling": {"method": "none"},  # frames on disk take no sampler
         "inputs": {"card_max_1d": {"impute": "median", "clip": [0.01, 0.99]}, "purchase_channel": {"indicator": True}},
     }
     return ModelSpec.model_validate(merge(merge(SPEC.model_dump(), base), changes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from configs.settings import Settings
 from ray_cluster import registry
 from ray_cluster.blast_radius import takers
-from ray_cluster.model_card import publish_card
+from ray_cluster.promotion.model_card import publish_card
 
 __all__ = ["RetirementError", "retire"]
 

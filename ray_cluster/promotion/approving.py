@@ -5,8 +5,8 @@ from __future__ import annotations
 from configs.settings import Settings
 from ray_cluster import registry
 from ray_cluster.decisions import Decision
-from ray_cluster.model_card import publish_card
-from ray_cluster.promotion import still_holds
+from ray_cluster.promotion.model_card import publish_card
+from ray_cluster.promotion.registering import still_holds
 
 __all__ = ["approve", "reject"]
 

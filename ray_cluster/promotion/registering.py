@@ -9,9 +9,9 @@ from typing import Any
 from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster import registry
-from ray_cluster.challenge import challenge
 from ray_cluster.decisions import Decision, promotion
-from ray_cluster.model_card import publish_card
+from ray_cluster.promotion.challenge import challenge
+from ray_cluster.promotion.model_card import publish_card
 
 __all__ = ["Registered", "latest_run", "register", "still_holds"]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from configs.settings import Settings
 from ray_cluster import registry
-from ray_cluster.model_card import publish_card
+from ray_cluster.promotion.model_card import publish_card
 
 __all__ = ["roll_back", "rollback_target"]
 

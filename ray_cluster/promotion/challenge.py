@@ -10,7 +10,7 @@ from configs.settings import Settings
 from ray_cluster import registry
 from ray_cluster.evaluation.bootstrap import MIN_DAYS, paired_bootstrap
 from ray_cluster.evaluation.metrics import metrics, ranking
-from ray_cluster.gates import MIN_CLASS_ROWS
+from ray_cluster.promotion.gates import MIN_CLASS_ROWS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from configs.gate import Gate
 from ray_cluster.decisions import Decision, promotion, replay
-from ray_cluster.gates import GateError, judge_promotion
+from ray_cluster.promotion.gates import GateError, judge_promotion
 
 
 def evidence(**changes: Any) -> dict[str, Any]:
