@@ -103,7 +103,10 @@ def test_the_result_is_an_ordinary_classifier_that_survives_skops(fitted):
     np.testing.assert_array_equal(again.predict_proba(TEST[0]), pipeline.predict_proba(TEST[0]))
 
 
-def test_a_killed_worker_costs_time_and_changes_nothing(fitted):
+@pytest.mark.long
+def test_a_killed_worker_costs_time_and_changes_nothing():
+    rounds = 20 * ROUNDS  # long enough to be seen at work
+    undisturbed = fit_by_workers(spec(), PARAMS, rounds, shares(*TRAIN))
     killed: list[int] = []
 
     def kill() -> None:
@@ -122,9 +125,9 @@ def test_a_killed_worker_costs_time_and_changes_nothing(fitted):
 
     thread = threading.Thread(target=kill)
     thread.start()
-    again = fit_by_workers(spec(), PARAMS, ROUNDS, shares(*TRAIN))
+    again = fit_by_workers(spec(), PARAMS, rounds, shares(*TRAIN))
     thread.join()
-    assert killed and bytes(again.get_booster().save_raw()) == bytes(fitted.get_booster().save_raw())
+    assert killed and bytes(again.get_booster().save_raw()) == bytes(undisturbed.get_booster().save_raw())
 
 
 def test_what_no_worker_can_fit_is_told_and_leaves_nothing_behind():
