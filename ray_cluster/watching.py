@@ -21,22 +21,18 @@ __all__ = ["watch"]
 def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[str, Any], bool]:
     """Monitor the champion over ``spec.monitoring.window`` before ``as_of``.
 
-    Returns the result (:meth:`ray_cluster.monitoring.MonitoringResult.to_dict`, with ``version``), and whether it is
-    new: the same predictions, outcomes and policy give the result kept before.
+    Of a champion that nobody asked yet the verdict is to wait. Returns the result
+    (:meth:`ray_cluster.monitoring.MonitoringResult.to_dict`, with ``version``), and whether it is new: the same
+    predictions, outcomes and policy give the result kept before.
 
     Raises:
-        MonitoringError: there is no champion, or it made no prediction in the window.
+        MonitoringError: there is no champion.
     """
     champion = registry.champion(settings, spec.name)
     if champion is None:
         raise MonitoringError(f"Model '{spec.name}' has no champion to monitor; run `headrace run lifecycle` first.")
     predictions = read_predictions(settings, spec.name, as_of - spec.monitoring.window, as_of)
     predictions = predictions[(predictions["version"] == champion.version) & (predictions["id"] != SMOKE_TEST)]
-    if predictions.empty:
-        raise MonitoringError(
-            f"Version {champion.version} of '{spec.name}' logged no prediction "
-            f"in {spec.monitoring.window.days} days before {as_of:%Y-%m-%d %H:%M} UTC; send it traffic or change as_of."
-        )
     outcomes = labels(settings, spec, as_of).rename(columns={spec.requests.id: "id", "label_known_at": "known_at"})
     outcomes = outcomes[outcomes["id"].isin(set(predictions["id"].dropna()))]
     digest = hashlib.blake2b(spec.monitoring.model_dump_json().encode(), digest_size=8)

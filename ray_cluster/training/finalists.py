@@ -153,11 +153,11 @@ def _fit_and_score(
     threads = max(1, int(tuning["cpus_per_trial"]))
     device = "cuda" if tuning["gpus_per_trial"] else "cpu"
     fit = start(trial.family, trial.params, Rows(x, y, None), seed, threads, device)
-    found = []
+    validation, found = Rows(x_validation, np.zeros(len(x_validation))), []
     with threadpool_limits(threads):
         for iterations in at:
             fit.advance(iterations, lambda: False)
-            found.append(np.asarray(fit.predict(x_validation), dtype=np.float32))
+            found.append(np.array(fit.scores(validation), dtype=np.float32))
     return np.array(found)
 
 
