@@ -99,8 +99,8 @@ def test_a_correction_that_was_ingested_since_is_the_cause(headrace, lifecycle, 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("flight_delay", "99"), "Model 'flight_delay' has no version 99; registered: 1."),
-        (("flight_dely",), "There is no model 'flight_dely'. Did you mean flight_delay?"),
+        (("flight_delay", "99"), "Model 'flight_delay' has no version 99; registered: "),
+        (("flight_dely",), "There is no model 'flight_dely'. Did you mean 'flight_delay'?"),
         (("flight_delay", "feedbeef"), "Model 'flight_delay' has no version or run 'feedbeef'; expected a version's"),
         (("card_fraud",), "Model 'card_fraud' has no champion; name a version (registered: none) or a run."),
     ],

@@ -29,20 +29,24 @@ def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         "HEADRACE_PORT_OFFSET": str(free_offset()),
     }
     settings = load_settings(None, variables)
-    before = dict(os.environ)
-    os.environ.update(settings.variables())
     stack.up(settings, names=["mlflow"])
     try:
         yield variables
     finally:
         stack.down(settings)
-        os.environ.clear()
-        os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def pointed_at_it(environment: None, mlflow_home: dict[str, str]) -> Settings:
+    """The settings, with their variables in this process as long as the file's tests run."""
+    settings = load_settings(None, mlflow_home)
+    os.environ.update(settings.variables())
+    return settings
 
 
 @pytest.fixture
-def settings(mlflow_home: dict[str, str]) -> Settings:
-    return load_settings(None, mlflow_home)
+def settings(pointed_at_it: Settings) -> Settings:
+    return pointed_at_it
 
 
 def held_out_rows(seed: int = 0, rows: int = 1200) -> pd.DataFrame:

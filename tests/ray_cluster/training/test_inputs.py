@@ -165,7 +165,12 @@ def periods(frame: pd.DataFrame, validation: int, held_out: int) -> Periods:
 
 
 def training_data(features: pd.DataFrame, y: Any, cut: Periods) -> TrainingData:
-    return TrainingData(TrainingFrame(features.assign(label=y), list(features), "none", {}), features, y, cut)
+    return TrainingData(
+        TrainingFrame(features.assign(label=y, flight_id=np.arange(len(y))), list(features), "none", {}),
+        features,
+        y,
+        cut,
+    )
 
 
 def test_the_search_learns_from_no_later_row(spec: ModelSpec, here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
