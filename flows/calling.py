@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["FLOWS", "UsageError", "call", "checked", "expected", "moment", "parameter"]
+__all__ = ["FLOWS", "UsageError", "call", "checked", "expected", "moment", "parameter", "which_model"]
 
 #: Every flow that ``headrace run`` takes; each is ``flows.<name>:<name>``.
 FLOWS = ("ingest", "materialize", "train", "register", "deploy", "score", "monitor", "parity", "lifecycle")
@@ -49,17 +49,13 @@ def call(name: str, model: str | None, given: dict[str, Any]) -> Any:
     from importlib import import_module
     from inspect import signature
 
-    from configs import model_names
     from configs.reading import nearest
 
     flow = getattr(import_module(f"flows.{name}"), name)
     _quiet_console()
     known = list(signature(flow.fn).parameters)
     if "model" in known:
-        names = model_names()
-        if model is None and len(names) != 1:
-            raise UsageError(f"Say which model with --model; known: {', '.join(names)}.")
-        given = {"model": model or names[0], **given}
+        given = {"model": which_model(model), **given}
     elif model is not None:
         raise UsageError(f"The flow '{name}' takes no --model; it is about every model's features.")
     for key in given:
@@ -71,6 +67,20 @@ def call(name: str, model: str | None, given: dict[str, Any]) -> Any:
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # its thread costs a second at every flow's end
         return flow(**given)
+
+
+def which_model(model: str | None) -> str:
+    """The model that is meant: the one that is named, else the only one there is.
+
+    Raises:
+        UsageError: none is named, and there are several.
+    """
+    from configs import model_names
+
+    names = model_names()
+    if model is None and len(names) != 1:
+        raise UsageError(f"Say which model with --model; known: {', '.join(names)}.")
+    return model or names[0]
 
 
 def expected(error: BaseException | None) -> bool:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.calling import UsageError, moment
+from flows.calling import moment, which_model
+from flows.console import console, settings_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from configs import ModelSpec, Settings
 
 __all__ = ["labels"]
@@ -38,7 +37,7 @@ def review(
 
     settings, spec = _here(context, model)
     done = review_labels(settings, spec, moment(as_of) if as_of else settings.now(), limit)
-    _out().print(
+    console().print(
         f"{done.suspects:,} of {done.rows:,} labels are suspect; the {done.shown:,} least plausible are in "
         f"{done.queue}, and to look at in {done.page}.",
         soft_wrap=True,
@@ -55,10 +54,10 @@ def accept(
     """Take over the accepted rows of a review, all or none; the source stays as it is."""
     from ray_cluster.labels.accepting import accept_relabels
 
-    settings = _settings(context)
+    settings = settings_of(context)
     done = accept_relabels(settings, file, author, reason)
     count = len(done.relabels)
-    _out().print(
+    console().print(
         f"[green]Accepted[/green]: {count:,} label{'' if count == 1 else 's'} of {done.model}, version {done.version} "
         "of its overlay. The next training takes it.",
         soft_wrap=True,
@@ -76,7 +75,7 @@ def list_(context: typer.Context, model: Model = None) -> None:
     lines = overlay(settings, spec.name)
     present = {id(each) for each in standing(lines).values()}
     if not lines:
-        _out().print(f"No label of {spec.name} was ever corrected.")
+        console().print(f"No label of {spec.name} was ever corrected.")
         return
     table = Table("version", "id", "given", "label", "author", "date", "reason", "state", box=None)
     for each in reversed(lines):
@@ -84,7 +83,7 @@ def list_(context: typer.Context, model: Model = None) -> None:
         label = "source" if each.label is None else str(each.label)
         cells = (str(each.version), each.id, str(each.given), label, each.author, each.at[:10], each.reason, state)
         table.add_row(*cells)
-    _out().print(table)
+    console().print(table)
 
 
 @labels.command()
@@ -100,30 +99,12 @@ def revoke(
 
     settings, spec = _here(context, model)
     done = revoke_relabel(settings, spec, identity, author, reason)
-    _out().print(f"[green]Revoked[/green]: {identity}, version {done.version} of the overlay of {spec.name}.")
-
-
-def _settings(context: typer.Context) -> Settings:
-    import os
-
-    from configs import load_settings
-
-    settings = load_settings(context.obj)
-    os.environ.update(settings.variables())
-    return settings
+    console().print(f"[green]Revoked[/green]: {identity}, version {done.version} of the overlay of {spec.name}.")
 
 
 def _here(context: typer.Context, model: str | None) -> tuple[Settings, ModelSpec]:
-    from configs import load_model, model_names
+    from configs import load_model
 
-    names = model_names()
-    if model is None and len(names) != 1:
-        raise UsageError(f"Say which model with --model; known: {', '.join(names)}.")
-    settings = _settings(context)
-    return settings, load_model(model or names[0], str(settings.folder))
-
-
-def _out() -> Console:
-    from rich.console import Console
-
-    return Console()
+    name = which_model(model)
+    settings = settings_of(context)
+    return settings, load_model(name, str(settings.folder))

@@ -20,6 +20,8 @@ models = typer.Typer(help="Versions: list, show, annotate, approve, roll back, r
 Model = Annotated[str, typer.Argument(help="A file under configs/models.")]
 Version = Annotated[int, typer.Argument(help="Number of the version.")]
 By = Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")]
+Approver = Annotated[str, typer.Option(help="Your name, one of approval.approvers where those are given.")]
+Comment = Annotated[str, typer.Option(help="Why.")]
 
 
 @models.command("list")
@@ -117,8 +119,8 @@ def approve(
     context: typer.Context,
     model: Model,
     version: Version,
-    by: Annotated[str, typer.Option(help="Your name, one of approval.approvers where those are given.")],
-    comment: Annotated[str, typer.Option(help="Why.")] = "",
+    by: Approver,
+    comment: Comment = "",
 ) -> None:
     """Let a version that waits become champion."""
     _answer(context, model, version, by, comment, yes=True)
@@ -129,8 +131,8 @@ def reject(
     context: typer.Context,
     model: Model,
     version: Version,
-    by: Annotated[str, typer.Option(help="Your name, one of approval.approvers where those are given.")],
-    comment: Annotated[str, typer.Option(help="Why.")] = "",
+    by: Approver,
+    comment: Comment = "",
 ) -> None:
     """Say no to a version that waits."""
     _answer(context, model, version, by, comment, yes=False)
