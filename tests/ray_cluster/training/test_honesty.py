@@ -41,6 +41,7 @@ def cluster() -> Iterator[None]:
 def spec(**changed: Any) -> ModelSpec:
     content = load_model("flight_delay").model_dump(mode="json")
     kept = {
+        "tuning": content["tuning"] | {"finalists": 3},
         "split": CUT.model_dump(mode="json"),
         "slices": ["carrier"],
         "calibration": "sigmoid",
