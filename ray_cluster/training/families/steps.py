@@ -27,10 +27,11 @@ class Rows:
         x: float32, shape (n, d).
         y: labels 0 or 1, shape (n,).
         weights: shape (n,), or None for one each.
+        threads: that deriving may take, as all fits wait for it; 0 for those of the fit that comes first.
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> None:
-        self.x, self.y, self.weights = x, y, weights
+    def __init__(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, threads: int = 0) -> None:
+        self.x, self.y, self.weights, self.threads = x, y, weights, threads
         self._derived: dict[Any, Any] = {}
         self._lock = threading.RLock()
 
@@ -49,7 +50,7 @@ class Rows:
 
         def make() -> Rows:
             by_class = compute_sample_weight(class_weight, self.y)
-            return Rows(self.x, self.y, by_class if self.weights is None else by_class * self.weights)
+            return Rows(self.x, self.y, by_class if self.weights is None else by_class * self.weights, self.threads)
 
         return self.once(("class_weight", str(class_weight)), make)  # type: ignore[no-any-return]
 

@@ -79,7 +79,7 @@ def binned(rows: Rows, bins: int, threads: int, reference: Any = None) -> Any:
     return rows.once(
         ("binned", bins, id(reference)),
         lambda: xgboost.QuantileDMatrix(
-            rows.x, rows.y, weight=rows.weights, max_bin=bins, ref=reference, nthread=threads
+            rows.x, rows.y, weight=rows.weights, max_bin=bins, ref=reference, nthread=rows.threads or threads
         ),
     )
 

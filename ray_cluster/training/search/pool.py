@@ -146,7 +146,7 @@ class Pool:
                     max_concurrency=4,
                     scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False),
                 )
-                .remote(max(1, int(tuning.cpus_per_trial)))
+                .remote(max(1, int(tuning.cpus_per_trial)), here.slots)
             )
             ready = worker.__ray_ready__.remote()
             self._nodes[name] = _Node(worker, here.slots, here.gpus, ready, self._looked)

@@ -31,11 +31,13 @@ class Worker:
     The fits leave the interpreter's lock while they compute.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, slots: int) -> None:
+        """``threads`` of each trial, and ``slots`` for them."""
         from threadpoolctl import threadpool_limits
 
         load_libraries()
         self._blas = threadpool_limits(threads, user_api="blas")  # one limit for the whole process
+        self._threads = threads * slots
         self.said: queue.Queue[Event] = queue.Queue()
         self._stopped: set[int] = set()
         self._loaded = threading.Event()  # Ray runs the methods side by side
@@ -49,9 +51,13 @@ class Worker:
         """
         import ray
 
-        self.rows = {encoding: [Rows(*ray.get(part)) for part in parts] for encoding, parts in rows.items()}
+        self.rows = {encoding: [self._rows(ray.get(part)) for part in parts] for encoding, parts in rows.items()}
         self.metric = metric(name)
         self._loaded.set()
+
+    def _rows(self, arrays: list[Any]) -> Rows:
+        x, y, weights = [*arrays, None][:3]
+        return Rows(x, y, weights, self._threads)
 
     def begin(self, job: Job) -> None:
         """Run a trial in a thread of its own."""

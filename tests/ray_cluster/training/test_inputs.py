@@ -21,7 +21,8 @@ from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
 from ray_cluster.training.final import fit_final
 from ray_cluster.training.inputs import InputsError, check_inputs, learned
-from ray_cluster.training.search import TrialResult, tuning
+from ray_cluster.training.search import TrialResult
+from ray_cluster.training.search.tuning import encoded
 from ray_cluster.training.split import Periods
 
 FAMILIES = ("xgboost", "hist_gradient_boosting", "random_forest", "logistic_regression", "mlp")
@@ -173,16 +174,15 @@ def training_data(features: pd.DataFrame, y: Any, cut: Periods) -> TrainingData:
     )
 
 
-def test_the_search_learns_from_no_later_row(spec: ModelSpec, here: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_learns_from_no_later_row(spec: ModelSpec) -> None:
     """What the trainer itself fits for the search: the latest of the training rows."""
-    monkeypatch.setattr(tuning, "tune_families", lambda settings, spec, key, rows: rows["ordinal"])
     frame = rows(2000, 5)
     cut = periods(frame, 1500, 1800)
     y = np.tile([0, 1], 1000)
     spec = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"rows": 1000})})
 
     def searched(features: pd.DataFrame) -> Any:
-        return tuning.search_points(here, spec, "key", training_data(features, y, cut))
+        return encoded(spec, training_data(features, y, cut))["ordinal"]
 
     (x, _), (x_validation, _) = searched(frame)
     moved = pd.concat([frame.iloc[:1500], rows(500, 6, shift=40)], ignore_index=True)

@@ -13,10 +13,10 @@ from configs.model import ModelSpec, load_model
 from configs.settings import Settings, load_settings
 from configs.tuning import Tuning
 from ray_cluster.training.families import Rows
+from ray_cluster.training.search.driver import Driver
 from ray_cluster.training.search.results import Search
 from ray_cluster.training.search.study import Keeping
 from ray_cluster.training.search.trial import Event, Job
-from ray_cluster.training.search.tuning import Driver
 from ray_cluster.training.search.worker import Worker, metric
 
 SLOTS = 2
@@ -41,7 +41,7 @@ class InProcessPool:
         self._start()
 
     def _start(self) -> None:
-        self.worker = Worker(1)
+        self.worker = Worker(1, 2)
         self.worker.rows = {encoding: [Rows(*part) for part in both] for encoding, both in rows().items()}
         self.worker.metric = metric(self.tuning.metric)
         self.worker._loaded.set()

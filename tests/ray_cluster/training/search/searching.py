@@ -18,7 +18,7 @@ def main() -> None:
     boosted = {"family": "xgboost", "iterations": 300, "grace_iterations": 300, "space": {"subsample": 0.7}}
     mlp = {"family": "mlp", "iterations": 40, "grace_iterations": 40, "space": {"hidden_layer_sizes": [16]}}
     spec = spec_of({"trials": 3}, [boosted, mlp], report_every=5)  # ASHA, which goes by who comes first, stops none
-    found = tune_families(settings_at(Path(home)), spec, "key", rows(6000))
+    found = tune_families(settings_at(Path(home)), spec, "key", lambda: rows(6000))
     facts = sorted([trial.trial, trial.family, trial.status, trial.history] for trial in found.trials)
     sys.stdout.write(json.dumps(facts) + "\n")
 
