@@ -45,6 +45,7 @@ def gather(
     champion: Mapping[str, Any] | None,
     context: Mapping[str, str],
     started: datetime,
+    device: str,
 ) -> Provenance:
     """Everything that is known of where a model comes from.
 
@@ -54,6 +55,7 @@ def gather(
         champion: ``version`` and ``run_id`` of the version that was champion when it was trained.
         context: the tags that lead to the flow run.
         started: when the training began.
+        device: cpu or cuda, on which the final fit ran.
     """
     git, finished = git_state(settings.root), datetime.now(UTC)
     views = view_facts(settings, service_views(settings, spec.feature_service))
@@ -67,6 +69,7 @@ def gather(
         "model_digest": dict(digest),
         "seeds": {"tuning": spec.tuning.seed},
         "threads": max(1, int(spec.tuning.cpus_per_trial)),
+        "device": device,
         "git": git.facts,
         "code": code_files(settings.root),
         "libraries": library_versions(),

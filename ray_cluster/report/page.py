@@ -84,7 +84,7 @@ def render(content: ReportContent) -> str:
                 "parallel": drawn(search.parallel_coordinates, trials, metric),
             },
             shares=facts.shares([float(step.get("seconds") or 0) for step in content.steps]),
-            best=search.best_trial(trials),
+            chosen=search.chosen_trial(trials),
             sampling=sampling_facts(content.sampling),
             rows=facts.scored_rows(evaluation),
             best_baseline=lambda name: facts.best_baseline(evaluation, name),

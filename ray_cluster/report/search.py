@@ -9,34 +9,33 @@ import numpy as np
 
 from ray_cluster.report.charts import COLOURS, SERIES, figure, svg
 
-__all__ = ["best_trial", "histories", "parallel_coordinates"]
+__all__ = ["chosen_trial", "histories", "parallel_coordinates"]
 
 Trial = Mapping[str, Any]
 
 
-def best_trial(trials: Sequence[Trial]) -> Trial | None:
-    """The trial with the highest metric; None when no trial has one."""
-    scored = [trial for trial in trials if trial.get("metric") is not None]
-    return max(scored, key=lambda trial: float(trial["metric"])) if scored else None
+def chosen_trial(trials: Sequence[Trial]) -> Trial | None:
+    """The trial that was chosen, which the evidence has first; None when no trial has a metric."""
+    return next((trial for trial in trials if trial.get("metric") is not None), None)
 
 
 def histories(trials: Sequence[Trial], metric: str) -> str | None:
-    """The metric over iterations, a line per trial in the colour of its family, the best one thick.
+    """The metric over iterations, a line per trial in the colour of its family, the chosen one thick.
 
     A trial of a family that is fitted in one go is a diamond at its only report.
     """
     drawn = [trial for trial in trials if trial.get("history")]
     if not drawn:
         return None
-    best, families = best_trial(drawn), _families(drawn)
+    chosen, families = chosen_trial(drawn), _families(drawn)
     with figure(9.6, 3.3) as (drawing, axes):
         named: set[str] = set()
-        for trial in sorted(drawn, key=lambda trial: trial is best):
+        for trial in sorted(drawn, key=lambda trial: trial is chosen):
             family = _family(trial)
             line = np.asarray(trial["history"], dtype=float)
             colour = COLOURS[SERIES[families.index(family) % len(SERIES)]]
-            top, single = trial is best, len(line) == 1 and line[0, 0] <= 1
-            label = f"best: trial {trial.get('trial')}, {family}" if top else (None if family in named else family)
+            top, single = trial is chosen, len(line) == 1 and line[0, 0] <= 1
+            label = f"chosen: trial {trial.get('trial')}, {family}" if top else (None if family in named else family)
             named.add(family if not top else "")
             if single:
                 axes.plot(line[:, 0], line[:, 1], "D", color=colour, label=label, markersize=7 if top else 4.5)

@@ -10,7 +10,7 @@ from ray_cluster.training.baselines import baseline_scores, start_baselines
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import Rows, assemble, fit_steps, preprocessing
 from ray_cluster.training.fitting.data_parallel import fit_by_workers
-from ray_cluster.training.fitting.devices import Device, cluster_resources, device_of, gpus_of
+from ray_cluster.training.fitting.devices import Device, gpus_of
 from ray_cluster.training.fitting.external import encoder_of_parts, shares_on_disk
 from ray_cluster.training.fitting.shares import ArrayShare, deal
 from ray_cluster.training.sampling.prior import PriorCorrected, prior_shift
@@ -25,7 +25,12 @@ __all__ = ["fit_final"]
 
 
 def fit_final(
-    spec: ModelSpec, best: TrialResult, data: TrainingData, calendar: list[str], sampler: str = "none"
+    spec: ModelSpec,
+    best: TrialResult,
+    data: TrainingData,
+    calendar: list[str],
+    device: Device = "cpu",
+    sampler: str = "none",
 ) -> tuple[Pipeline, dict[str, np.ndarray[Any, Any]]]:
     """Fit ``best`` and the baselines on the cluster, side by side.
 
@@ -34,7 +39,6 @@ def fit_final(
 
     Returns the fitted pipeline (preprocessing, classifier), and each baseline's scores on the held-out rows.
     """
-    device = device_of(spec, cluster_resources(), best.family)
     if data.parts is not None:  # as they are: rows on disk are not sampled
         encode = encoder_of_parts(spec, data, data.parts)
         baselines = start_baselines(data, encode, calendar)

@@ -24,7 +24,7 @@ from ray_cluster.training.split import Fold
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Chosen", "choose"]
+__all__ = ["Chosen", "choose", "newest_scores"]
 
 Values = np.ndarray[Any, Any]
 
@@ -83,8 +83,7 @@ def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
     best = int(np.argmax([np.mean(metrics) for metrics in measured]))
     chosen, newest = finalists[best], search.validation_scores
     if best or chosen.iterations != search.best.iterations:
-        only = {chosen.iterations: float(chosen.metric or 0)}
-        newest = _scores(spec, data, [(chosen, only)], folds[-1:])[0][0][1][0]
+        newest = newest_scores(spec, data, chosen)
     others = [trial for trial in search.trials if trial is not tried[best]]
     entries = [
         _entry(trial, metrics, chosen=number == best)
@@ -97,6 +96,12 @@ def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
         days,
         {"windows": windows, "finalists": entries},
     )
+
+
+def newest_scores(spec: ModelSpec, data: TrainingData, trial: TrialResult) -> Values:
+    """What ``trial`` gives on the last window, fitted on the rows that the search takes, shape (validation,)."""
+    [[(_, scores)]] = _scores(spec, data, [(trial, {trial.iterations: 0.0})], data.periods.folds[-1:])
+    return scores[0]  # type: ignore[no-any-return]
 
 
 def _looked_at(trial: TrialResult) -> dict[int, float]:

@@ -33,11 +33,12 @@ def record_run(
     evaluated: dict[str, Any],
     context: dict[str, str],
     started: datetime,
+    device: str = "cpu",
     sampling: dict[str, Any] | None = None,
 ) -> str:
     """Log the run whole; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,).
 
-    ``sampling``: what the court found, where there was one.
+    ``device``: on which the final fit ran. ``sampling``: what the court found, where there was one.
     """
     frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
     provenance = gather(
@@ -54,6 +55,7 @@ def record_run(
         {"version": champion.version, "run_id": champion.run_id} if champion else None,
         context,
         started,
+        device,
     )
     git, libraries = provenance.document["git"], provenance.document["libraries"]
     dataset = {

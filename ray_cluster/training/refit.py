@@ -11,13 +11,12 @@ import numpy as np
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.store import request_features
-from ray_cluster.cluster import wait
 from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.training.calibration import calibrated
 from ray_cluster.training.data import TrainingData
-from ray_cluster.training.families import fit_steps, preprocessing
 from ray_cluster.training.final import fit_final
-from ray_cluster.training.finalists import choose
+from ray_cluster.training.finalists import choose, newest_scores
+from ray_cluster.training.fitting.devices import cluster_resources, device_of
 from ray_cluster.training.sampling.court import contender_scores
 from ray_cluster.training.search import Search, TrialResult
 from ray_cluster.training.settling import Settled, settle
@@ -44,7 +43,8 @@ def refit(settings: Settings, spec: ModelSpec, data: TrainingData, documents: Ma
     trial = TrialResult(**documents["trials"][0])
     calendar = request_features(settings, spec.feature_service)
     sampler = documents.get("sampling", {}).get("kept", "none")
-    fitted, _ = fit_final(spec, trial, data, calendar, sampler)
+    device = device_of(spec, cluster_resources(), trial.family)
+    fitted, _ = fit_final(spec, trial, data, calendar, device, sampler)
     settled = settled_again(spec, data, trial, sampler)
     pipeline = calibrated(fitted, settled.calibrator)
     y, held_out = data.y, data.periods.held_out
@@ -55,42 +55,8 @@ def refit(settings: Settings, spec: ModelSpec, data: TrainingData, documents: Ma
 def settled_again(spec: ModelSpec, data: TrainingData, trial: TrialResult, sampler: str) -> Settled:
     """Calibration and threshold, from the scores that the point gave on the validation windows then."""
     alone = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"finalists": 1})})
-    newest = Search([trial], validation_scores(spec, data, trial))
+    newest = Search([trial], newest_scores(spec, data, trial))
     chosen = choose(alone, data, newest)
     if sampler != "none":
-        chosen = chosen.refitted(replace(newest, validation_scores=validation_scores(spec, data, trial, sampler)))
+        chosen = chosen.refitted(replace(newest, validation_scores=contender_scores(spec, trial, data, sampler)))
     return settle(spec, chosen.y, chosen.scores, chosen.days)
-
-
-def validation_scores(
-    spec: ModelSpec, data: TrainingData, trial: TrialResult, sampler: str = "none"
-) -> np.ndarray[Any, Any]:
-    """What the point gives on the validation period, fitted on the rows that the search takes; shape (validation,).
-
-    With a ``sampler``, fitted on what it makes of them, as the court did.
-    """
-    if sampler != "none":
-        return contender_scores(spec, trial, data, sampler)
-    import ray
-
-    rows = np.flatnonzero(data.periods.train)[-spec.tuning.rows :]
-    encode = preprocessing(data.features, spec.inputs, trial.family).fit(data.features.iloc[rows])
-    x = encode.transform(data.features.iloc[rows]).astype("float32")
-    x_validation = encode.transform(data.features[data.periods.validation]).astype("float32")
-    fit = ray.remote(num_cpus=spec.tuning.cpus_per_trial, num_gpus=spec.tuning.gpus_per_trial)(fit_steps)
-    classifier = wait(
-        [
-            fit.remote(
-                trial.family,
-                trial.params,
-                x,
-                data.y[rows],
-                trial.iterations,
-                spec.tuning.seed,
-                threads=max(1, int(spec.tuning.cpus_per_trial)),
-                device="cuda" if spec.tuning.gpus_per_trial else "cpu",
-            )
-        ]
-    )[0]
-    scores: np.ndarray[Any, Any] = classifier.predict_proba(x_validation)[:, 1].astype("float32")
-    return scores

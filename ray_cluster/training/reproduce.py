@@ -1,6 +1,6 @@
 """Rebuild a registered version: its training frame as of then, its point fitted again, and what differs.
 
-Nothing is searched: the recorded family, parameters, iterations, seed, threads and model file are used, in the
+Nothing is searched: the recorded family, parameters, iterations, seed, threads, device and model file are used, in the
 functions that the training itself calls.
 """
 
@@ -21,6 +21,7 @@ from ray_cluster.cluster import connected
 from ray_cluster.lineage.changes import Change, changes_since
 from ray_cluster.provenance.digest import model_digest
 from ray_cluster.training.data import TrainingData, prepare
+from ray_cluster.training.fitting.devices import Device, again_on, cluster_resources, on_device
 from ray_cluster.training.refit import refit
 from ray_cluster.training.split import SplitError
 
@@ -106,7 +107,9 @@ def reproduce(settings: Settings, model: str, which: str | None = None) -> Repro
     data = _rebuilt(settings, spec, subject, provenance)
     try:
         with connected(settings):
-            again = refit(settings, spec, data, documents)
+            then: Device = provenance.get("device", "cpu")
+            now = again_on(spec, then, cluster_resources())
+            again = refit(settings, on_device(spec, now), data, documents)
     finally:
         data.release()
     checks = [
@@ -120,7 +123,8 @@ def reproduce(settings: Settings, model: str, which: str | None = None) -> Repro
     frame = all(check.same for check in checks[:1])
     affecting = ("frame",) if not frame else ("fit", "frame")
     identical = all(check.same for check in checks)
-    causes = [f"{each.kind} {each.name}: {each.sentence}" for each in changes if each.affects in affecting]
+    causes = [] if now == then else [f"device: fitted on {then} then and on {now} now, as Ray has too few GPUs"]
+    causes += [f"{each.kind} {each.name}: {each.sentence}" for each in changes if each.affects in affecting]
     if not identical and not causes:
         causes = ["nothing that was recorded has changed: the fit itself is not deterministic here"]
     return Reproduction(

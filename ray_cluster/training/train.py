@@ -23,7 +23,7 @@ from ray_cluster.training.data import prepare
 from ray_cluster.training.evaluating import check_evaluation, evaluate
 from ray_cluster.training.final import fit_final
 from ray_cluster.training.finalists import choose
-from ray_cluster.training.fitting.devices import check_cluster, cluster_resources
+from ray_cluster.training.fitting.devices import check_cluster, cluster_resources, device_of
 from ray_cluster.training.record import record_run
 from ray_cluster.training.sampling.court import hold_court
 from ray_cluster.training.search import search_points
@@ -71,7 +71,8 @@ def train_model(
         ruling = hold_court(spec, chosen.trial, data)
         progress("fitting the best on all earlier rows, and the baselines", 0.6)
         calendar = request_features(settings, spec.feature_service)
-        fitted, baselines = fit_final(spec, chosen.trial, data, calendar, ruling.method)
+        device = device_of(spec, cluster_resources(), chosen.trial.family)
+        fitted, baselines = fit_final(spec, chosen.trial, data, calendar, device, ruling.method)
     chosen = chosen.refitted(ruling.applied(chosen.search))
     settled = settle(spec, chosen.y, chosen.scores, chosen.days)
     pipeline = calibrated(fitted, settled.calibrator)
@@ -79,7 +80,19 @@ def train_model(
     evaluated, scores = evaluate(spec, data, chosen, settled, pipeline, baselines)
     progress("recording the run", 0.92)
     run_id = record_run(
-        settings, spec, as_of, key, data, chosen.search, pipeline, scores, evaluated, context, started, ruling.document
+        settings,
+        spec,
+        as_of,
+        key,
+        data,
+        chosen.search,
+        pipeline,
+        scores,
+        evaluated,
+        context,
+        started,
+        device,
+        ruling.document,
     )
     data.release()
     progress("done", 1.0)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from configs.model import ModelSpec
 
-__all__ = ["Device", "FitError", "check_cluster", "cluster_resources", "device_of", "gpus_of"]
+__all__ = ["Device", "FitError", "again_on", "check_cluster", "cluster_resources", "device_of", "gpus_of", "on_device"]
 
 Device = Literal["cpu", "cuda"]
 
@@ -30,6 +30,16 @@ def device_of(spec: ModelSpec, resources: Mapping[str, float], family: str = "xg
     if family != "xgboost":
         return "cpu"
     return "cuda" if resources.get("GPU", 0) >= _gpus(spec) else "cpu"
+
+
+def on_device(spec: ModelSpec, device: Literal["auto", "cpu", "cuda"]) -> ModelSpec:
+    """``spec`` with that ``fit.device``."""
+    return spec.model_copy(update={"fit": spec.fit.model_copy(update={"device": device})})
+
+
+def again_on(spec: ModelSpec, then: Device, resources: Mapping[str, float]) -> Device:
+    """Where a fit that ran on ``then`` is made again: there, or on CPUs if Ray has no GPU for each worker now."""
+    return then if then == "cpu" else device_of(on_device(spec, "auto"), resources)
 
 
 def check_cluster(spec: ModelSpec, resources: Mapping[str, float]) -> None:

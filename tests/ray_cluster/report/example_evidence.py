@@ -256,7 +256,7 @@ def trials() -> list[dict[str, Any]]:
                 "reason": "ValueError: alpha is too large" if status == "failed" else "",
             }
         )
-    return found
+    return found  # the first was chosen, though another is ahead on the last window
 
 
 def sampling() -> dict[str, Any]:

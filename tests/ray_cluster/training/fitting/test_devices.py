@@ -8,7 +8,7 @@ import pytest
 
 from configs.model import ModelSpec, load_model
 from configs.reading import merge
-from ray_cluster.training.fitting.devices import FitError, check_cluster, device_of, gpus_of
+from ray_cluster.training.fitting.devices import FitError, again_on, check_cluster, device_of, gpus_of
 
 BASE = load_model("flight_delay", "local").model_dump()
 BOOSTED = next(family for family in BASE["tuning"]["families"] if family["family"] == "xgboost")
@@ -31,6 +31,14 @@ def test_another_family_stays_on_the_cpu_by_itself():
     several = spec(BASE["tuning"]["families"])
     assert device_of(several, {"GPU": 4}, "hist_gradient_boosting") == "cpu"
     assert device_of(several, {"GPU": 4}, "xgboost") == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("device", "then", "gpus", "expected"),
+    [("auto", "cpu", 4, "cpu"), ("auto", "cuda", 1, "cuda"), ("auto", "cuda", 0, "cpu"), ("cuda", "cuda", 0, "cpu")],
+)
+def test_a_fit_is_made_again_where_it_ran(device, then, gpus, expected):
+    assert again_on(spec(device=device), then, {"CPU": 2, "GPU": gpus}) == expected
 
 
 def test_gpus_of_a_worker():
