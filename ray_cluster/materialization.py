@@ -10,6 +10,7 @@ from configs.settings import Settings
 from feature_repo.materialization.bringing import Brought, materialize_view
 from feature_repo.online.layout import layouts
 from ray_cluster.cluster import wait
+from ray_cluster.room import share
 
 __all__ = ["materialize_views"]
 
@@ -29,7 +30,7 @@ def materialize_views(
     from ray.exceptions import RayTaskError
 
     layouts(settings)  # asks Feast when features.py changed: once here rather than in every worker
-    task: Any = ray.remote(num_cpus=1)(materialize_view)
+    task: Any = ray.remote(num_cpus=share(1))(materialize_view)
     try:
         found = wait([task.remote(settings, view, as_of, since) for view in views])
     except RayTaskError as error:

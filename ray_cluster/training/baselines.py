@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ray_cluster.room import share
 from ray_cluster.training.data import TrainingData
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ def start_baselines(data: TrainingData, encode: Any, calendar: list[str]) -> dic
     early, held_out = data.early, data.periods.held_out
     x = encode.transform(data.features[early]).astype("float32")
     x_held_out = encode.transform(data.features[held_out]).astype("float32")
-    plain = data.features.loc[:, calendar]
+    cpus, plain = share(1), data.features.loc[:, calendar]
     return {
         "logistic regression, calendar only": ray.remote(_logistic)
-        .options(num_cpus=1)
+        .options(num_cpus=cpus)
         .remote(plain[early], data.y[early], plain[held_out]),
         "XGBoost defaults, all features": ray.remote(_defaults)
-        .options(num_cpus=1)
+        .options(num_cpus=cpus)
         .remote(x, data.y[early], x_held_out),
     }
 

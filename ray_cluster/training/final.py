@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.model import ModelSpec
 from ray_cluster.cluster import wait
+from ray_cluster.room import share
 from ray_cluster.training.baselines import baseline_scores, start_baselines
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import Rows, assemble, fit_steps, preprocessing
@@ -64,7 +65,7 @@ def _alone(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> An
     import ray
 
     tuning = spec.tuning
-    fit = ray.remote(num_cpus=tuning.cpus_per_trial, num_gpus=gpus_of(spec, device))(fit_steps)
+    fit = ray.remote(num_cpus=share(tuning.cpus_per_trial), num_gpus=gpus_of(spec, device))(fit_steps)
     return wait(
         [
             fit.remote(

@@ -14,6 +14,7 @@ import numpy as np
 from configs.model import ModelSpec
 from ray_cluster.cluster import wait
 from ray_cluster.evaluation.metrics import ranking
+from ray_cluster.room import share
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import preprocessing
 from ray_cluster.training.families.fitting import start
@@ -124,7 +125,7 @@ def _scores(
     import ray
 
     tuning = spec.tuning
-    fit = ray.remote(num_cpus=tuning.cpus_per_trial, num_gpus=tuning.gpus_per_trial)(_fit_and_score)
+    fit = ray.remote(num_cpus=share(tuning.cpus_per_trial), num_gpus=tuning.gpus_per_trial)(_fit_and_score)
     tasks = []
     for fold in folds:
         rows = np.flatnonzero(fold.train)[-tuning.rows :]

@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
+from ray_cluster.room import share
 from ray_cluster.training.fitting.devices import FitError
 from ray_cluster.training.fitting.worker import Worker
 
@@ -31,6 +32,8 @@ class Team:
     """Workers that get their room in the cluster all at once, so that two fits cannot wait for each other's."""
 
     def __init__(self, workers: int, cpus: float, gpus: float) -> None:
+        """Ask for that many ``workers``, with so many ``cpus`` and ``gpus`` each."""
+        cpus = share(cpus, workers)
         room = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
         self._tracker: Any = None
         self._room = placement_group([room] * workers, strategy="SPREAD")

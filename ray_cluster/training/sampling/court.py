@@ -17,6 +17,7 @@ from ray_cluster.cluster import wait
 from ray_cluster.decisions import Decision, sampling_verdict
 from ray_cluster.evaluation.bootstrap import intervals, paired_bootstrap
 from ray_cluster.evaluation.metrics import f1_threshold
+from ray_cluster.room import share
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import fit_steps, preprocessing
 from ray_cluster.training.sampling.checks import check_rows
@@ -100,7 +101,7 @@ def _contended(
             "inputs": spec.inputs,
         }
     )
-    task = ray.remote(num_cpus=tuning.cpus_per_trial)(contend)
+    task = ray.remote(num_cpus=share(tuning.cpus_per_trial))(contend)
     threads = max(1, int(tuning.cpus_per_trial))
     found = wait([task.remote(name, trial, fold, spec.sampling.ratio, tuning.seed, threads) for name in methods])
     return dict(zip(methods, found, strict=True))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.tuning import Tuning
+from ray_cluster.room import free_resources
 from ray_cluster.training.search.room import check_resources, room
 from ray_cluster.training.search.trial import Event, Job
 from ray_cluster.training.search.worker import Worker
@@ -124,7 +125,6 @@ class Pool:
     def _look(self) -> None:
         """Ask for a worker on each node that has room and none, and give up those that do not start."""
         import ray
-        from ray._private.state import available_resources_per_node
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         tuning, self._looked = self._tuning, time.monotonic()
@@ -132,7 +132,7 @@ class Pool:
             if node.listening is None and self._looked - node.asked > _PATIENCE:
                 ray.kill(node.worker)
                 del self._nodes[name]
-        for name, free in available_resources_per_node().items():  # type: ignore[no-untyped-call]
+        for name, free in free_resources().items():
             if name in self._nodes:
                 continue
             here = room(free, tuning)

@@ -32,6 +32,10 @@ def spec(**fit: Any) -> ModelSpec:
     return ModelSpec.model_validate(merge(BASE, {"fit": {"workers": 2, **fit}, "tuning": tuning}))
 
 
+class Replica:
+    """Holds a part of the CPU, as Serve does, and is idle."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     import ray
@@ -44,6 +48,8 @@ def cluster() -> Iterator[None]:
         log_to_driver=False,
         runtime_env={"env_vars": {"PYTHONPATH": root}},
     )
+    replica = ray.remote(num_cpus=0.3)(Replica).remote()
+    ray.get(replica.__ray_ready__.remote())
     yield
     ray.shutdown()
 
