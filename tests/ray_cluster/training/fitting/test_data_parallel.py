@@ -32,13 +32,12 @@ def spec(**fit: Any) -> ModelSpec:
     return ModelSpec.model_validate(merge(BASE, {"fit": {"workers": 2, **fit}, "tuning": tuning}))
 
 
-class Replica:
-    """Holds a part of the CPU, as Serve does, and is idle."""
-
-
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     import ray
+
+    class Replica:
+        """Holds a part of the CPU, as Serve does, and is idle."""
 
     root = str(Path(__file__).parents[4])
     ray.init(
