@@ -142,9 +142,9 @@ def test_what_no_worker_can_fit_is_told_and_leaves_nothing_behind():
         fit_by_workers(spec(), {"max_depth": "deep"}, ROUNDS, shares(*TRAIN))
     assert "\n" not in str(error.value) and "Stack" not in str(error.value)
     until = time.monotonic() + 20
-    while ray.available_resources().get("CPU") != 1 and time.monotonic() < until:
+    while ray.available_resources().get("CPU") != 0.7 and time.monotonic() < until:
         time.sleep(0.1)
-    assert ray.available_resources()["CPU"] == 1
+    assert ray.available_resources()["CPU"] == 0.7  # all but the replica's
 
 
 def test_files_that_xgboost_reads_one_after_the_other(tmp_path, alone):
