@@ -46,7 +46,7 @@ def wait_for_approval(settings: Settings, model: str, version: int, about: str) 
         version, model, who, model, version,
     )  # fmt: skip
     while _state(settings, model, version) == "waiting" and (left := deadline - time.monotonic()) > 1:
-        page = f"{about}\n\nMay approve: {who}.{told}"
+        page = f"{told}{about}\n\nMay approve: {who}."
         try:
             answer = pause_flow_run(
                 wait_for_input=Answer.with_initial_data(description=page),
@@ -60,7 +60,7 @@ def wait_for_approval(settings: Settings, model: str, version: int, about: str) 
         try:
             (approve if answer.approve else reject)(settings, model, version, answer.approver, answer.comment)
         except registry.ApprovalError as error:
-            told = f"\n\n**The last answer did not count:** {error}"
+            told = f"**The last answer did not count:** {error}\n\n"
             logger.warning("the answer did not count: %s", error)
     champion = registry.champion(settings, model)
     return {"approval": _state(settings, model, version), "champion": champion.version if champion else None}
