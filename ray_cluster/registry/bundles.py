@@ -125,7 +125,9 @@ def load_version(settings: Settings, model: str, number: int | None = None) -> L
             explain(Path(path))
         except RegistryError as error:
             raise _not_whole(facts, str(error)) from None
-        pipeline = skops.io.load(Path(path) / "model.skops", trusted=trusted_for(settings, model))
+        file = Path(path) / "model.skops"
+        held = skops.io.get_untrusted_types(file=file)
+        pipeline = skops.io.load(file, trusted=trusted_for(settings, model, held))
         metadata = mlflow.models.get_model_info(path).metadata or {}
         size = sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
     return LoadedVersion(

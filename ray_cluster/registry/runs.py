@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from configs.settings import Settings
 from ray_cluster.registry.bundles import write_bundle
 from ray_cluster.registry.connection import KIND, RegistryError, connect
-from ray_cluster.registry.trusted import trusted_for
+from ray_cluster.registry.trusted import check_types
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +57,7 @@ def log_run(
     ``files``: path below the run -> text, kept beside the evidence.
     The run is marked finished last; a run that was cut off is never taken for a finished one.
     """
+    trusted = check_types(settings, model, pipeline)
     client = connect(settings)
     import mlflow
     from mlflow.models import infer_signature
@@ -84,7 +85,7 @@ def log_run(
                 signature=infer_signature(example, pipeline.predict_proba(example)),
                 pyfunc_predict_fn="predict_proba",
                 serialization_format="skops",
-                skops_trusted_types=trusted_for(settings, model),
+                skops_trusted_types=trusted,
                 pip_requirements=[f"{name}=={version}" for name, version in metadata["libraries"].items()],
                 metadata=dict(metadata),
                 extra_files=bundled,
