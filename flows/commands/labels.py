@@ -67,7 +67,7 @@ def accept(
 @labels.command("list")
 def list_(context: typer.Context, model: Model = None) -> None:
     """Show the corrections of a model's labels, the newest first."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from feature_repo.relabels import overlay, standing
 
@@ -77,7 +77,11 @@ def list_(context: typer.Context, model: Model = None) -> None:
     if not lines:
         console().print(f"No label of {spec.name} was ever corrected.")
         return
-    table = Table("version", "id", "given", "label", "author", "date", "reason", "state", box=None)
+    identity = Column(
+        "id", no_wrap=True, overflow="fold", min_width=max(len(each.id) for each in lines)
+    )  # to revoke it
+    date = Column("date", no_wrap=True, min_width=10)
+    table = Table("version", identity, "given", "label", "author", date, "reason", "state", box=None)
     for each in reversed(lines):
         state = "in force" if id(each) in present else "revokes" if each.label is None else "no longer"
         label = "source" if each.label is None else str(each.label)
