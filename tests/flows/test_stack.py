@@ -49,6 +49,7 @@ def sleeper(settings: Settings, code: str, **more: object) -> Service:
     return replace(prefect, name="prefect", command=command, environment={MARK: str(settings.home)}, ports=(), **more)
 
 
+@pytest.mark.long
 def test_up_twice_and_down_leave_one_server_then_none(settings: Settings) -> None:
     seen: list[tuple[str, str]] = []
     up(settings, lambda service, state: seen.append((service.name, state)), names=["prefect"])

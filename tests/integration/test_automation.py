@@ -12,7 +12,7 @@ import pytest
 
 from ray_cluster import registry
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,6 @@ def test_every_flow_is_served_with_its_schedule(api, headrace):
         assert crons == ([planned.cron] if planned else [])
 
 
-@pytest.mark.long
 def test_a_schedule_fires(api):
     served = deployment(api, "ingest")
     made = api.post(
@@ -69,7 +68,6 @@ def test_a_schedule_fires(api):
         api.delete(f"/deployments/{served['id']}/schedules/{made.json()[0]['id']}")
 
 
-@pytest.mark.long
 def test_drift_starts_training(api, headrace):
     """The event that `monitor` emits when its verdict is to retrain trains, registers and says so."""
     before = len(registry.versions(headrace.settings, "flight_delay"))

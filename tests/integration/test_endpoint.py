@@ -16,7 +16,7 @@ FLIGHT = {
     "scheduled_arrival": "2013-03-28T18:05:00Z",
 }
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from ray_cluster.serving.prediction_log import read_predictions
 from ray_cluster.serving.smoke import SMOKE_TEST
 from tests.integration.conftest import Headrace
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 def test_every_row_is_accounted_for(headrace, lifecycle):
@@ -113,7 +113,6 @@ def test_again_changes_nothing(headrace, lifecycle):
     assert registry.versions(headrace.settings, "flight_delay") == before
 
 
-@pytest.mark.long
 def test_batch_scores(headrace, lifecycle):
     scored = headrace.run("score", "--model", "flight_delay", "--as-of", "2013-03-25")
     rows = pd.read_parquet(scored["path"])

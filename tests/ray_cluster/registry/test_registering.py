@@ -179,6 +179,7 @@ print(json.dumps([done.version, done.champion]))
 """
 
 
+@pytest.mark.long
 def test_two_processes_at_once_make_two_versions_and_one_champion(settings, run, mlflow_home):
     runs = [run("twins", "a"), run("twins", "b", rounds=30), run("twins", "b", rounds=30)]
     runs[2] = runs[1]  # one of them twice
