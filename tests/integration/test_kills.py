@@ -13,29 +13,26 @@ from ray_cluster import registry
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
-@pytest.mark.parametrize("seconds", [7, 9, 12])
-def test_materialize(headrace, lifecycle, seconds):
-    as_of = f"2013-03-29T{seconds:02d}:00:00Z"
+def test_materialize(headrace, lifecycle):
+    as_of = "2013-03-29T09:00:00Z"
     for view in (headrace.settings.home / "features").glob("*.parquet"):
         view.unlink()
     process = headrace.start("run", "materialize", "--as-of", as_of)
-    time.sleep(seconds)
+    time.sleep(9)
     process.send_signal(signal.SIGKILL)
     process.wait()
     headrace.run("materialize", "--as-of", as_of)
     for name in ("weather", "carrier_stats", "plane_stats"):
         held = state(headrace.settings, name)
-        assert held.online_until.startswith(f"2013-03-29T{seconds:02d}")
+        assert held.online_until.startswith("2013-03-29T09")
     assert not list((headrace.settings.home / "features").glob(".*.tmp"))
 
 
-@pytest.mark.parametrize("seconds", [12, 20, 28])
-def test_train_and_register(headrace, lifecycle, seconds):
+def test_train_and_register(headrace, lifecycle):
     before = {facts.version for facts in registry.versions(headrace.settings, "flight_delay")}
-    as_of = f"2013-03-24T{seconds % 24:02d}:00:00Z"
-    arguments = ("train", "--model", "flight_delay", "--as-of", as_of, "--param", "promote=true")
+    arguments = ("train", "--model", "flight_delay", "--as-of", "2013-03-24T20:00:00Z", "--param", "promote=true")
     process = headrace.start("run", *arguments)
-    time.sleep(seconds)
+    time.sleep(20)
     process.send_signal(signal.SIGKILL)
     process.wait()
     headrace.run(*arguments)
