@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["FLOWS", "UsageError", "call", "checked", "expected", "moment", "parameter", "which_model"]
+__all__ = ["FLOWS", "UsageError", "call", "checked", "expected", "known_model", "moment", "parameter", "which_model"]
 
 #: Every flow that ``headrace run`` takes; each is ``flows.<name>:<name>``.
 FLOWS = ("ingest", "materialize", "train", "register", "deploy", "score", "monitor", "parity", "lifecycle")
@@ -81,6 +81,13 @@ def which_model(model: str | None) -> str:
     if model is None and len(names) != 1:
         raise UsageError(f"Say which model with --model; known: {', '.join(names)}.")
     return model or names[0]
+
+
+def known_model(model: str) -> str:
+    """The model's name; one that has no file is refused with the nearest."""
+    from configs import load_model
+
+    return load_model(model).name
 
 
 def expected(error: BaseException | None) -> bool:

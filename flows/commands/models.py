@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.calling import UsageError
+from flows.calling import UsageError, known_model
 from flows.console import console, settings_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def list_versions(
     from configs import model_names
     from flows.model_pages import version_rows
 
-    names = [_known(model)] if model else model_names()
+    names = [known_model(model)] if model else model_names()
     settings, shown = _here(context), False
     for name in names:
         rows = version_rows(settings, name)
@@ -59,7 +59,7 @@ def show(context: typer.Context, model: Model, version: Version) -> None:
     """Show the facts of a version, the decision about it and what happened since."""
     from flows.model_pages import version_page
 
-    _known(model)
+    known_model(model)
     console().print(version_page(_here(context), model, version), soft_wrap=True)
 
 
@@ -74,7 +74,7 @@ def alias(
     from ray_cluster import registry
 
     name, numbers = words[-1], words[:-1]
-    _known(model)
+    known_model(model)
     if len(numbers) > 1 or (not numbers and not remove) or not all(each.isdigit() for each in numbers):
         raise UsageError(
             f"models alias {model} {' '.join(words)}: expected a version and an alias, such as `{model} 3 shadow`, or "
@@ -102,7 +102,7 @@ def annotate(
     from ray_cluster import registry
 
     tags = dict(_pair(each) for each in pairs or [])
-    _known(model)
+    known_model(model)
     if not tags and description is None:
         raise UsageError(f"models annotate {model} {version}: nothing to add; give key=value or --description.")
     settings = _here(context)
@@ -149,7 +149,7 @@ def rollback(
     """Make an earlier champion champion again; `headrace run deploy` then puts it live."""
     from ray_cluster.promotion.rolling_back import roll_back
 
-    _known(model)
+    known_model(model)
     before, now = roll_back(_here(context), model, version, by or _user(), reason)
     console().print(
         f"{model}: champion is version {now}{f', it was {before}' if before else ''}. "
@@ -172,7 +172,7 @@ def retire(
     """Retire a version; refused while something live depends on it."""
     from ray_cluster.promotion.retiring import retire as retire_version
 
-    _known(model)
+    known_model(model)
     retire_version(_here(context), model, version, reason, by or _user(), delete_artifacts)
     files = ", its model files are removed" if delete_artifacts else ""
     console().print(f"{model} version {version} is retired{files}; its evidence stays.")
@@ -189,7 +189,7 @@ def card(
     from flows.model_pages import default_version
     from ray_cluster.promotion.model_card import write_card
 
-    _known(model)
+    known_model(model)
     settings = _here(context)
     number = default_version(settings, model) if version is None else version
     path = write_card(settings, model, number)
@@ -202,7 +202,7 @@ def _answer(context: typer.Context, model: str, version: int, by: str, comment: 
     from flows.stack import StackError, require
     from ray_cluster.promotion import approving
 
-    _known(model)
+    known_model(model)
     settings = _here(context)
     facts = (approving.approve if yes else approving.reject)(settings, model, version, by, comment)
     try:
@@ -226,12 +226,6 @@ def _here(context: typer.Context) -> Settings:
     settings = settings_of(context)
     require(settings, "mlflow")
     return settings
-
-
-def _known(model: str) -> str:
-    from configs import load_model
-
-    return load_model(model).name
 
 
 def _pair(text: str) -> tuple[str, str]:

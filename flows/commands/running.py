@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.calling import FLOWS, UsageError, call, checked, moment, parameter
+from flows.calling import FLOWS, UsageError, call, checked, known_model, moment, parameter
 from flows.console import console, settings_of
 
 __all__ = ["predict", "run"]
@@ -27,9 +27,7 @@ def run(
     settings = settings_of(context)
     flow = checked(flow)
     if model is not None:
-        from configs import load_model
-
-        load_model(model)
+        known_model(model)
     given: dict[str, Any] = dict(parameter(each) for each in param or [])
     if as_of is not None:
         given["as_of"] = moment(as_of)
@@ -49,12 +47,11 @@ def predict(
     """Ask a live endpoint."""
     from json import JSONDecodeError, loads
 
-    from configs import load_model
     from flows.stack import StackError
     from flows.stack.probing import request
 
     settings = settings_of(context)
-    load_model(model)
+    known_model(model)
     try:
         text = json if json is not None else file.read_text(encoding="utf-8") if file else sys.stdin.read()
         content = loads(text)

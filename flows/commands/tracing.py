@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.calling import UsageError
+from flows.calling import UsageError, known_model
 from flows.console import console, settings_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def lineage(
     if prediction is not None:
         from ray_cluster.lineage.predictions import trace_prediction
 
-        traced = trace_prediction(settings, prediction, _checked(model) if model else None)
+        traced = trace_prediction(settings, prediction, known_model(model) if model else None)
         _print(out, prediction_tree(traced), traced.to_dict() if json else None)
         if traced.recomputed is not None and not traced.exact:
             raise typer.Exit(1)
@@ -47,7 +47,7 @@ def lineage(
     from ray_cluster.report.lineage_page import render_lineage
     from ray_cluster.report.page import write_page
 
-    found = trace(settings, _checked(model), version)
+    found = trace(settings, known_model(model), version)
     path = write_page(
         settings.home / "reports" / "lineage" / f"{found.title.replace(' ', '-')}.html", render_lineage(found)
     )
@@ -63,7 +63,7 @@ def reproduce(context: typer.Context, model: Model, version: Which = None, json:
     from flows.printing import reproduction_table
     from ray_cluster.training.reproduce import reproduce as rebuild
 
-    found = rebuild(settings_of(context), _checked(model), version)
+    found = rebuild(settings_of(context), known_model(model), version)
     _print(console(), reproduction_table(found), found.to_dict() if json else None)
     if not found.identical:
         raise typer.Exit(1)
@@ -83,7 +83,7 @@ def compare(
     from ray_cluster.report.page import write_page
 
     settings, out = settings_of(context), console()
-    found = compare_runs(settings, _checked(model), run or [])
+    found = compare_runs(settings, known_model(model), run or [])
     path = write_page(settings.home / "reports" / "compare" / f"{found.model}.html", render_comparison(found))
     _print(out, comparison_table(found), found.to_dict() if json else None)
     if not json:
@@ -99,10 +99,3 @@ def _print(out: Console, parts: Iterable[RenderableType], document: dict[str, An
         return
     for part in parts:
         out.print(part, soft_wrap=isinstance(part, str))
-
-
-def _checked(model: str) -> str:
-    """The model's name; one that has no file is refused with the nearest."""
-    from configs import load_model
-
-    return load_model(model).name

@@ -13,13 +13,13 @@ import numpy as np
 
 from configs.model import ModelSpec
 from ray_cluster.cluster import wait
-from ray_cluster.evaluation.metrics import ranking
 from ray_cluster.room import share
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import preprocessing
 from ray_cluster.training.families.fitting import start
 from ray_cluster.training.families.steps import Rows
 from ray_cluster.training.search import Search, TrialResult
+from ray_cluster.training.search.worker import metric
 from ray_cluster.training.split import Fold
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
         return Chosen(search, last, search.validation_scores, days, {"windows": windows, "finalists": [entry]})
 
     tried = [trial for trial in search.trials if trial.metric is not None][: spec.tuning.finalists]
-    earlier = _scores(spec, data, [(trial, _looked_at(trial)) for trial in tried], data.periods.earlier)
+    earlier = _scores(spec, data, [(trial, list(_looked_at(trial))) for trial in tried], data.periods.earlier)
     finalists, out_of_fold, measured = [], [], []
     for trial, found in zip(tried, earlier, strict=True):
         grid = np.array([*(_metrics(spec, data, fold, each) for fold, each in found), list(_looked_at(trial).values())])
@@ -101,22 +101,22 @@ def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
 
 def newest_scores(spec: ModelSpec, data: TrainingData, trial: TrialResult) -> Values:
     """What ``trial`` gives on the last window, fitted on the rows that the search takes, shape (validation,)."""
-    [[(_, scores)]] = _scores(spec, data, [(trial, {trial.iterations: 0.0})], data.periods.folds[-1:])
+    [[(_, scores)]] = _scores(spec, data, [(trial, [trial.iterations])], data.periods.folds[-1:])
     return scores[0]  # type: ignore[no-any-return]
 
 
 def _looked_at(trial: TrialResult) -> dict[int, float]:
     """The numbers of iterations at which the search measured a trial, and its metric there."""
-    return {int(done): metric for done, metric in trial.history}
+    return {int(done): value for done, value in trial.history}
 
 
 def _metrics(spec: ModelSpec, data: TrainingData, fold: Fold, scores: Values) -> list[float]:
-    y = data.y[fold.validation]
-    return [ranking(y, each)[spec.tuning.metric] for each in scores]
+    y, measure = data.y[fold.validation], metric(spec.tuning.metric)
+    return [float(measure(y, each)) for each in scores]
 
 
 def _scores(
-    spec: ModelSpec, data: TrainingData, trials: list[tuple[TrialResult, dict[int, float]]], folds: tuple[Fold, ...]
+    spec: ModelSpec, data: TrainingData, trials: list[tuple[TrialResult, list[int]]], folds: tuple[Fold, ...]
 ) -> list[list[tuple[Fold, Values]]]:
     """Per trial and fold the validation scores after each of its numbers of iterations, shape (numbers, rows).
 
@@ -138,8 +138,8 @@ def _scores(
                 ray.put(encode.transform(data.features[fold.validation]).astype("float32")),
             ]
         tasks += [
-            fit.remote(trial, list(looked), tuning.seed, tuning.model_dump(mode="json"), *placed[trial.family])
-            for trial, looked in trials
+            fit.remote(trial, at, tuning.seed, tuning.model_dump(mode="json"), *placed[trial.family])
+            for trial, at in trials
         ]
     found = wait(tasks)
     return [list(zip(folds, found[number :: len(trials)], strict=True)) for number in range(len(trials))]
