@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,13 +17,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from configs.reading import nearest
-
-__all__ = ["Problem", "Refusal", "InvalidRequestError", "install", "problems_of"]
+__all__ = [
+    "MOST_PROBLEMS",
+    "InvalidRequestError",
+    "Problem",
+    "Problems",
+    "Refusal",
+    "install",
+    "invalid_fields",
+    "unknown_fields",
+]
 
 logger = logging.getLogger(__name__)
 
-#: At most this many problems are told; the rest are counted.
+#: At most this many problems of a request are described; the rest are counted.
 MOST_PROBLEMS = 20
 #: Values are shown up to this many characters.
 MOST_CHARACTERS = 80
@@ -45,12 +54,19 @@ class Refusal(BaseModel):
 
 
 class InvalidRequestError(Exception):
-    """A request that cannot be answered: the problems, and the HTTP status to send."""
+    """A request that cannot be answered.
 
-    def __init__(self, problems: Sequence[Problem], status: int = 422) -> None:
+    Args:
+        problems: the problems that the answer describes.
+        status: the HTTP status to send.
+        count: how many problems there are in all; default: those described.
+    """
+
+    def __init__(self, problems: Sequence[Problem], status: int = 422, count: int | None = None) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = list(problems)
         self.status = status
+        self.count = len(problems) if count is None else count
 
     @classmethod
     def of(cls, field: str, value: object, expected: str, message: str, status: int = 422) -> InvalidRequestError:
@@ -58,49 +74,87 @@ class InvalidRequestError(Exception):
         return cls([Problem(field=field, value=shown(value), expected=expected, message=message)], status)
 
 
+class Problems:
+    """Collects the problems of one request: describes the first :data:`MOST_PROBLEMS` and counts all.
+
+    A description costs more than the check that finds the problem (it quotes values and suggests names), and one
+    request can have 100,000 problems, so descriptions are made only while there is room for them.
+
+    Attributes:
+        described: the first problems.
+        count: how many were added.
+    """
+
+    def __init__(self) -> None:
+        self.described: list[Problem] = []
+        self.count = 0
+
+    def add(self, found: Iterable[Problem], count: int = 1) -> None:
+        """Add ``count`` problems; ``found`` yields them and is read only as far as there is room."""
+        self.described += islice(found, MOST_PROBLEMS - len(self.described))
+        self.count += count
+
+    def check(self, status: int = 422) -> None:
+        """Raise an :class:`InvalidRequestError` if there are any."""
+        if self.count:
+            raise InvalidRequestError(self.described, status, self.count)
+
+
 def shown(value: object) -> Any:
-    """``value`` as an error may repeat it: short scalars as they are, anything else as shortened text."""
+    """``value`` as an error may repeat it: short scalars as they are, anything else as shortened text.
+
+    Takes no longer for a large list or object than for a small one.
+    """
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**63):
         return value
-    text = value if isinstance(value, str) else repr(value)
-    if isinstance(value, float) and text not in ("inf", "-inf", "nan"):
+    if isinstance(value, str):
+        long = len(value) > MOST_CHARACTERS
+        return f"{value[:MOST_CHARACTERS]}… ({len(value)} characters)" if long else value
+    if isinstance(value, float) and repr(value) not in ("inf", "-inf", "nan"):
         return value
-    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}… ({len(text)} characters)"
+    text = ""
+    for part in json.JSONEncoder(ensure_ascii=False, default=repr).iterencode(value):
+        text += part[: MOST_CHARACTERS + 1]
+        if len(text) > MOST_CHARACTERS:
+            return f"{text[:MOST_CHARACTERS]}…"
+    return text
 
 
-def problems_of(error: ValidationError, expectations: Mapping[str, str], prefix: str = "") -> list[Problem]:
-    """Turn pydantic's errors into problems.
+def invalid_fields(error: ValidationError, expectations: Mapping[str, str], prefix: str = "") -> Iterator[Problem]:
+    """Describe what pydantic found wrong with the known fields of one row.
 
     Args:
-        error: what pydantic raised for one request row.
-        expectations: field name → what is expected, in words; also the fields that are known.
+        error: what pydantic raised.
+        expectations: field name → what is expected, in words.
         prefix: where the row sits in the body, such as ``instances[3].``
     """
-    found = []
     for each in error.errors(include_url=False, include_context=False):
-        name = str(each["loc"][0]) if each["loc"] else ""
-        short = str(shown(name))
-        if each["type"] == "extra_forbidden":
-            known = sorted(expectations)
-            expected = f"one of {', '.join(known)}"
-            message = f"{prefix}{short} is not a field of this model.{nearest(short, known)} Known: {', '.join(known)}."
-        elif each["type"] == "missing":
-            expected = expectations[name]
-            found.append(
-                Problem(
-                    field=f"{prefix}{name}",
-                    value=None,
-                    expected=expected,
-                    message=f"{prefix}{name} is missing: expected {expected}.",
-                )
-            )
-            continue
+        name = str(each["loc"][0])
+        expected = expectations[name]
+        if each["type"] == "missing":
+            value, message = None, f"{prefix}{name} is missing: expected {expected}."
         else:
-            expected = expectations.get(name, "a JSON object with the fields of one request")
-            where = f"{prefix}{short}" or "body"
-            message = f"{where} = {shown(each['input'])!r}: expected {expected}."
-        found.append(Problem(field=f"{prefix}{short}", value=shown(each["input"]), expected=expected, message=message))
-    return found
+            value = shown(each["input"])
+            message = f"{prefix}{name} = {value!r}: expected {expected}."
+        yield Problem(field=f"{prefix}{name}", value=value, expected=expected, message=message)
+
+
+def unknown_fields(
+    names: Iterable[str], row: Mapping[str, Any], known: str, suggestion: Callable[[str], str], prefix: str = ""
+) -> Iterator[Problem]:
+    """Describe fields of a row that the model does not have.
+
+    Args:
+        names: the unknown fields.
+        row: the row as it was sent.
+        known: the names of the known fields, separated by commas.
+        suggestion: unknown name → a sentence with the closest known one, or an empty string.
+        prefix: where the row sits in the body, such as ``instances[3].``
+    """
+    for name in names:
+        short = str(shown(name))
+        message = f"{prefix}{short} is not a field of this model.{suggestion(short)} Known: {known}."
+        yield Problem(field=f"{prefix}{short}", value=shown(row[name]), expected=f"one of {known}", message=message)
 
 
 def install(app: FastAPI) -> None:
@@ -108,8 +162,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(InvalidRequestError)
     async def refused(_: Request, error: InvalidRequestError) -> JSONResponse:
-        more = len(error.problems) - MOST_PROBLEMS
-        told = [problem.model_dump() for problem in error.problems[:MOST_PROBLEMS]]
+        more = error.count - len(error.problems)
+        told = [problem.model_dump() for problem in error.problems]
         if more > 0:
             told.append(
                 {"field": "", "value": None, "expected": "", "message": f"{more} more problems are not listed."}

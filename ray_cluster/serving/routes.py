@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -15,10 +15,10 @@ from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feature_repo.expired import in_words
-from ray_cluster.serving.expiry import ExpiredValueError, reason
+from ray_cluster.serving.expiry import ExpiredValue, ExpiredValueError, reason
 from ray_cluster.serving.limits import BodyLimit
 from ray_cluster.serving.predictor import Prediction
-from ray_cluster.serving.problems import InvalidRequestError, Problem, Refusal, install
+from ray_cluster.serving.problems import InvalidRequestError, Problem, Problems, Refusal, install
 from ray_cluster.serving.schema import Answer, Answers, RequestSchema
 
 __all__ = ["ModelFacts", "RefusedVersion", "ViewTraits", "routes"]
@@ -204,16 +204,18 @@ def _age(moment: datetime, seen: str | None) -> float | None:
 
 def refusal(error: ExpiredValueError, several: bool) -> InvalidRequestError:
     """503, with one problem per row and view whose expired value the model refuses."""
-    problems = []
+    problems = Problems()
     for number, value in error.rows:
-        place = f"instances[{number}]" if several else ""
-        said = error.message(value)
-        problems.append(
-            Problem(
-                field=place,
-                value=dict(value.keys),
-                expected=f"a value of view '{value.view}' no older than {in_words(value.ttl)} at as_of",
-                message=f"{place}: {said[0].lower()}{said[1:]}" if place else said,
-            )
-        )
-    return InvalidRequestError(problems, status=503)
+        problems.add(_expired(error, number if several else None, value))
+    return InvalidRequestError(problems.described, 503, problems.count)
+
+
+def _expired(error: ExpiredValueError, number: int | None, value: ExpiredValue) -> Iterator[Problem]:
+    place = "" if number is None else f"instances[{number}]"
+    said = error.message(value)
+    yield Problem(
+        field=place,
+        value=dict(value.keys),
+        expected=f"a value of view '{value.view}' no older than {in_words(value.ttl)} at as_of",
+        message=f"{place}: {said[0].lower()}{said[1:]}" if place else said,
+    )

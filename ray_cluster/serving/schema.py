@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,7 +23,8 @@ from pydantic import (
 from pydantic_core import from_json
 
 from configs.model import RequestField, Requests
-from ray_cluster.serving.problems import InvalidRequestError, Problem, problems_of, shown
+from configs.reading import nearest
+from ray_cluster.serving.problems import InvalidRequestError, Problem, Problems, invalid_fields, shown, unknown_fields
 
 __all__ = ["Answer", "Answers", "Explanation", "RequestSchema", "ViewAge", "ViewFreshness"]
 
@@ -139,7 +141,12 @@ class RequestSchema:
                 type="time", description="Features as known then; default: now or earlier", required=False
             ),
         }.items():
-            fields.setdefault(name, self._field(name, field))
+            if name not in fields:  # the id may be one of the entities or fields
+                fields[name] = self._field(name, field)
+        known = sorted(self.expectations)
+        self._known = ", ".join(known)
+        # a client repeats its mistakes: each costs one search for the closest name, not one per row and request
+        self._suggestion = lru_cache(maxsize=1000)(lambda name: nearest(name, known))
         self.row = create_model("PredictionRequest", __config__=ConfigDict(extra="forbid"), **fields)
 
     def _field(self, name: str, field: RequestField) -> tuple[Any, Any]:
@@ -166,7 +173,10 @@ class RequestSchema:
             shortened = shown(body[:200].decode("utf-8", "replace"))
             raise InvalidRequestError.of("", shortened, expected, f"The body is not JSON: {error}.") from None
         if not isinstance(content, dict) or "instances" not in content:
-            return [self._row(content, "")], False
+            problems = Problems()
+            row = self._row(content, problems)
+            problems.check()
+            return [row], False
         instances = content["instances"]
         if len(content) > 1:
             other = next(name for name in content if name != "instances")
@@ -180,26 +190,31 @@ class RequestSchema:
         if not 1 <= len(instances) <= self.max_rows:
             message = f"instances holds {len(instances)} rows: expected {expected}."
             raise InvalidRequestError.of("instances", len(instances), expected, message)
-        rows, problems = [], list[Problem]()
-        for number, instance in enumerate(instances):
-            try:
-                rows.append(self._row(instance, f"instances[{number}]."))
-            except InvalidRequestError as problem:
-                problems += problem.problems
-        if problems:
-            raise InvalidRequestError(problems)
+        problems = Problems()
+        rows = [self._row(instance, problems, f"instances[{number}].") for number, instance in enumerate(instances)]
+        problems.check()
         return rows, True
 
-    def _row(self, content: object, prefix: str) -> dict[str, Any]:
+    def _row(self, content: object, problems: Problems, prefix: str = "") -> dict[str, Any]:
+        """One row; what is wrong with it is added to ``problems``, and the row returned is of no use then."""
         if not isinstance(content, Mapping):
-            where, expected = prefix.rstrip(".") or "body", "a JSON object with the fields of one request"
-            raise InvalidRequestError.of(
-                where, content, expected, f"{where} = {shown(content)!r}: expected {expected}."
-            )
+            problems.add(self._no_object(content, prefix))
+            return {}
+        unknown = [name for name in content if name not in self.expectations]
+        if unknown:
+            found = unknown_fields(unknown, content, self._known, self._suggestion, prefix)
+            problems.add(found, len(unknown))
+            content = {name: content[name] for name in self.expectations if name in content}
         try:
             return dict(self.row.model_validate(content))
         except ValidationError as error:
-            raise InvalidRequestError(problems_of(error, self.expectations, prefix)) from None
+            problems.add(invalid_fields(error, self.expectations, prefix), error.error_count())
+            return {}
+
+    def _no_object(self, content: object, prefix: str) -> Iterator[Problem]:
+        where, value, expected = prefix.rstrip("."), shown(content), "a JSON object with the fields of one request"
+        message = f"{where or 'body'} = {value!r}: expected {expected}."
+        yield Problem(field=where or "body", value=value, expected=expected, message=message)
 
     def example(self) -> dict[str, Any]:
         """A request made of the fields' examples; null where there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +20,11 @@ from stand_ins import FEATURES, StandInPipeline, StandInReader, StandInVersion
 
 from configs import load_model
 from configs.model import Expired
+from configs.reading import nearest
 from ray_cluster.serving.batches import Batches
 from ray_cluster.serving.prediction_log import PredictionLog
 from ray_cluster.serving.predictor import Observed, Predictor, VersionError
+from ray_cluster.serving.problems import MOST_PROBLEMS, InvalidRequestError
 from ray_cluster.serving.routes import ModelFacts, ViewTraits, routes
 from ray_cluster.serving.schema import RequestSchema
 
@@ -178,6 +181,72 @@ def test_every_problem_of_every_row_is_told(served: Served) -> None:
         "instances[1].dest",
         "instances[2]",
     ]
+
+
+def calls_to_refuse(instances: list[Any]) -> tuple[int, list[str]]:
+    """How many calls of Python and C functions it takes to read a request, and the messages of its problems."""
+    schema, body = RequestSchema(SPEC.requests, 1000), json.dumps({"instances": instances}).encode()
+    calls = 0
+
+    def count(_: Any, event: str, __: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    messages: list[str] = []
+    sys.setprofile(count)
+    try:
+        schema.read(body)
+    except InvalidRequestError as error:
+        messages = [problem.message for problem in error.problems]
+    finally:
+        sys.setprofile(None)
+    return calls, messages
+
+
+@pytest.mark.parametrize(
+    "instance",
+    [
+        lambda number: {**ROW, **{f"unknown_{field}": 1 for field in range(60)}},
+        lambda number: {**ROW, **{f"orign_{number}_{field}": 1 for field in range(60)}},  # never the same name twice
+        lambda number: {**ROW, **{f"{number} {field}" + "x" * 500: 1 for field in range(10)}},
+        lambda number: dict.fromkeys(ROW, 7),
+        lambda number: {},
+        lambda number: number,
+        lambda number: {**ROW, "origin": "N" * 5000},
+        lambda number: {**ROW, "origin": [[[number]] * 50] * 50},
+    ],
+)
+def test_a_request_full_of_problems_costs_less_than_two_valid_ones(instance: Callable[[int], Any]) -> None:
+    good, none = calls_to_refuse([ROW] * 1000)
+    calls, messages = calls_to_refuse([instance(number) for number in range(1000)])
+    assert none == []
+    assert len(messages) == MOST_PROBLEMS
+    assert max(map(len, messages)) < 500
+    assert calls < 2 * good
+
+
+def test_a_hundred_thousand_unknown_fields_are_counted_not_described() -> None:
+    calls, messages = calls_to_refuse([{f"{number}": number for number in range(100_000)}])
+    assert len(messages) == MOST_PROBLEMS
+    assert calls < 10_000
+
+
+def test_the_closest_name_is_searched_once_for_each_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+
+    def search(word: str, choices: list[str]) -> str:
+        searched.append(word)
+        return nearest(word, choices)
+
+    monkeypatch.setattr("ray_cluster.serving.schema.nearest", search)
+    schema = RequestSchema(SPEC.requests, 1000)
+    for _ in range(3):
+        with pytest.raises(
+            InvalidRequestError, match=r"instances\[0\]\.orign is not a field .* mean 'origin'"
+        ) as caught:
+            schema.read(json.dumps({"instances": [{**ROW, "orign": "EWR"}] * 1000}).encode())
+        assert (len(caught.value.problems), caught.value.count) == (MOST_PROBLEMS, 1000)
+    assert searched == ["orign"]
 
 
 @pytest.mark.parametrize(
