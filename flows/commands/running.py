@@ -73,8 +73,8 @@ def predict(
     elif code < 400:
         _show(answer.get("predictions", [answer]))
     if code >= 400:
-        detail = answer.get("detail", answer) if isinstance(answer, dict) else answer
-        lines = [each.get("message", str(each)) for each in detail] if isinstance(detail, list) else [str(detail)]
+        problem = answer if isinstance(answer, dict) else {"detail": answer}
+        lines = [each["message"] for each in problem.get("errors", [])] or [str(problem.get("detail", problem))]
         raise StackError(f"{model} refused the request ({code}): {' '.join(lines)}")
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ray_cluster.serving.problems import InvalidRequestError, Problem, problem_response
+
 __all__ = ["BodyLimit"]
-
-
-class _TooLargeError(Exception):
-    """More bytes arrived than are allowed."""
 
 
 class BodyLimit:
     """ASGI middleware: 413 for a request whose body has more than ``most`` bytes.
 
-    A declared Content-Length is refused unread; a body without one (chunked) is counted as it arrives.
+    A declared Content-Length is refused unread; a body without one (chunked) is counted as it arrives, and the
+    application that reads it gets an :class:`~ray_cluster.serving.problems.InvalidRequestError`.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
@@ -29,10 +26,10 @@ class BodyLimit:
             return
         declared = dict(scope["headers"]).get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self.most:
-            await self._refuse(send, int(declared))
+            problem = self._problem(int(declared))
+            await problem_response(scope, 413, problem.message, errors=[problem])(scope, receive, send)
             return
         seen = 0
-        started = False
 
         async def counted() -> Message:
             nonlocal seen
@@ -40,26 +37,12 @@ class BodyLimit:
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > self.most:
-                    raise _TooLargeError
+                    raise InvalidRequestError([self._problem(seen)], status=413)
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
+        await self.app(scope, counted, send)
 
-        try:
-            await self.app(scope, counted, noted)
-        except _TooLargeError:
-            if started:
-                raise
-            await self._refuse(send, seen)
-
-    async def _refuse(self, send: Send, size: int) -> None:
+    def _problem(self, size: int) -> Problem:
         expected = f"at most {self.most} bytes"
         message = f"The body has {size} bytes or more: expected {expected}; send fewer rows per request."
-        detail = {"field": "", "value": size, "expected": expected, "message": message}
-        body = json.dumps({"detail": [detail]}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        return Problem(field="", value=size, expected=expected, message=message)

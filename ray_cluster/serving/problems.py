@@ -1,4 +1,4 @@
-"""What is wrong with a request, one sentence per problem, and how every error leaves the endpoint."""
+"""What is wrong with a request, one sentence per problem, and the RFC 9457 document of every error."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,9 +23,11 @@ __all__ = [
     "MOST_PROBLEMS",
     "InvalidRequestError",
     "Problem",
+    "ProblemDetails",
     "Problems",
-    "Refusal",
     "install",
+    "openapi_response",
+    "problem_response",
     "invalid_fields",
     "unknown_fields",
 ]
@@ -47,18 +51,29 @@ class Problem(BaseModel):
     message: str = Field(description="The sentence for a person", examples=["origin = 7: expected a string."])
 
 
-class Refusal(BaseModel):
-    """The body of every 4xx answer, and of a 503 that the model itself gives."""
+class ProblemDetails(BaseModel):
+    """The body of every error: an RFC 9457 document with the extensions ``errors`` and ``error_id``."""
 
-    detail: list[Problem]
+    type: str = Field(
+        description="The kind of error; about:blank where the status says it all",
+        examples=["urn:headrace:problem:invalid-request"],
+    )
+    title: str = Field(description="The kind of error in words", examples=["Invalid request"])
+    status: int = Field(description="The HTTP status", examples=[422])
+    detail: str = Field(description="What is wrong with this request", examples=["origin = 7: expected a string."])
+    instance: str = Field(description="The path of the request", examples=["/models/flight_delay/predict"])
+    errors: list[Problem] | None = Field(
+        None, description=f"The problems of the request, each with its field; at most {MOST_PROBLEMS}"
+    )
+    error_id: str | None = Field(None, description="With status 500: the id under which the log has the traceback")
 
 
 class InvalidRequestError(Exception):
     """A request that cannot be answered.
 
     Args:
-        problems: the problems that the answer describes.
-        status: the HTTP status to send.
+        problems: the problems that the answer describes, at least one.
+        status: the HTTP status to send: 413, 422 or 503.
         count: how many problems there are in all; default: those described.
     """
 
@@ -157,21 +172,66 @@ def unknown_fields(
         yield Problem(field=f"{prefix}{short}", value=shown(row[name]), expected=f"one of {known}", message=message)
 
 
+#: The kinds of error that have a name of their own, by status.
+_KINDS = {
+    413: ("urn:headrace:problem:body-too-large", "The body is too large"),
+    422: ("urn:headrace:problem:invalid-request", "Invalid request"),
+    500: ("urn:headrace:problem:internal-error", "Internal error"),
+    503: ("urn:headrace:problem:expired-value", "A feature value has expired"),
+}
+
+
+def problem_response(
+    scope: Scope,
+    status: int,
+    detail: str,
+    *,
+    errors: Sequence[Problem] | None = None,
+    error_id: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """The answer to the request of an ASGI ``scope``: an RFC 9457 document, as :class:`ProblemDetails` describes it."""
+    kind, title = _KINDS.get(status, ("about:blank", HTTPStatus(status).phrase))
+    document = ProblemDetails(
+        type=kind,
+        title=title,
+        status=status,
+        detail=detail,
+        instance=quote(scope["path"][:256]),
+        errors=None if errors is None else list(errors),
+        error_id=error_id,
+    )
+    extensions = {name for name in ("errors", "error_id") if getattr(document, name) is None}
+    return JSONResponse(
+        document.model_dump(exclude=extensions), status, headers=headers, media_type="application/problem+json"
+    )
+
+
+def openapi_response(description: str) -> dict[str, Any]:
+    """An entry of ``responses`` in an OpenAPI description, for a status answered with :class:`ProblemDetails`."""
+    schema = ProblemDetails.model_json_schema()
+    problem = schema.pop("$defs")["Problem"]
+    schema["properties"]["errors"]["anyOf"][0]["items"] = problem
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+
+
+def _detail(error: InvalidRequestError) -> str:
+    first = error.problems[0].message
+    if error.count == 1:
+        return first
+    listed = "" if error.count == len(error.problems) else f", of which errors has the first {len(error.problems)}"
+    return f"{error.count} problems{listed}. The first: {first}"
+
+
 def install(app: FastAPI) -> None:
-    """Answer every error of ``app`` with a :class:`Refusal`; what is unexpected with a sentence and a logged id."""
+    """Answer every error of ``app`` with :class:`ProblemDetails`; log what is unexpected with its ``error_id``."""
 
     @app.exception_handler(InvalidRequestError)
-    async def refused(_: Request, error: InvalidRequestError) -> JSONResponse:
-        more = error.count - len(error.problems)
-        told = [problem.model_dump() for problem in error.problems]
-        if more > 0:
-            told.append(
-                {"field": "", "value": None, "expected": "", "message": f"{more} more problems are not listed."}
-            )
-        return JSONResponse({"detail": told}, status_code=error.status)
+    async def invalid(request: Request, error: InvalidRequestError) -> JSONResponse:
+        return problem_response(request.scope, error.status, _detail(error), errors=error.problems)
 
     @app.exception_handler(RequestValidationError)
-    async def unfit(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid_query(request: Request, error: RequestValidationError) -> JSONResponse:
         found = []
         for each in error.errors():
             name = ".".join(str(part) for part in each["loc"][1:])
@@ -180,24 +240,26 @@ def install(app: FastAPI) -> None:
             found.append(
                 Problem(field=name, value=value, expected=expected, message=f"{name} = {value!r}: expected {expected}.")
             )
-        return await refused(_, InvalidRequestError(found))
+        return await invalid(request, InvalidRequestError(found))
 
     @app.exception_handler(HTTPException)
-    async def known(request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{request.method} {shown(request.url.path)}: {error.detail}."
-        problem = Problem(field="", value=None, expected="", message=message)
-        return JSONResponse({"detail": [problem.model_dump()]}, error.status_code, headers=dict(error.headers or {}))
+        return problem_response(request.scope, error.status_code, message, headers=error.headers)
 
     app.add_middleware(_Unexpected)
 
 
 class _Unexpected:
-    """ASGI middleware: an exception nobody expected becomes a 500 with an error id; the log has the rest."""
+    """ASGI middleware: logs an unexpected exception under an id, and answers 500 with the id unless it is too late."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
         started = False
 
         async def noted(message: Message) -> None:
@@ -210,11 +272,9 @@ class _Unexpected:
         except ClientDisconnect:
             return
         except Exception:
-            if scope["type"] != "http" or started:
-                raise
             identity = uuid.uuid4().hex[:12]
-            logger.exception("error %s in %s %s", identity, scope["method"], scope["path"])
-            message = f"The request failed for a reason of our own; the log holds it under error id {identity}."
-            problem = Problem(field="", value=None, expected="", message=message)
-            answer = JSONResponse({"detail": [problem.model_dump()], "error_id": identity}, status_code=500)
-            await answer(scope, receive, send)
+            logger.exception("error_id %s: %s %s failed", identity, scope["method"], shown(scope["path"]))
+            if started:
+                raise
+            message = f"The server failed to answer this request. Its error log has the traceback, error_id {identity}."
+            await problem_response(scope, 500, message, error_id=identity)(scope, receive, send)

@@ -18,7 +18,7 @@ from feature_repo.expired import in_words
 from ray_cluster.serving.expiry import ExpiredValue, ExpiredValueError, reason
 from ray_cluster.serving.limits import BodyLimit
 from ray_cluster.serving.predictor import Prediction
-from ray_cluster.serving.problems import InvalidRequestError, Problem, Problems, Refusal, install
+from ray_cluster.serving.problems import InvalidRequestError, Problem, Problems, install, openapi_response
 from ray_cluster.serving.schema import Answer, Answers, RequestSchema
 
 __all__ = ["ModelFacts", "RefusedVersion", "ViewTraits", "routes"]
@@ -102,12 +102,14 @@ def routes(
     install(app)
     app.add_middleware(_Timed, observe=observe)
     refusals: dict[int | str, dict[str, Any]] = {
-        413: {"model": Refusal, "description": "The body is too large"},
-        422: {"model": Refusal, "description": "The request is not what the model takes: one entry per problem"},
-        503: {
-            "description": "Too many requests are waiting; or a row needs a value that has expired and that the model "
-            "does not go without: one entry per row. Nothing of the request was answered or logged; try again later"
-        },
+        413: openapi_response("The body is too large"),
+        422: openapi_response("The request is not what the model takes: one entry in errors per problem"),
+        500: openapi_response("The server failed; the log has the traceback under error_id"),
+        503: openapi_response(
+            "Too many requests are waiting (then the body is empty or plain text); or a row needs a value that has "
+            "expired and that the model does not go without: one entry in errors per row and view. Nothing of the "
+            "request was answered or logged; try again later"
+        ),
     }
 
     @app.post(

@@ -60,14 +60,14 @@ def test_many_flights_and_their_ages(client):
 def test_wrong_input_is_refused_in_one_sentence(client, change, field, expected):
     answer = predict(client, {**FLIGHT, **change})
     assert answer.status_code == 422
-    problem = answer.json()["detail"][0]
+    problem = answer.json()["errors"][0]
     assert field in problem["field"] and expected in json.dumps(problem)
     assert problem["message"]
 
 
 def test_a_missing_field_is_named(client):
     answer = predict(client, {name: value for name, value in FLIGHT.items() if name != "dest"})
-    assert answer.status_code == 422 and "dest" in answer.json()["detail"][0]["field"]
+    assert answer.status_code == 422 and "dest" in answer.json()["errors"][0]["field"]
 
 
 def test_what_is_not_json_is_refused(client):

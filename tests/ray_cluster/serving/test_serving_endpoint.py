@@ -24,7 +24,7 @@ from configs.reading import nearest
 from ray_cluster.serving.batches import Batches
 from ray_cluster.serving.prediction_log import PredictionLog
 from ray_cluster.serving.predictor import Observed, Predictor, VersionError
-from ray_cluster.serving.problems import MOST_PROBLEMS, InvalidRequestError
+from ray_cluster.serving.problems import MOST_PROBLEMS, InvalidRequestError, ProblemDetails
 from ray_cluster.serving.routes import ModelFacts, ViewTraits, routes
 from ray_cluster.serving.schema import RequestSchema
 
@@ -167,7 +167,7 @@ def test_explain_tells_values_and_ages(served: Served) -> None:
 )
 def test_a_wrong_field_is_named(served: Served, changes: dict[str, Any], field: str, said: str) -> None:
     answer = served.post(**changes)
-    (problem,) = answer.json()["detail"]
+    (problem,) = answer.json()["errors"]
     assert answer.status_code == (413 if field == "" else 422)
     assert problem["field"] == field
     assert said in problem["message"]
@@ -176,7 +176,7 @@ def test_a_wrong_field_is_named(served: Served, changes: dict[str, Any], field: 
 
 def test_every_problem_of_every_row_is_told(served: Served) -> None:
     answer = served.post({"instances": [ROW, {**ROW, "origin": 1, "dest": 2}, 3]}).json()
-    assert [problem["field"] for problem in answer["detail"]] == [
+    assert [problem["field"] for problem in answer["errors"]] == [
         "instances[1].origin",
         "instances[1].dest",
         "instances[2]",
@@ -267,14 +267,14 @@ def test_the_closest_name_is_searched_once_for_each_unknown_name(monkeypatch: py
 def test_a_wrong_body_is_told(served: Served, body: bytes, said: str) -> None:
     answer = served.client.post("/predict", content=body)
     assert answer.status_code == 422
-    assert said in answer.json()["detail"][0]["message"]
+    assert said in answer.json()["errors"][0]["message"]
 
 
 def test_a_large_body_is_refused_declared_or_streamed(served: Served) -> None:
     assert served.client.post("/predict", content=b"x" * (MOST_BYTES + 1)).status_code == 413
     streamed = served.client.post("/predict", content=iter([b"x" * 3000] * 3))
     assert streamed.status_code == 413
-    assert "at most 5000 bytes" in streamed.json()["detail"][0]["expected"]
+    assert "at most 5000 bytes" in streamed.json()["errors"][0]["expected"]
 
 
 def test_an_unexpected_failure_says_an_id_and_nothing_else(
@@ -290,6 +290,80 @@ def test_an_unexpected_failure_says_an_id_and_nothing_else(
     assert "Traceback" not in answer.text
     assert answer.json()["error_id"] in caplog.text
     assert served.counted == [500]
+
+
+def fail(*_: Any) -> None:
+    raise RuntimeError("no online store")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "kind", "title", "detail", "fields"),
+    [
+        ("GET", "/no/such", b"", 404, "about:blank", "Not Found", "GET /no/such: Not Found.", None),
+        ("GET", "/predict", b"", 405, "about:blank", "Method Not Allowed", "GET /predict: Method Not Allowed.", None),
+        ("POST", "/predict", b" " * 5001, 413, "body-too-large", "The body is too large", "The body has 5001 ", [""]),
+        (
+            "POST",
+            "/predict",
+            json.dumps({**ROW, "origin": 7}).encode(),
+            422,
+            "invalid-request",
+            "Invalid request",
+            "origin = 7: expected a string",
+            ["origin"],
+        ),
+        (
+            "POST",
+            "/predict",
+            json.dumps({"instances": [{**ROW, "orign": "EWR", "origin": 7}] * 3}).encode(),
+            422,
+            "invalid-request",
+            "Invalid request",
+            "6 problems. The first: instances[0].orign is not a field of this model. Did you mean 'origin'?",
+            [f"instances[{row}].{name}" for row in range(3) for name in ("orign", "origin")],
+        ),
+        (
+            "POST",
+            "/predict?ages=7",
+            b"",
+            422,
+            "invalid-request",
+            "Invalid request",
+            "ages = '7': expected true or false.",
+            ["ages"],
+        ),
+        (
+            "POST",
+            "/predict",
+            json.dumps(ROW).encode(),
+            500,
+            "internal-error",
+            "Internal error",
+            "The server fail",
+            None,
+        ),
+    ],
+)
+def test_every_error_is_a_problem_details_document(
+    served: Served, method: str, path: str, body: bytes, status: int, kind: str, title: str, detail: str, fields: Any
+) -> None:
+    served.reader.read = fail  # type: ignore[method-assign, assignment]
+    answer = served.client.request(method, path, content=body)
+    document = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.status_code == document["status"] == status
+    assert document["type"] == (kind if kind == "about:blank" else f"urn:headrace:problem:{kind}")
+    assert (document["title"], document["instance"]) == (title, path.partition("?")[0])
+    assert document["detail"].startswith(detail)
+    assert (fields and [error["field"] for error in document["errors"]]) == fields
+    assert ("errors" in document, "error_id" in document) == (fields is not None, status == 500)
+    ProblemDetails.model_validate(document)
+
+
+def test_problems_beyond_twenty_are_counted() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        RequestSchema(SPEC.requests, 1000).read(json.dumps({"instances": [{**ROW, "x": 1}] * 1000}).encode())
+    assert (len(caught.value.problems), caught.value.count) == (20, 1000)
 
 
 def test_a_version_that_cannot_score_is_refused_and_the_old_one_stays(served: Served) -> None:
@@ -337,7 +411,7 @@ def test_any_json_gets_200_413_or_422(served: Served, content: Any) -> None:
     answer = served.client.post("/predict", content=json.dumps(content).encode())
     assert answer.status_code in (200, 413, 422), answer.text
     if answer.status_code != 200:
-        assert all(problem["message"].endswith(".") for problem in answer.json()["detail"])
+        assert all(problem["message"].endswith(".") for problem in answer.json()["errors"])
 
 
 @hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))

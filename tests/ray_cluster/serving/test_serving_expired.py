@@ -80,7 +80,7 @@ def test_a_refused_request_says_how_to_mend_it_and_logs_nothing(tmp_path: Path) 
     served = stale(tmp_path, {"weather": "refuse"})
     answer = served.post()
     assert answer.status_code == 503
-    (problem,) = answer.json()["detail"]
+    (problem,) = answer.json()["errors"]
     assert problem == {
         "field": "",
         "value": {"origin": "EWR"},
@@ -98,8 +98,8 @@ def test_one_stale_row_refuses_its_whole_request_and_names_itself(tmp_path: Path
     served = stale(tmp_path, {"weather": "refuse"})
     answer = served.post({"instances": [{**ROW, "origin": "ZZZ"}, ROW, {**ROW, "origin": "ZZZ"}]})
     assert answer.status_code == 503
-    assert [each["field"] for each in answer.json()["detail"]] == ["instances[1]"]
-    assert answer.json()["detail"][0]["message"].startswith("instances[1]: the value of view 'weather'")
+    assert [each["field"] for each in answer.json()["errors"]] == ["instances[1]"]
+    assert answer.json()["errors"][0]["message"].startswith("instances[1]: the value of view 'weather'")
     assert served.lines() == []
 
 
@@ -161,7 +161,7 @@ def test_ages_are_told_when_asked_for(tmp_path: Path) -> None:
 def test_another_value_of_ages_is_refused(tmp_path: Path, value: str) -> None:
     answer = Served(tmp_path).client.post(f"/predict?ages={value}", json=ROW)
     assert answer.status_code == 422
-    assert [each["message"] for each in answer.json()["detail"]] == [f"ages = {value!r}: expected true or false."]
+    assert [each["message"] for each in answer.json()["errors"]] == [f"ages = {value!r}: expected true or false."]
 
 
 def test_the_log_says_what_the_store_was_materialized_as_of_and_by_which_code(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_every_row_gets_what_the_strictest_policy_of_its_expired_views_says(
     refused = [number for number, each in enumerate(wanted) if "refuse" in each]
     if refused:
         assert answer.status_code == 503
-        assert sorted({each["field"] for each in answer.json()["detail"]}) == [f"instances[{n}]" for n in refused]
+        assert sorted({each["field"] for each in answer.json()["errors"]}) == [f"instances[{n}]" for n in refused]
         assert served.lines() == []
         return
     told = answer.json()["predictions"]
