@@ -8,14 +8,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from configs.reading import nearest
+from ray_cluster.serving.problems import install
+from ray_cluster.serving.serve_api import GATEWAY
+
 if TYPE_CHECKING:
-    from fastapi import FastAPI
     from ray.serve import Application
 
 __all__ = ["Gateway", "ModelState", "build", "gateway_routes", "metrics", "model_states"]
 
-#: The application's name; no model's name has a hyphen.
-NAME = "headrace-gateway"
 #: Seconds for which one answer of the Serve controller is used again.
 _FRESH = 0.5
 
@@ -62,13 +68,6 @@ def gateway_routes(
     states: Callable[[], Awaitable[dict[str, ModelState]]], exposition: Callable[[], Awaitable[str]]
 ) -> FastAPI:
     """The gateway's HTTP face over ``states`` (model → state) and ``exposition`` (Prometheus text)."""
-    from fastapi.responses import JSONResponse, PlainTextResponse
-    from fastapi_offline import FastAPIOffline
-    from starlette.exceptions import HTTPException
-
-    from configs.reading import nearest
-    from ray_cluster.serving.problems import install
-
     app = FastAPIOffline(title="Headrace", description="Model endpoints", version="1")
     install(app)
 
@@ -127,7 +126,7 @@ def _ask_controller() -> dict[str, ModelState]:
 
     states = {}
     for name, application in serve.status().applications.items():
-        if name == NAME:
+        if name == GATEWAY:
             continue
         replicas = [
             sum(count for state, count in deployment.replica_states.items() if state in ("RUNNING", "UPDATING"))

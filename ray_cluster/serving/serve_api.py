@@ -11,7 +11,6 @@ import yaml
 from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster.serving.app import DEPLOYMENT, AppArgs
-from ray_cluster.serving.gateway import NAME as GATEWAY
 
 __all__ = [
     "GATEWAY",
@@ -24,6 +23,9 @@ __all__ = [
     "put",
     "shared_variables",
 ]
+
+#: The name of the gateway's application; no model's name has a hyphen.
+GATEWAY = "headrace-gateway"
 
 
 class ServeError(RuntimeError):
