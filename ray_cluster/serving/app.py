@@ -70,6 +70,7 @@ class Endpoint:
 
     def __init__(self, args: dict[str, Any]) -> None:
         from ray_cluster.serving.batches import Batches
+        from ray_cluster.serving.error_log import log_errors
         from ray_cluster.serving.measures import Measures
         from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder
         from ray_cluster.serving.predictor import Predictor
@@ -80,6 +81,7 @@ class Endpoint:
         self._settings = load_settings()
         for name, value in self._settings.variables().items():
             os.environ.setdefault(name, value)
+        log_errors(self._settings, self._args.model)
         self._replica = _replica_name()
         self._measures = Measures(self._args.model, self._replica)
         self._schema = RequestSchema(self._args.requests, self._args.max_rows)

@@ -14,6 +14,8 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from configs.reading import nearest
+from configs.settings import load_settings
+from ray_cluster.serving.error_log import log_errors
 from ray_cluster.serving.problems import install
 from ray_cluster.serving.serve_api import GATEWAY
 
@@ -42,6 +44,9 @@ class ModelState:
 
 class Gateway:
     """One replica of the gateway."""
+
+    def __init__(self) -> None:
+        log_errors(load_settings(), GATEWAY)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The ASGI application; Serve calls this once, after the constructor."""

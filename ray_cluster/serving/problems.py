@@ -273,7 +273,7 @@ class _Unexpected:
             return
         except Exception:
             identity = uuid.uuid4().hex[:12]
-            logger.exception("error_id %s: %s %s failed", identity, scope["method"], shown(scope["path"]))
+            logger.exception("error_id %s: %s %r failed", identity, scope["method"], shown(scope["path"]))
             if started:
                 raise
             message = f"The server failed to answer this request. Its error log has the traceback, error_id {identity}."

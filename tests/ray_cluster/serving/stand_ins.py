@@ -55,6 +55,15 @@ class StandInReader:
         )
 
 
+class FailingReader(StandInReader):
+    """Cannot read the carrier 00."""
+
+    def read(self, rows: pd.DataFrame, as_of: pd.Series) -> StandInVectors:
+        if rows["carrier"].eq("00").any():
+            raise ConnectionError("the online store is away")
+        return super().read(rows, as_of)
+
+
 class StandInPipeline:
     def __init__(self, score: float) -> None:
         self.score = score

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pytest
 import yaml
 
 from configs import ConfigError, Settings, load_model, load_settings
+from ray_cluster.serving.error_log import error_log_path
 from ray_cluster.serving.prediction_log import read_predictions
 from ray_cluster.serving.rollout import ServeError, deploy, live, restore, smoke_test, undeploy
 
@@ -36,7 +38,9 @@ ROW = {
     "scheduled_arrival": "2013-12-16T18:05:00Z",
 }
 KNOWN_UNTIL = re.compile(r'ray_headrace_view_known_until_seconds{.*view="carrier_stats"')
-STAND_INS = {"reader": "stand_ins:StandInReader", "loader": "stand_ins:load"}
+#: What a documentation page of FastAPI loads.
+ADDRESS = re.compile(r"""(?:(?:src|href|spec-url)=["']|url: ')([^"']+)""")
+STAND_INS = {"reader": "stand_ins:FailingReader", "loader": "stand_ins:load"}
 
 
 def free_offset() -> int:
@@ -85,7 +89,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with (home / "ray.log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            env={**inherited, **patience, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(__file__).parent)},
+            env={
+                **inherited,
+                **patience,
+                "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # as `headrace up` does
+                "RAY_USAGE_STATS_ENABLED": "0",
+                "PYTHONPATH": str(Path(__file__).parent),
+            },
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -159,6 +169,11 @@ def test_life_of_an_application(stack: Settings) -> None:
     assert (
         "there is no model 'flight_dely' here. Did you mean 'flight_delay'?" in gateway.post("/models/flight_dely").text
     )
+    assert set(gateway.get("/openapi.json").json()["paths"]) == {"/", "/healthz", "/readyz", "/metrics"}
+    for page in ("/docs", "/redoc", f"/models/{SPEC.name}/docs"):
+        addresses = ADDRESS.findall(gateway.get(page).text)
+        assert len(addresses) >= 3 and all(re.match(r"/\w", each) for each in addresses), (page, addresses)
+        assert {gateway.get(each).status_code for each in addresses} == {200}, (page, addresses)
     described = gateway.get(f"/models/{SPEC.name}/openapi.json").json()
     assert described["servers"] == [{"url": f"/models/{SPEC.name}"}]
     deadline = time.monotonic() + 40
@@ -172,6 +187,17 @@ def test_life_of_an_application(stack: Settings) -> None:
     logged = read_predictions(stack, SPEC.name)
     assert len(logged) == sum(answers.values()) + 1
     assert set(logged["version"]) == {1, 5}
+
+    failed = gateway.post(f"/models/{SPEC.name}/predict", json={**ROW, "carrier": "00"})
+    assert (failed.status_code, failed.json()["instance"]) == (500, f"/models/{SPEC.name}/predict")
+    text = error_log_path(stack, SPEC.name).read_text()
+    (found,) = re.findall(rf"process (\d+) .*error_id {failed.json()['error_id']}: ", text)
+    os.kill(int(found), signal.SIGKILL)  # nothing of the traceback waits in a buffer of the replica
+    assert text.endswith("ConnectionError: the online store is away\n")
+    deadline = time.monotonic() + 60
+    while live(stack)[SPEC.name]["replicas"] < SPEC.serving.replicas:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
     kept = yaml.safe_load((stack.home / "serve" / "config.yaml").read_text())
     assert [each["name"] for each in kept["applications"]] == ["headrace-gateway", SPEC.name]
