@@ -65,6 +65,11 @@ class Requests(Frozen):
     entities: dict[str, RequestField]
     fields: dict[str, RequestField]
 
+    @property
+    def inputs(self) -> dict[str, RequestField]:
+        """Entities and fields. Where the id is one of them, a request has it in that one's type, else as text."""
+        return {**self.entities, **self.fields}
+
 
 class Label(Frozen):
     """The outcome: SQL ``positive`` over the columns of ``table``, joined on the request's id.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
 from feature_repo.files import locked, replacing
+from feature_repo.request_ids import id_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ class Relabel:
     """One line of the overlay.
 
     Attributes:
-        id: the request's.
+        id: the request's, as text.
         label: what it is from now on, 0 or 1; None takes an earlier correction back.
         given: what the source says, 0 or 1.
         at: when it was accepted (ISO 8601, UTC).
@@ -95,7 +96,7 @@ def relabelled(settings: Settings, model: str, known: pd.DataFrame, version: int
     corrections = {each.id: each.label for each in standing(overlay(settings, model, version)).values()}
     if not corrections:
         return known
-    said = known.iloc[:, 0].astype(str).map(corrections)
+    said = id_texts(known.iloc[:, 0]).map(corrections)
     return known.assign(label=said.fillna(known["label"]).astype(known["label"].dtype))
 
 

@@ -14,7 +14,7 @@ from flows.entry import begin
 @task(task_run_name="deploy {model}")
 def deploy_one(model: str, as_of: datetime) -> dict[str, Any]:
     """Roll the champion out; when the smoke test fails, the version before it goes back."""
-    from feature_repo.frames import PREDICTION_TIME, FrameError, requests
+    from feature_repo.frames import FrameError, requests
     from ray_cluster import registry
     from ray_cluster.serving import rollout
 
@@ -31,9 +31,7 @@ def deploy_one(model: str, as_of: datetime) -> dict[str, Any]:
         raise FrameError(
             f"Table '{spec.requests.table}' has no event near {as_of:%Y-%m-%d} for a smoke test of '{model}'."
         )
-    row = {
-        name: value for name, value in due.iloc[-1].to_dict().items() if name not in (PREDICTION_TIME, spec.requests.id)
-    }
+    row = {name: value for name, value in due.iloc[-1].to_dict().items() if name in spec.requests.inputs}
     rolled = rollout.deploy(settings, spec, champion.version)
     try:
         smoke = rollout.smoke_test(settings, spec, row, champion.version)

@@ -12,7 +12,7 @@ from typing import Any
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.files import replacing
-from feature_repo.frames import PREDICTION_TIME, requests
+from feature_repo.frames import requests
 from feature_repo.tables import manifest, profile
 from feature_repo.tables.profiles import held_profile
 from ray_cluster import registry
@@ -32,7 +32,7 @@ def curl_line(settings: Settings, spec: ModelSpec, as_of: datetime) -> str:
     row = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in due.iloc[len(due) // 2].to_dict().items()
-        if name not in (PREDICTION_TIME, spec.requests.id)
+        if name in spec.requests.inputs
     }
     return f"curl -s {url} -H 'content-type: application/json' -d '{json.dumps(row)}'"
 

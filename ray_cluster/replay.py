@@ -11,6 +11,7 @@ from configs.settings import Settings
 from feature_repo import store
 from feature_repo.dependencies import service_views
 from feature_repo.frames import PREDICTION_TIME, requests
+from feature_repo.request_ids import id_texts
 from ray_cluster.serving.prediction_log import read_predictions
 
 __all__ = ["ReplayError", "moments", "replay"]
@@ -46,7 +47,11 @@ def replay(
         return 0, 0
     end = planned[-1] + _STRETCH
     asked = requests(settings, spec, planned[0], end, end)
-    logged = asked[spec.requests.id].isin(set(read_predictions(settings, spec.name, planned[0], end)["id"].dropna()))
+    identity = spec.requests.id
+    texts = id_texts(asked[identity])
+    logged = texts.isin(set(read_predictions(settings, spec.name, planned[0], end)["id"].dropna()))
+    if identity not in spec.requests.inputs:
+        asked[identity] = texts
     sent = skipped = 0
     views = service_views(settings, spec.feature_service)
     for number, moment in enumerate(planned):

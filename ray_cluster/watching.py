@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.files import read_json, write_json
 from feature_repo.frames import labels
+from feature_repo.request_ids import id_texts
 from ray_cluster import registry
 from ray_cluster.monitoring import MonitoringError, monitor
 from ray_cluster.serving.prediction_log import read_predictions
 from ray_cluster.serving.smoke import SMOKE_TEST
 
-__all__ = ["watch"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["outcomes_of", "watch"]
 
 
 def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[str, Any], bool]:
@@ -33,8 +37,7 @@ def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[st
         raise MonitoringError(f"Model '{spec.name}' has no champion to monitor; run `headrace run lifecycle` first.")
     predictions = read_predictions(settings, spec.name, as_of - spec.monitoring.window, as_of)
     predictions = predictions[(predictions["version"] == champion.version) & (predictions["id"] != SMOKE_TEST)]
-    outcomes = labels(settings, spec, as_of).rename(columns={spec.requests.id: "id", "label_known_at": "known_at"})
-    outcomes = outcomes[outcomes["id"].isin(set(predictions["id"].dropna()))]
+    outcomes = outcomes_of(settings, spec, predictions, as_of)
     digest = hashlib.blake2b(spec.monitoring.model_dump_json().encode(), digest_size=8)
     digest.update("".join(sorted(predictions["prediction_id"])).encode())
     digest.update(outcomes.to_csv(index=False).encode())
@@ -47,3 +50,10 @@ def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[st
     document = {**result.to_dict(), "version": champion.version, "as_of": as_of.isoformat(), "key": digest.hexdigest()}
     write_json(path, document)
     return document, True
+
+
+def outcomes_of(settings: Settings, spec: ModelSpec, predictions: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Outcomes known at ``as_of`` of logged predictions: columns ``id`` (text), ``label`` (0 or 1), ``known_at``."""
+    outcomes = labels(settings, spec, as_of).rename(columns={spec.requests.id: "id", "label_known_at": "known_at"})
+    outcomes["id"] = id_texts(outcomes["id"])
+    return outcomes[outcomes["id"].isin(set(predictions["id"].dropna()))]

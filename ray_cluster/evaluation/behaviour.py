@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from configs.behaviour import BehaviourTest, Direction, Invariance, Minimum
 from configs.reading import nearest
+from feature_repo.request_ids import id_text
 from ray_cluster.evaluation.metrics import metrics
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _invariance(
         moved > test.tolerance,
         test.share,
         {
-            "id": str(ids[rows[worst]]),
+            "id": id_text(ids[rows[worst]]),
             "change": f"{test.feature}: {test.values[ends[0]]} → {test.values[ends[1]]}",
             "before": float(scores[ends[0], worst]),
             "after": float(scores[ends[1], worst]),
@@ -136,7 +137,7 @@ def _direction(test: Direction, rows: Values, frame: pd.DataFrame, ids: Sequence
         against > test.tolerance,
         test.share,
         {
-            "id": str(ids[rows[worst]]),
+            "id": id_text(ids[rows[worst]]),
             "change": f"{test.feature}: {value:g} → {value + test.raise_by:g}",
             "before": float(before[worst]),
             "after": float(after[worst]),
@@ -163,7 +164,7 @@ def _minimum(
     low = test.at_least is not None and value < test.at_least
     passed = not low and (test.at_most is None or value <= test.at_most)
     worst = int(np.argmin(scores) if low else np.argmax(scores))
-    example = {"id": str(ids[rows[worst]]), "change": None, "before": float(scores[worst]), "after": None}
+    example = {"id": id_text(ids[rows[worst]]), "change": None, "before": float(scores[worst]), "after": None}
     return {
         "says": says,
         "rows": len(rows),

@@ -13,6 +13,7 @@ from configs.reading import nearest
 from configs.settings import Settings
 from feature_repo.frames import labels, requests
 from feature_repo.relabels import Relabel, RelabelError, append, overlay, overlay_version, standing
+from feature_repo.request_ids import id_texts
 from ray_cluster.labels.queue import read_queue
 
 __all__ = ["Accepted", "accept_relabels", "revoke_relabel"]
@@ -125,13 +126,13 @@ def _known(
 
     def by_id(of: int) -> dict[str, int]:
         held = labels(settings, spec, now, of)
-        return dict(zip(held[spec.requests.id].astype(str), held["label"].astype(int).tolist(), strict=True))
+        return dict(zip(id_texts(held[spec.requests.id]), held["label"].astype(int).tolist(), strict=True))
 
     asked = requests(settings, spec, datetime(1970, 1, 1, tzinfo=UTC), now, now)
     keys: Sequence[str] = list(spec.requests.entities)
     told = asked[keys].astype(object).where(asked[keys].notna(), None).to_dict("records")
     held = {
-        str(identity): {str(key): None if value is None else str(value) for key, value in each.items()}
-        for identity, each in zip(asked[spec.requests.id], told, strict=True)
+        identity: {str(key): None if value is None else str(value) for key, value in each.items()}
+        for identity, each in zip(id_texts(asked[spec.requests.id]), told, strict=True)
     }
     return by_id(version), by_id(0), held

@@ -14,6 +14,7 @@ from configs.settings import Settings
 from feature_repo.files import replacing
 from feature_repo.frames import PREDICTION_TIME, model_inputs, training_frame
 from feature_repo.relabels import labels_folder
+from feature_repo.request_ids import id_text
 from ray_cluster.labels.suspects import mattering, out_of_fold, suspects
 
 __all__ = ["DECISION", "QueueError", "Review", "read_queue", "review_labels"]
@@ -60,7 +61,7 @@ def review_labels(settings: Settings, spec: ModelSpec, as_of: datetime, limit: i
         queue.append(
             {
                 "model": spec.name,
-                "id": str(row[spec.requests.id]),
+                "id": id_text(row[spec.requests.id]),
                 "prediction_time": row[PREDICTION_TIME].isoformat(),
                 **{name: row[name] for name in spec.requests.entities},
                 "given": given,

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from configs.model import ModelSpec
+from feature_repo.request_ids import id_texts
 from ray_cluster.findings import beyond
 from ray_cluster.monitoring.binning import Bins
 from ray_cluster.monitoring.drift import column_drift
@@ -118,7 +119,7 @@ def with_outcomes(predictions: pd.DataFrame, outcomes: pd.DataFrame, as_of: pd.T
         return predictions.head(0).assign(label=pd.Series(dtype="int64"))
     last = predictions.dropna(subset=["id"]).sort_values("as_of", kind="stable").drop_duplicates("id", keep="last")
     labels = known_at(outcomes, "known_at", as_of)[["id", "label"]].dropna().drop_duplicates("id", keep="last")
-    joined = last.assign(id=last["id"].astype(str)).merge(labels.assign(id=labels["id"].astype(str)), on="id")
+    joined = last.assign(id=id_texts(last["id"])).merge(labels.assign(id=id_texts(labels["id"])), on="id")
     return joined.assign(label=joined["label"].astype("int64"))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
+from feature_repo.request_ids import id_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,6 +120,7 @@ def read_predictions(
 
     Returns:
         One row per prediction with the columns :data:`COLUMNS`: ``as_of`` and ``served_at`` are UTC timestamps,
+        ``id`` is text or None (:mod:`feature_repo.request_ids`),
         ``entities``, ``fields``, ``features``, ``event_times``, ``known_until`` (view -> what the online store was
         materialized as of), ``expired`` (view -> age, TTL and policy, where a value had expired) and
         ``view_versions`` (view -> fingerprint of its code) dicts; ``score`` is NaN, ``decision`` None where the
@@ -144,6 +146,7 @@ def read_predictions(
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     for name in ("as_of", "served_at"):
         frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
+    frame["id"] = id_texts(frame["id"])
     frame["score"] = frame["score"].astype("float64")
     within = pd.Series(True, index=frame.index)
     if start is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from configs.model import Expired, Requests
 from feature_repo.expired import check
+from feature_repo.request_ids import id_text
 from ray_cluster.serving.expiry import ExpiredValue, expired_values, hold_to
 from ray_cluster.serving.prediction_log import PredictionLog
 from ray_cluster.serving.schema import RequestSchema
@@ -233,7 +234,7 @@ class Predictor:
             line = {
                 **every,
                 "prediction_id": uuid.uuid4().hex,
-                "id": row.get(self._requests.id),
+                "id": id_text(row.get(self._requests.id)),
                 "as_of": moments[number].astimezone(UTC).isoformat(),
                 "entities": {name: plain(row[name]) for name in self._requests.entities},
                 "fields": {name: plain(row[name]) for name in self._requests.fields},
