@@ -60,6 +60,14 @@ def test_a_profile_of_many_rows_agrees_with_the_rows(kind: str) -> None:
     assert found.wasserstein == pytest.approx(wasserstein_distance(a, b) / a.std(), rel=0.02, abs=2e-3)
 
 
+def test_distances_are_those_of_a_hand_calculation() -> None:
+    """Every value moves by 2, of a reference with a standard deviation of sqrt(1.25); half of them pass the largest."""
+    found = drift([0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 4.0, 5.0, None])
+    assert (found.ks, found.wasserstein) == (0.5, pytest.approx(2 / 1.25**0.5))
+    constant = drift([4.0, 4.0], [1.0, 1.0])
+    assert (constant.ks, constant.wasserstein) == (1.0, 3.0)  # a constant has no unit: in the column's own
+
+
 def test_psi_is_the_textbook_one_over_the_reference_deciles() -> None:
     random = np.random.default_rng(3)
     a, b = shifted(random, 20_000, 0), shifted(random, 3_000, 0.4)
