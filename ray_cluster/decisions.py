@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from configs.gate import Gate
 from configs.model import Monitoring
 from configs.sampling import Sampling
+from ray_cluster.evaluation.metrics import MIN_CLASS_ROWS
 from ray_cluster.findings import (
     abstentions,
     drifted_features,
@@ -40,9 +41,6 @@ __all__ = [
 
 Action = Literal["promote", "refuse", "keep", "wait", "retrain", "resample", "leave"]
 Rule = Literal["promotion", "monitoring", "sampling"]
-
-#: Below this many outcomes of the rarer class a ranking metric is not judged: its interval is too wide to mean much.
-MIN_CLASS_ROWS = 30
 
 
 class DecisionError(ValueError):

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ALERT_PSI", "alerts", "compare", "stability"]
+from feature_repo.tables.stability import stability_index
+
+__all__ = ["ALERT_PSI", "alerts", "compare"]
 
 Facts = Mapping[str, Any]
 Values = np.ndarray[Any, Any]
@@ -108,21 +110,7 @@ def _psi(old: Values, new: Values) -> float | None:
             groups[-1][1] += after
         else:
             groups.append([before, after])
-    return stability(np.array([group[0] for group in groups]), np.array([group[1] for group in groups]))
-
-
-def stability(old: Values, new: Values) -> float:
-    """The population stability index of two arrays of counts, shape (bins,), less what it is by chance, at least 0.
-
-    Half a row is added to each bin, so that an empty one counts as rare. Without any change the index is
-    (bins - 1)(1/n + 1/m) on average for n and m rows (Yurdakul and Naranjo, 2020); that is taken off.
-
-    >>> round(stability(np.array([500, 500]), np.array([900, 100])), 2)
-    0.87
-    """
-    p, q = (old + 0.5) / (old + 0.5).sum(), (new + 0.5) / (new + 0.5).sum()
-    chance = (len(old) - 1) * (1 / old.sum() + 1 / new.sum())
-    return max(0.0, float(((q - p) * np.log(q / p)).sum() - chance))
+    return stability_index([group[0] for group in groups], [group[1] for group in groups])[1]
 
 
 def alerts(now: Facts, change: Facts | None) -> list[str]:

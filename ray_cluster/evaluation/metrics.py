@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["calibration", "curves", "f1_threshold", "metrics", "ranking", "reliability"]
+__all__ = ["MIN_CLASS_ROWS", "calibration", "curves", "f1_threshold", "metrics", "ranking", "reliability"]
+
+#: A ranking metric (ROC AUC, average precision) is judged only on as many rows of each class: on fewer its interval is
+#: too wide to tell good from bad.
+MIN_CLASS_ROWS = 30
 
 
 def ranking(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:

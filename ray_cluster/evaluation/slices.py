@@ -1,30 +1,30 @@
-"""How good the scores are on parts of the rows, each with its interval, and where they are worst."""
+"""How good the scores are on parts of the rows, where they are worst, and how two models compare there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ray_cluster.evaluation.bootstrap import intervals
-from ray_cluster.evaluation.metrics import ranking
+from ray_cluster.evaluation.metrics import MIN_CLASS_ROWS, ranking
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["slices", "worst_slice"]
+__all__ = ["judged_slices", "slice_changes", "slices", "worst_slice"]
 
 #: Below this many rows of either outcome a slice's ranking metrics say nothing and are left out.
 _ENOUGH = 20
-#: A slice is called the worst only with as many rows of each class: a small one is bad or good by chance.
-MIN_CLASS_ROWS = 30
 _RESAMPLES = 200
+
+Values = np.ndarray[Any, Any]
 
 
 def slices(
-    frame: pd.DataFrame, columns: list[str], y: np.ndarray, scores: np.ndarray, days: npt.ArrayLike | None = None
+    frame: pd.DataFrame, columns: list[str], y: Values, scores: Values, days: npt.ArrayLike | None = None
 ) -> list[dict[str, Any]]:
     """Ranking metrics per value of each column, for values with enough rows of both outcomes.
 
@@ -34,31 +34,53 @@ def slices(
     """
     found: list[dict[str, Any]] = []
     by_day = None if days is None else np.asarray(days)
+    for part, rows in _parts(frame, columns, y, _ENOUGH):
+        sure = intervals(
+            y[rows], scores[rows], None if by_day is None else by_day[rows], count=_RESAMPLES, ranking_only=True
+        )
+        ends = {"intervals": {name: list(ends) for name, ends in sure.items()}}
+        found.append({**part, **ranking(y[rows], scores[rows]), **ends})
+    return found
+
+
+def slice_changes(
+    frame: pd.DataFrame, columns: list[str], y: Values, challenger: Values, champion: Values
+) -> list[dict[str, Any]]:
+    """ROC AUC of two models per value of each column, for values with enough rows of each class to be judged.
+
+    Returns:
+        For each ``slice`` (the column) and ``value``: ``rows``, ``positives``, and the ROC AUC of ``challenger`` and
+        ``champion``. (Average precision depends on the share of positives, which differs between slices.)
+    """
+    return [
+        {
+            **part,
+            "challenger": ranking(y[rows], challenger[rows])["roc_auc"],
+            "champion": ranking(y[rows], champion[rows])["roc_auc"],
+        }
+        for part, rows in _parts(frame, columns, y, MIN_CLASS_ROWS)
+    ]
+
+
+def judged_slices(parts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The slices with ``MIN_CLASS_ROWS`` rows of each class: a smaller one is bad or good by chance."""
+    return [part for part in parts if min(part["positives"], part["rows"] - part["positives"]) >= MIN_CLASS_ROWS]
+
+
+def worst_slice(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The judged slice with the lowest ROC AUC; None where none is judged."""
+    enough = judged_slices(parts)
+    return dict(min(enough, key=lambda part: float(part["roc_auc"]))) if enough else None
+
+
+def _parts(
+    frame: pd.DataFrame, columns: list[str], y: Values, least: int
+) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.bool_]]]:
+    """Each value of each column that has ``least`` rows of both classes: what it is, and which rows are of it."""
     for column in columns:
         values = frame[column].astype(str).to_numpy()
         for value in sorted(set(values)):
             rows = values == value
-            positives = int(y[rows].sum())
-            if min(positives, int(rows.sum()) - positives) < _ENOUGH:
-                continue
-            sure = intervals(
-                y[rows], scores[rows], None if by_day is None else by_day[rows], count=_RESAMPLES, ranking_only=True
-            )
-            found.append(
-                {
-                    "slice": column,
-                    "value": value,
-                    "rows": int(rows.sum()),
-                    "positives": positives,
-                    **ranking(y[rows], scores[rows]),
-                    "intervals": {name: list(ends) for name, ends in sure.items()},
-                }
-            )
-    return found
-
-
-def worst_slice(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The slice with the lowest ROC AUC among those with 30 rows of each class (average precision follows the share of
-    positives, which differs between slices for good reasons); None where none has as many."""
-    judged = [part for part in parts if min(part["positives"], part["rows"] - part["positives"]) >= MIN_CLASS_ROWS]
-    return dict(min(judged, key=lambda part: float(part["roc_auc"]))) if judged else None
+            count, positives = int(rows.sum()), int(y[rows].sum())
+            if min(positives, count - positives) >= least:
+                yield {"slice": column, "value": value, "rows": count, "positives": positives}, rows

@@ -1,4 +1,4 @@
-"""The bins in which a current column and its reference are counted: merged for as many rows as the current has."""
+"""The bins in which a column and its reference are counted, merged for as many rows as the smaller of them has."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from feature_repo.tables.stability import Floats
 from ray_cluster.monitoring.profile import ColumnProfile, aligned_numbers
 
-__all__ = ["MIN_EXPECTED", "Bins", "Floats", "Integers"]
+__all__ = ["MIN_EXPECTED", "Bins", "Floats", "Integers", "pool_rare"]
 
 #: Fewest rows a bin should be expected to hold for the chi-squared approximation (W. G. Cochran, 1954).
 MIN_EXPECTED = 5
+#: The bin of the missing values.
+MISSING = 0
 
-Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Bins 0 to ``size`` - 1 of one column; the last holds the missing values.
+    """The bins of one column, numbered from 0, which holds the missing values.
 
     ``expected`` counts the reference's rows, shape (size,). Numeric: ``groups[i]`` is the bin of the values in
-    ``(edges[i-1], edges[i]]``. Categorical: ``categories`` gives the bin of each common one; rare and unseen ones
-    share the last but one.
+    ``(edges[i-1], edges[i]]``. Categorical: ``categories`` gives the bin of each value that the reference holds; every
+    other value gets a bin of its own, numbered from ``size`` on. :meth:`comparable` pools the rare ones.
     """
 
     expected: Floats
@@ -37,24 +39,23 @@ class Bins:
 
     @property
     def size(self) -> int:
-        """How many bins there are."""
+        """How many bins the reference has."""
         return len(self.expected)
 
     @classmethod
     def of(cls, reference: ColumnProfile, rows: int) -> Bins:
-        """Bins of a profile such that ``rows`` rows like the reference would put five or more into each."""
-        scale = rows / max(reference.rows, 1)
+        """Bins of a profile. Those of numbers are merged until ``rows`` rows like the reference would put five or more
+        into each."""
         none = np.empty(0)
         if reference.kind == "numeric":
             counts = np.array(reference.counts or [0], dtype=np.float64)
-            groups = _merge_neighbours(counts, scale)
-            expected = np.append(np.bincount(groups, weights=counts), reference.nulls)
+            groups = 1 + _merge_neighbours(counts, rows / max(reference.rows, 1))
+            expected = np.bincount(groups, weights=counts).astype(np.float64)
+            expected[MISSING] = reference.nulls
             return cls(expected, np.array(reference.edges), groups, None)
         known = reference.categories or {}
-        common = [category for category, count in known.items() if count * scale >= MIN_EXPECTED]
-        held = [float(known[category]) for category in common]
-        expected = np.array([*held, sum(known.values()) - sum(held), float(reference.nulls)])
-        return cls(expected, none, none.astype(np.int64), {category: place for place, category in enumerate(common)})
+        expected = np.array([reference.nulls, *known.values()], dtype=np.float64)
+        return cls(expected, none, none.astype(np.int64), {value: number for number, value in enumerate(known, 1)})
 
     def codes(self, column: pd.Series[Any], name: str = "") -> Integers:
         """The bin of each row, shape (rows,).
@@ -65,16 +66,52 @@ class Bins:
         if self.categories is None:
             values = aligned_numbers(column, name)
             found: Integers = self.groups[np.searchsorted(self.edges, values, side="left")]
-            found[np.isnan(values)] = self.size - 1
+            found[np.isnan(values)] = MISSING
             return found
-        places, texts = pd.factorize(column)  # a missing value has the place -1
-        bins = np.array([*(self.categories.get(str(text), self.size - 2) for text in texts), self.size - 1])
-        coded: Integers = bins[places]
+        places, values = pd.factorize(column)  # a missing value has the place -1
+        known = dict(self.categories)
+        bins = np.array([MISSING, *(known.setdefault(str(value), len(known) + 1) for value in values)])
+        coded: Integers = bins[places + 1]
         return coded
 
     def count(self, codes: Integers) -> Floats:
-        """Rows per bin, shape (size,)."""
+        """Rows per bin, shape (size,), or longer where there are values that the reference never held."""
         return np.bincount(codes, minlength=self.size).astype(np.float64)
+
+    def comparable(self, reference: Floats, current: Floats) -> tuple[Floats, Floats]:
+        """Two vectors of counts in bins that are large enough to compare; rare categories are pooled."""
+        return (reference, current) if self.categories is None else pool_rare(reference, current)
+
+
+def pool_rare(reference: Floats, current: Floats) -> tuple[Floats, Floats]:
+    """Pool rare categories: rows per category of two samples -> rows per bin of both.
+
+    A category keeps its own bin where both samples are expected to hold ``MIN_EXPECTED`` rows of it, given its share of
+    the two together. That choice is the same when the samples are swapped, and does not depend on how the rows of a
+    category divide between them. The missing values always keep theirs. Two more bins follow:
+
+    - *other known*: rare categories that the reference holds;
+    - *unseen*: rare categories that it does not. Some are expected where nothing has changed: the next row holds an
+      unseen value with about the share of the reference's rows whose value occurs in no other (I. J. Good, The
+      population frequencies of species and the estimation of population parameters, Biometrika 40, 1953). Those rows of
+      the reference are counted here instead of in *other known*.
+
+    Args:
+        reference, current: rows per category, the missing values first. ``current`` may be longer: what comes after
+            the end of ``reference`` are categories that the reference does not hold.
+
+    >>> pool_rare(np.array([0.0, 60, 2, 1, 1]), np.array([0.0, 30, 1, 0, 0, 20, 1]))
+    (array([ 0., 60.,  0.,  2.,  2.]), array([ 0., 30., 20.,  1.,  1.]))
+    """
+    reference = np.concatenate([reference, np.zeros(len(current) - len(reference))])
+    m, n = reference.sum(), current.sum()
+    own = (reference + current) * min(n, m) >= MIN_EXPECTED * (n + m)
+    own[MISSING] = True
+    known, unseen = ~own & (reference > 0), ~own & (reference == 0)
+    once = np.sum(known & (reference == 1))
+    expected = np.array([*reference[own], reference[known].sum() - once, once], dtype=np.float64)
+    found = np.array([*current[own], current[known].sum(), current[unseen].sum()], dtype=np.float64)
+    return expected, found
 
 
 def _merge_neighbours(counts: Floats, scale: float) -> Integers:

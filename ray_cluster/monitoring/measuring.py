@@ -139,7 +139,7 @@ def _drift(
 ) -> dict[str, Any]:
     profile = profile_column(reference, name)
     bins = Bins.of(profile, len(current))
-    natural = None if stretches is None else natural_variation(bins.codes(reference, name), bins.size, stretches)
+    natural = None if stretches is None else natural_variation(bins, bins.codes(reference, name), stretches)
     return column_drift(name, profile, current, bins).to_dict() | {"natural": natural}
 
 

@@ -13,14 +13,15 @@ columns that forget within a stretch; one that remembers for longer can still en
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ray_cluster.monitoring.binning import Floats, Integers
-from ray_cluster.monitoring.drift import stability_indices
+from feature_repo.tables.stability import Floats, stability_index
+from ray_cluster.monitoring.binning import Bins, Integers
 from ray_cluster.monitoring.profile import MonitoringError
 
 __all__ = ["Stretches", "ShortReferenceError", "cut", "natural_variation"]
@@ -50,6 +51,17 @@ class Stretches:
     slots: Integers
     starts: Integers
     wide: int
+
+    @cached_property
+    def order(self) -> Integers:
+        """Row numbers in the order of their slots, shape (rows,)."""
+        return np.argsort(self.slots, kind="stable")
+
+    @cached_property
+    def bounds(self) -> Integers:
+        """First and last row (exclusive) of each stretch in that order, shape (stretches, 2)."""
+        ends = np.column_stack([self.starts, self.starts + self.wide])
+        return np.searchsorted(self.slots[self.order], ends).astype(np.int64)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a reader needs: ``days`` and ``count``."""
@@ -88,17 +100,18 @@ def cut(reference: pd.Series[Any], current: pd.Series[Any]) -> Stretches:
     return Stretches(days, slots, np.flatnonzero(enough), wide)
 
 
-def natural_variation(codes: Integers, bins: int, stretches: Stretches) -> float:
+def natural_variation(bins: Bins, codes: Integers, stretches: Stretches) -> float:
     """Return the largest corrected PSI of any stretch of a reference column against the rest of it.
 
+    Rare categories are pooled for each stretch, so that a value that the rest does not hold counts as unseen, as it
+    does where the current rows are compared with the whole reference.
+
     Args:
-        codes: the bin of each reference row, 0 to ``bins`` - 1, shape (rows,).
+        codes: the bin of each reference row, as :meth:`Bins.codes` gives them, shape (rows,).
     """
-    slots = int(stretches.slots.max()) + 1
-    cells = np.bincount(stretches.slots * bins + codes, minlength=slots * bins)
-    counts = cells.reshape(slots, bins).astype(np.float64)
-    inside = _windows(counts, stretches.starts, stretches.wide)
-    return float(stability_indices(counts.sum(axis=0) - inside, inside)[1].max())
+    total, ordered = bins.count(codes), codes[stretches.order]
+    inside = (bins.count(ordered[first:end]) for first, end in stretches.bounds)
+    return max(stability_index(*bins.comparable(total - each, each))[1] for each in inside)
 
 
 def _windows(counts: Floats, starts: Integers, wide: int) -> Floats:

@@ -9,14 +9,13 @@ from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster import registry
 from ray_cluster.evaluation.bootstrap import MIN_DAYS, paired_bootstrap
-from ray_cluster.evaluation.metrics import metrics, ranking
-from ray_cluster.promotion.gates import MIN_CLASS_ROWS
+from ray_cluster.evaluation.metrics import metrics
+from ray_cluster.evaluation.slices import slice_changes
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-__all__ = ["challenge", "latency", "slice_changes"]
+__all__ = ["challenge", "latency"]
 
 #: Single rows that each bundle is asked for, one after the other in turn.
 _REQUESTS = 60
@@ -85,38 +84,6 @@ def latency(loaded: dict[str, registry.LoadedVersion], rows: pd.DataFrame, reque
             if number >= 0:
                 taken[name].append((perf_counter() - started) * 1000)
     return {name: float(np.quantile(each, 0.95)) for name, each in taken.items()}
-
-
-def slice_changes(
-    rows: pd.DataFrame,
-    columns: list[str],
-    y: np.ndarray[Any, Any],
-    challenger: np.ndarray[Any, Any],
-    champion: np.ndarray[Any, Any],
-) -> list[dict[str, Any]]:
-    """ROC AUC of both on each value of each column that has enough rows of each class to be judged.
-
-    (Average precision follows the share of positives, which differs between slices for good reasons.)
-    """
-    found = []
-    for column in columns:
-        values = rows[column].astype(str).to_numpy()
-        for value in sorted(set(values)):
-            part = values == value
-            count, positives = int(part.sum()), int(y[part].sum())
-            if min(positives, count - positives) < MIN_CLASS_ROWS:
-                continue
-            found.append(
-                {
-                    "slice": column,
-                    "value": value,
-                    "rows": count,
-                    "positives": positives,
-                    "challenger": ranking(y[part], challenger[part])["roc_auc"],
-                    "champion": ranking(y[part], champion[part])["roc_auc"],
-                }
-            )
-    return found
 
 
 def _check_features(spec: ModelSpec, champion: registry.LoadedVersion, rows: pd.DataFrame) -> None:

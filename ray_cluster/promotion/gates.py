@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ray_cluster.evaluation.metrics import MIN_CLASS_ROWS
+from ray_cluster.evaluation.slices import judged_slices
 from ray_cluster.findings import metric_name
 
 __all__ = ["GateError", "GateResult", "judge_promotion"]
 
 Facts = Mapping[str, Any]
 
-#: A slice is judged only with as many rows of each class: a small one is bad or good by chance.
-MIN_CLASS_ROWS = 30
 _TOLERANCE = 1e-12  # a margin of 0.002 must count 0.302 - 0.300 as reached
 
 
@@ -124,14 +124,14 @@ def _slices(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
     bound, parts = policy.get("slice_drop"), evidence.get("slices") or []
     if bound is None or evidence["champion"] is None or not parts:
         return
-    judged = [part for part in parts if min(part["positives"], part["rows"] - part["positives"]) >= MIN_CLASS_ROWS]
-    if not judged:
+    enough = judged_slices(parts)
+    if not enough:
         reason = f"No slice has {MIN_CLASS_ROWS} rows of each class, so none is judged."
         yield GateResult("worst slice", None, bound, None, reason)
         return
-    worst = max(judged, key=lambda part: float(part["champion"] - part["challenger"]))
+    worst = max(enough, key=lambda part: float(part["champion"] - part["challenger"]))
     drop = worst["champion"] - worst["challenger"]
-    lost = [part for part in judged if part["champion"] - part["challenger"] > bound + _TOLERANCE]
+    lost = [part for part in enough if part["champion"] - part["challenger"] > bound + _TOLERANCE]
     change = (
         f"The slice {worst['slice']} = {worst['value']} ({worst['rows']:,} rows) goes from ROC AUC "
         f"{worst['champion']:.4f} to {worst['challenger']:.4f}"
@@ -140,7 +140,7 @@ def _slices(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
         more = f", and {len(lost) - 1} more lose as much" if len(lost) > 1 else ""
         reason = f"{change}, a loss of {drop:.4f}, more than {bound:g}{more}."
     else:
-        reason = f"{change}, which is the worst change of {len(judged)} slices; none loses more than {bound:g}."
+        reason = f"{change}, which is the worst change of {len(enough)} slices; none loses more than {bound:g}."
     yield GateResult("worst slice", drop, bound, not lost, reason)
 
 

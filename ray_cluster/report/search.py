@@ -22,7 +22,8 @@ def chosen_trial(trials: Sequence[Trial]) -> Trial | None:
 def histories(trials: Sequence[Trial], metric: str) -> str | None:
     """The metric over iterations, a line per trial in the colour of its family, the chosen one thick.
 
-    A trial of a family that is fitted in one go is a diamond at its only report.
+    A line ends at the report that the trial's row in the table shows, which is its best one: what came later was not
+    used. A trial of a family that is fitted in one go is a diamond at its only report.
     """
     drawn = [trial for trial in trials if trial.get("history")]
     if not drawn:
@@ -32,9 +33,9 @@ def histories(trials: Sequence[Trial], metric: str) -> str | None:
         named: set[str] = set()
         for trial in sorted(drawn, key=lambda trial: trial is chosen):
             family = _family(trial)
-            line = np.asarray(trial["history"], dtype=float)
+            line = np.asarray([report for report in trial["history"] if report[0] <= trial["iterations"]], dtype=float)
             colour = COLOURS[SERIES[families.index(family) % len(SERIES)]]
-            top, single = trial is chosen, len(line) == 1 and line[0, 0] <= 1
+            top, single = trial is chosen, len(trial["history"]) == 1 and line[0, 0] <= 1
             label = f"chosen: trial {trial.get('trial')}, {family}" if top else (None if family in named else family)
             named.add(family if not top else "")
             if single:
@@ -55,7 +56,8 @@ def histories(trials: Sequence[Trial], metric: str) -> str | None:
 
 
 def parallel_coordinates(trials: Sequence[Trial], metric: str) -> str | None:
-    """All trials in one chart: the family as the first axis, a parameter each, and the metric as the last axis.
+    """All trials in one chart: the family as the first axis, a parameter each, and the metric as the last axis; the
+    chosen one thick.
 
     Where a family does not have a parameter its lines have a gap, bridged by dots. None with fewer than two trials
     that have a metric, or where no parameter varies.
@@ -73,10 +75,11 @@ def parallel_coordinates(trials: Sequence[Trial], metric: str) -> str | None:
     ]
     axes_of = [_axis(column) for column in columns]
     heights = np.column_stack([found for found, _ in axes_of])
-    order = np.argsort(np.asarray(columns[-1]))
+    chosen = chosen_trial(drawn)
+    order = sorted(range(len(drawn)), key=lambda row: (drawn[row] is chosen, columns[-1][row]))
     with figure(9.6, 3.6) as (drawing, axes):
         for rank, row in enumerate(order):
-            top, there = rank == len(order) - 1, np.flatnonzero(~np.isnan(heights[row]))
+            top, there = drawn[row] is chosen, np.flatnonzero(~np.isnan(heights[row]))
             look: dict[str, Any] = {
                 "color": COLOURS[SERIES[families.index(columns[0][row]) % len(SERIES)]],
                 "alpha": 1 if top else 0.25 + 0.45 * rank / len(order),

@@ -88,6 +88,7 @@ def cleaning(rule: InputRule, text: bool) -> list[Any]:
                 missing_values=pd.NA if text else np.nan,
                 strategy="constant" if constant else rule.impute,
                 fill_value=given if text or given is None else float(given),
+                keep_empty_features=constant,  # or a column without any value would be left out, and not filled
             )
         )
     return steps

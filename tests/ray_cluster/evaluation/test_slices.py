@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from ray_cluster.evaluation.slices import slices, worst_slice
+from ray_cluster.evaluation.slices import slice_changes, slices, worst_slice
 
 
 def test_slices_partition_the_rows_and_leave_small_ones_out() -> None:
@@ -29,6 +29,21 @@ def test_slices_partition_the_rows_and_leave_small_ones_out() -> None:
 def test_a_slice_needs_twenty_rows_of_either_outcome(positives: int, kept: int) -> None:
     y = np.r_[np.ones(positives, int), np.zeros(100 - positives, int)]
     assert len(slices(pd.DataFrame({"a": ["x"] * 100}), ["a"], y, np.linspace(0, 1, 100))) == kept
+
+
+def test_two_models_are_compared_on_slices_with_thirty_rows_of_each_class() -> None:
+    random = np.random.default_rng(4)
+    frame = pd.DataFrame({"a": ["x"] * 400 + ["y"] * 100})
+    y = np.r_[np.tile([0, 1], 200), np.ones(29, int), np.zeros(71, int)]  # y has 29 rows of the rarer class
+    new, old = random.random(500) + 0.5 * y, random.random(500)
+    [part] = slice_changes(frame, ["a"], y, new, old)
+    assert {name: part[name] for name in ("slice", "value", "rows", "positives")} == {
+        "slice": "a", "value": "x", "rows": 400, "positives": 200,
+    }  # fmt: skip
+    assert part["challenger"] == pytest.approx(reference.roc_auc_score(y[:400], new[:400]))
+    assert part["champion"] == pytest.approx(reference.roc_auc_score(y[:400], old[:400]))
+    y[-1] = 1
+    assert [part["value"] for part in slice_changes(frame, ["a"], y, new, old)] == ["x", "y"]
 
 
 def test_intervals_hold_the_value_and_are_wider_for_fewer_rows() -> None:

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp, wasserstein_distance
 
-from ray_cluster.monitoring.drift import column_drift, stability_index
+from feature_repo.tables.stability import stability_index
+from ray_cluster.monitoring.binning import pool_rare
+from ray_cluster.monitoring.drift import column_drift
 from ray_cluster.monitoring.profile import ColumnProfile, MonitoringError, profile, profile_column
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # scipy's, on samples of one value
@@ -56,6 +58,14 @@ def test_a_profile_of_many_rows_agrees_with_the_rows(kind: str) -> None:
     found = drift(a, b)
     assert found.ks == pytest.approx(ks_2samp(a, b).statistic, abs=1e-3)
     assert found.wasserstein == pytest.approx(wasserstein_distance(a, b) / a.std(), rel=0.02, abs=2e-3)
+
+
+def test_distances_are_those_of_a_hand_calculation() -> None:
+    """Every value moves by 2, of a reference with a standard deviation of sqrt(1.25); half of them pass the largest."""
+    found = drift([0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 4.0, 5.0, None])
+    assert (found.ks, found.wasserstein) == (0.5, pytest.approx(2 / 1.25**0.5))
+    constant = drift([4.0, 4.0], [1.0, 1.0])
+    assert (constant.ks, constant.wasserstein) == (1.0, 3.0)  # a constant has no unit: in the column's own
 
 
 def test_psi_is_the_textbook_one_over_the_reference_deciles() -> None:
@@ -131,6 +141,72 @@ def test_columns_that_change_wholly_are_found(reference: list[Any], current: lis
 def test_unseen_categories_and_gaps_are_counted() -> None:
     found = drift(["a", "b"] * 50, ["a", "z", "z", None])
     assert (found.unseen_share, found.null_share, found.reference_null_share) == (0.5, 0.25, 0.0)
+
+
+CITIES = [f"city{number % 800}" for number in range(3_000)]
+
+
+@pytest.mark.parametrize(
+    ("reference", "current"),
+    [
+        (CITIES, ["elsewhere"] * 1_200),  # one new value instead of all known ones
+        (CITIES, [f"town{number % 800}" for number in range(1_200)]),  # as many new ones, each rare
+        (CITIES, ["city5"] * 1_200),  # all rows in one of the rare values
+        (["city5"] * 3_000, CITIES[:1_200]),
+        ([f"name{number}" for number in range(3_000)], ["unknown"] * 1_200),  # every value was new, and now none is
+        (CITIES, CITIES[:600] + ["elsewhere"] * 600),  # every other row
+    ],
+)
+def test_a_change_among_many_rare_categories_is_found(reference: list[str], current: list[str]) -> None:
+    assert drift(reference, current).psi > 1
+
+
+def test_rare_categories_share_a_bin_and_unseen_ones_another() -> None:
+    """Of 60 and 15 rows, a category keeps its own bin from 25 rows of both together on (5 expected in the smaller)."""
+    reference = ["a"] * 40 + ["b"] * 12 + ["c"] * 4 + ["d"] * 2 + ["e", "f"]
+    current = ["a"] * 5 + ["b"] * 3 + ["c", "e"] + ["x"] * 2 + ["y", "z"] + [None]
+    found = drift(reference, current)
+    # missing; a; the known rare ones b, c, d, e and f; and x, y and z, for which e and f stand, which occur once
+    raw, psi = stability_index([0, 40, 18, 2], [1, 5, 5, 4])
+    assert (found.psi_raw, found.psi) == pytest.approx((raw, psi), rel=1e-12)
+    assert (found.unseen_share, found.null_share) == (4 / 15, 1 / 15)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=60), st.lists(st.integers(0, 40), min_size=60, max_size=90))
+def test_pooling_keeps_every_row(reference: list[int], current: list[int]) -> None:
+    before, now = np.array(reference, dtype=float), np.array(current, dtype=float)
+    expected, found = pool_rare(before, now)
+    assert len(expected) == len(found) <= len(now) + 2
+    assert expected.sum() == before.sum() and found.sum() == now.sum()
+    assert (expected >= 0).all() and (expected[0], found[0]) == (before[0], now[0])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(2, 9), min_size=10, max_size=60), st.lists(st.integers(1, 9), min_size=20, max_size=60))
+def test_categories_of_which_none_is_left_are_found(reference: list[int], current: list[int]) -> None:
+    """However rare they are, as long as the reference holds each of them twice or more."""
+    was = [f"a{value}" for value, rows in enumerate(reference) for _ in range(rows)]
+    now = [f"b{value}" for value, rows in enumerate(current) for _ in range(rows)]
+    found = drift(was, now)
+    assert found.psi > 1 and found.unseen_share == 1
+    assert drift(was, was).psi == 0
+
+
+@pytest.mark.parametrize("kind", ["800 cities", "5,000 tail numbers", "a long tail", "all different"])
+@pytest.mark.parametrize(("before", "rows"), [(3_000, 1_200), (10_000, 200), (2_000, 8_000)])
+def test_many_categories_give_no_false_alarm(kind: str, before: int, rows: int) -> None:
+    """Unseen values keep coming where the reference holds values once; that alone is no drift."""
+    random = np.random.default_rng(19)
+    weights = 1 / np.arange(1, 20_001)
+
+    def draw(n: int) -> Any:
+        if kind == "a long tail":
+            return random.choice(20_000, n, p=weights / weights.sum())
+        return random.integers(0, {"800 cities": 800, "5,000 tail numbers": 5_000}.get(kind, 10**12), n)
+
+    psi = [drift(draw(before).astype(str), draw(rows).astype(str)).psi for _ in range(20)]
+    assert max(psi) < 0.2 and np.mean(psi) < 0.02, psi
 
 
 @settings(deadline=None)

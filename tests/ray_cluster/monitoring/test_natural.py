@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.model import load_model
+from feature_repo.tables.stability import stability_index
 from ray_cluster.findings import beyond
 from ray_cluster.monitoring.binning import Bins
-from ray_cluster.monitoring.drift import column_drift, stability_index, stability_indices
+from ray_cluster.monitoring.drift import column_drift
 from ray_cluster.monitoring.measuring import measure
 from ray_cluster.monitoring.natural import ShortReferenceError, cut, natural_variation
 from ray_cluster.monitoring.profile import profile_column
@@ -48,7 +49,7 @@ def judged(reference: pd.Series[Any], current: pd.Series[Any]) -> tuple[bool, bo
     stretches = cut(times(DAYS, len(reference)), times(LIVE, len(current), first=DAYS))
     profile = profile_column(reference)
     bins = Bins.of(profile, len(current))
-    natural = natural_variation(bins.codes(reference), bins.size, stretches)
+    natural = natural_variation(bins, bins.codes(reference), stretches)
     psi = column_drift("x", profile, current, bins).psi
     return psi > BOUND, beyond({"psi": psi, "natural": natural}, BOUND)
 
@@ -79,17 +80,41 @@ def test_the_natural_variation_is_the_largest_index_of_a_stretch_against_the_res
     day = ((moments - START) // pd.Timedelta("1D")).to_numpy()
     inside = [(day >= first) & (day < first + LIVE) for first in range(DAYS - LIVE + 1)]
     expected = max(stability_index(bins.count(codes[~part]), bins.count(codes[part]))[1] for part in inside)
-    assert natural_variation(codes, bins.size, stretches) == pytest.approx(expected, rel=1e-12)
+    assert natural_variation(bins, codes, stretches) == pytest.approx(expected, rel=1e-12)
     assert stretches.to_dict() == {"days": LIVE, "count": DAYS - LIVE + 1}
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 300), min_size=5, max_size=5), min_size=2, max_size=8))
-def test_indices_of_many_pairs_are_those_of_each(counts: list[list[int]]) -> None:
-    table = np.array(counts, dtype=float)
-    raw, corrected = stability_indices(table, table[::-1])
-    for row, (a, b) in enumerate(zip(table, table[::-1], strict=True)):
-        assert (raw[row], corrected[row]) == pytest.approx(stability_index(a, b), abs=1e-12)
+def test_rare_categories_are_pooled_for_each_stretch() -> None:
+    """Each stretch is compared with the rest as current rows are with a reference: its own values are unseen there."""
+    random = np.random.default_rng(2)
+    rows = DAYS * 40
+    values = random.integers(0, 900, rows) + 600 * (np.arange(rows) // (rows // 4))  # new values come, old ones go
+    reference = pd.Series(values).astype(str)
+    moments = times(DAYS, rows)
+    stretches = cut(moments, times(LIVE, 500, first=DAYS))
+    bins = Bins.of(profile_column(reference), 500)
+    day = ((moments - START) // pd.Timedelta("1D")).to_numpy()
+    inside = [(day >= first) & (day < first + LIVE) for first in range(DAYS - LIVE + 1)]
+    expected = [column_drift("x", profile_column(reference[~part]), reference[part]).psi for part in inside]
+    assert natural_variation(bins, bins.codes(reference), stretches) == pytest.approx(max(expected), rel=1e-12)
+    assert max(expected) > BOUND
+
+
+@pytest.mark.parametrize("kind", ["cities", "campaigns of one day"])
+def test_many_categories_give_no_false_alarm(kind: str) -> None:
+    def draw(random: np.random.Generator) -> tuple[pd.Series[Any], pd.Series[Any]]:
+        rows = (DAYS + LIVE) * 40
+        values = random.integers(0, 800, rows)
+        if kind != "cities":
+            values = values % 12 + 12 * (np.arange(rows) // 40)  # no value comes back, so that all current ones are new
+        texts = pd.Series(values).astype(str)
+        return texts[: DAYS * 40], texts[DAYS * 40 :].reset_index(drop=True)
+
+    plain, natural = np.mean([judged(*draw(np.random.default_rng(seed))) for seed in range(40)], axis=0)
+    assert plain == (0 if kind == "cities" else 1) and natural <= 0.1
+    reference, current = draw(np.random.default_rng(99))
+    if kind == "cities":
+        assert judged(reference, pd.Series(["elsewhere"] * len(current))) == (True, True)
 
 
 @settings(max_examples=100, deadline=None)
@@ -141,7 +166,9 @@ def test_a_gap_is_no_stretch_and_rows_without_a_time_belong_to_the_rest() -> Non
     missing = moments.where(np.arange(7_700) % 10 > 0)
     stretches = cut(missing, times(14, 500))
     assert (stretches.slots == stretches.slots.max()).sum() == 770
-    assert natural_variation(np.zeros(7_700, dtype=np.int64), 3, stretches) == 0
+    same = pd.Series(["a"] * 7_700)
+    bins = Bins.of(profile_column(same), 500)
+    assert natural_variation(bins, bins.codes(same), stretches) == 0
 
 
 def test_measurements_hold_it_and_a_short_reference_falls_back() -> None:
@@ -170,5 +197,5 @@ def test_it_is_quick() -> None:
     bins = Bins.of(profile_column(column), 3_000)
     started = time.process_time()
     for _ in range(46):
-        natural_variation(bins.codes(column), bins.size, stretches)
+        natural_variation(bins, bins.codes(column), stretches)
     assert time.process_time() - started < 1.5

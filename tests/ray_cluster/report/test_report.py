@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import example_evidence
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.tables.profile import profile_table
-from ray_cluster.report import ReportContent, render, write_report
+from ray_cluster.report import ReportContent, render, search, write_report
 from ray_cluster.report.facts import confusion, drift_bars
 from ray_cluster.report.formats import amount, duration, percent
 
@@ -110,15 +111,42 @@ def test_a_page_without_evidence_says_so() -> None:
         assert sentence in words
 
 
-@pytest.mark.parametrize(
-    "part", [f.name for f in dataclasses.fields(ReportContent) if f.name not in ("title", "model")]
-)
+#: Part of the content -> what the page shows of it, and what it says where the part is missing.
+PARTS = {
+    "description": ("cancelled or diverted, said two hours", None),
+    "version": ('<span class="badge">version <b>3</b>', None),
+    "run_id": ('<span class="badge">run <code>5f1d0a9c7b3e</code>', None),
+    "as_of": ('<span class="badge">as of <b>2013-12-17 00:00 UTC</b>', None),
+    "steps": ("Where the time went: 2 min 27 s", "No step of this run was timed."),
+    "ingest": ("37 quarantined", "No table was ingested in this run."),
+    "evaluation": ("The worst slice is", "No held-out evaluation"),
+    "trials": ("trial 00 (xgboost) was chosen", "No tuning trial is kept with this run."),
+    "sampling": ("<b>smote</b> is kept", "asks for no sampling"),
+    "dataset": ("994be8e", None),
+    "decision": ("gate: <span", "No decision about promotion was made in this run."),
+    "monitoring": ("monitoring: <span", "No predictions were monitored in this run."),
+    "endpoint": ("curl -s http://127.0.0.1:8000/flight_delay/predict", "No endpoint was deployed in this run."),
+    "links": ('href="http://127.0.0.1:4200"', "No address of a running service was given"),
+    "metric": ("<h2>Tuning</h2>", None),  # has a default, which is the metric of the example
+    "versions": ("0.67.0", None),
+}
+
+
+@pytest.mark.parametrize("part", [f.name for f in dataclasses.fields(ReportContent)][2:])
 def test_any_one_part_may_be_missing(full: ReportContent, part: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr("ray_cluster.report.charts.figure", None)  # no chart is needed to see that the page is whole
+    monkeypatch.setattr(search, "histories", lambda *_: None)  # charts are not needed to see that the page is whole
+    monkeypatch.setattr(search, "parallel_coordinates", lambda *_: None)
     field = next(f for f in dataclasses.fields(ReportContent) if f.name == part)
     empty = field.default if field.default is not dataclasses.MISSING else {}
-    thin = dataclasses.replace(full, trials=(), evaluation={**(full.evaluation or {}), "curves": {}})
-    Page(render(dataclasses.replace(thin, **{part: empty})))
+    thin = dataclasses.replace(full, evaluation={**(full.evaluation or {}), "curves": {}})
+    shown, said = PARTS[part]
+    whole, without = render(thin), render(dataclasses.replace(thin, **{part: empty}))
+    assert shown in whole and (said is None or said not in whole)
+    assert (shown in without) == (part == "metric") and (said is None or said in without)
+    page = Page(without)
+    assert [name for name in page.ids if name in SECTIONS] == SECTIONS
+    for other, (kept, _) in PARTS.items():
+        assert other == part or kept in without, f"{other} is lost with {part}"
 
 
 def test_sparse_evidence_is_enough() -> None:
@@ -133,7 +161,15 @@ def test_sparse_evidence_is_enough() -> None:
         monitoring={"measurements": {"rows": 0, "features": [], "as_of": "2013-12-31"}, "decision": {"action": "wait", "reasons": []}},
         endpoint={"url": None},
     )  # fmt: skip
-    Page(render(content))
+    page = Page(render(content))
+    assert [part for part in page.ids if part in SECTIONS] == SECTIONS
+    words = " ".join(" ".join(page.words).split())
+    for phrase in (
+        "Where the time went: 0 ms", "No column of this table was profiled.", "1 xgboost failed 0 - -", "ROC AUC -",
+        "gate: refuse", "It is worse.", "monitoring: wait", "0 predictions, as of 2013-12-31 00:00", "No feature was logged.",
+        "Too few outcomes have arrived to measure performance.", "No endpoint was deployed in this run.",
+    ):  # fmt: skip
+        assert phrase in words, phrase
 
 
 @settings(max_examples=15, deadline=None)
@@ -229,6 +265,55 @@ def test_the_natural_variation_is_drawn_and_colours_follow_the_rule(full: Report
     assert section.count('class="tick"') == len(features)
     assert section.count("fill over") == sum(row["drifted"] for row in features) > 0
     assert "any stretch of 2 weeks in the held-out rows differs" in section
+
+
+def test_the_header_and_the_section_show_the_verdict_of_monitoring(full: ReportContent, text: str) -> None:
+    assert full.monitoring is not None and full.monitoring["decision"]["action"] == "retrain"
+    header = text[text.index("<header>") : text.index("</header>")]
+    assert '<span>monitoring: <span class="badge bad">retrain</span></span>' in header
+    section = text[text.index('id="monitoring"') : text.index('id="next"')]
+    assert '<div class="card verdict bad">' in section and '<p><span class="badge bad">retrain</span> 4,200' in section
+    words = " ".join(Page(section.partition(">")[2].rpartition("</section>")[0]).words)
+    assert all(reason in words for reason in full.monitoring["decision"]["reasons"])
+    assert "monitoring:" not in render(dataclasses.replace(full, monitoring=None))
+
+
+def test_no_macro_hides_a_value_of_the_page(text: str) -> None:
+    """An imported macro takes the place of a value that has its name, in every template that the page includes."""
+    from ray_cluster.report import page
+
+    macros = set(page.environment().get_template("macros.html.j2").module.__dict__)
+    found: dict[str, Any] = {}
+    template = page.environment().get_template("report.html.j2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(template), "render", lambda self, **values: found.update(values) or "")
+        render(ReportContent("Run", "m"))
+    assert "verdict" in found and "badge" in macros and not macros & set(found)
+
+
+def test_a_line_of_the_tuning_chart_ends_where_the_row_of_its_trial_says(
+    full: ReportContent, text: str, monkeypatch: Any
+) -> None:
+    drawings: list[Any] = []
+    monkeypatch.setattr(search, "svg", lambda drawing, *_: drawings.append(drawing) or "")
+    search.histories(full.trials, "Average precision")
+    ends = {tuple(line.get_xydata()[-1]) for line in drawings[0].axes[0].lines}
+    drawn = [trial for trial in full.trials if trial["history"]]
+    assert ends == {(trial["iterations"], trial["metric"]) for trial in drawn}
+    assert any(trial["history"][-1][0] > trial["iterations"] for trial in drawn)  # that went on past their best
+    rows = re.findall(r"<tr[^>]*>\s*<td class=\"line\">(\d\d)[^<]*</td>(.*?)</tr>", text, re.DOTALL)
+    cells = {trial: re.findall(r'<td class="n">([^<]*)</td>', row)[:2] for trial, row in rows if "finished" in row}
+    assert cells["02"] == [f"{full.trials[2]['iterations']}", f"{full.trials[2]['metric']:.4f}"]
+
+
+def test_the_thick_line_of_the_parameters_is_the_chosen_trial(full: ReportContent, monkeypatch: Any) -> None:
+    drawings: list[Any] = []
+    monkeypatch.setattr(search, "svg", lambda drawing, *_: drawings.append(drawing) or "")
+    search.parallel_coordinates(full.trials, "Average precision")
+    [thick] = [line for line in drawings[0].axes[0].lines if line.get_linewidth() > 2]
+    metrics = np.array([trial["metric"] for trial in full.trials if trial["metric"] is not None])
+    assert metrics[0] < metrics.max()  # another trial is ahead in the search
+    assert thick.get_ydata()[-1] == pytest.approx((metrics[0] - metrics.min()) / np.ptp(metrics))
 
 
 def test_figures() -> None:

@@ -239,9 +239,17 @@ def test_a_rule_that_does_not_fit_is_one_sentence(given: dict[str, Any], said: s
     assert said in str(raised.value) and str(raised.value).startswith("Model 'flight_delay', inputs.")
 
 
-def test_rules_that_fit_are_let_through() -> None:
-    check_inputs("m", rules(), rows(20, 1))
-    check_inputs("m", rules(empty={"impute": {"constant": 0}}), rows(20, 1).assign(empty=np.nan))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rules_that_fit_are_let_through_and_can_be_learned(family: str) -> None:
+    frame = rows(20, 1).assign(empty=np.nan)
+    fitting = rules(**RULES, empty={"impute": {"constant": 0}})
+    check_inputs("m", fitting, frame)
+    found = learned(preprocessing(frame, fitting, family).fit(frame), fitting)
+    assert set(found) >= set(by_hand(frame)) - {"speed"} and found["empty"] == {"impute": 0.0}
+    for name, values in by_hand(frame).items():
+        for kind, value in values.items():
+            expected = value if isinstance(value, str) else pytest.approx(value)
+            assert found[name][kind] == expected, (name, kind)
 
 
 @pytest.mark.parametrize(
