@@ -49,6 +49,8 @@ class Ports(Frozen):
     ray_dashboard_metrics: int
     serve_metrics: int
     serve_stats: int
+    serve_fallback: int = Field(description="of Serve's own proxy, which HAProxy uses while a model has no replica")
+    serve_fallback_grpc: int
     serve_replicas: int = Field(description="first of 1000 ports for the replicas behind HAProxy")
 
     def __getitem__(self, name: str) -> int:
