@@ -218,7 +218,7 @@ def _mlflow(settings: Settings, common: dict[str, str]) -> Service:
     return Service(
         name="mlflow",
         title="MLflow (runs, registry)",
-        command=(*command, "mlflow.server.fastapi_app:app"),
+        command=(*command, "--factory", "ray_cluster.registry.tracking_server:application"),
         address=settings.url("mlflow"),
         environment=environment,
         # `/health` answers before the tables are made; the first query makes them.
