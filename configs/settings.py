@@ -49,6 +49,8 @@ class Ports(Frozen):
     ray_dashboard_metrics: int
     serve_metrics: int
     serve_stats: int
+    serve_fallback: int = Field(description="of Serve's own proxy, which HAProxy uses while a model has no replica")
+    serve_fallback_grpc: int
     serve_replicas: int = Field(description="first of 1000 ports for the replicas behind HAProxy")
 
     def __getitem__(self, name: str) -> int:
@@ -135,6 +137,11 @@ class Settings(Frozen):
         return f"http://{self.host}:{self.ports[service]}"
 
     @property
+    def one_machine(self) -> bool:
+        """Whether only this machine reaches the stack: ``host`` is a loopback address and no cluster is joined."""
+        return self.host in ("127.0.0.1", "localhost", "::1") and self.ray.address is None
+
+    @property
     def root(self) -> Path:
         """The repository root."""
         return CONFIGS.parent
@@ -193,6 +200,9 @@ class Settings(Frozen):
             "RAY_API_SERVER_ADDRESS": self.url("ray_dashboard"),
             "RAY_DASHBOARD_ADDRESS": self.url("ray_dashboard"),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Ray replaces a loopback address by one that other machines can reach, unless its clusters are limited to
+            # one machine, as they are by default on macOS and Windows.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0" if self.one_machine else "1",
             "DO_NOT_TRACK": "1",
         }
         if self.databases.redis is not None:

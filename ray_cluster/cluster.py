@@ -37,10 +37,14 @@ def connected(settings: Settings) -> Iterator[None]:
             f"No Ray cluster answers at {settings.ray_address} ({error}); run `headrace up`, or set ray.address."
         ) from None
     import ray
+    from ray._private import ray_constants
 
     if ray.is_initialized():
         yield
         return
+    # Ray reads this from RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER when it is imported, which may be before the settings are
+    # loaded. Where it is true, a loopback address is replaced by one on which this cluster does not listen.
+    ray_constants.ENABLE_RAY_CLUSTER = not settings.one_machine
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     ray.init(

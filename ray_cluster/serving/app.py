@@ -69,8 +69,11 @@ class Endpoint:
     """One replica: a reader, the live version, and the FastAPI application over them."""
 
     def __init__(self, args: dict[str, Any]) -> None:
+        from ray.util import get_node_ip_address
+
         from ray_cluster.serving.batches import Batches
         from ray_cluster.serving.error_log import log_errors
+        from ray_cluster.serving.loopback import keep_on_loopback
         from ray_cluster.serving.measures import Measures
         from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder
         from ray_cluster.serving.predictor import Predictor
@@ -79,6 +82,7 @@ class Endpoint:
 
         self._args = AppArgs.model_validate(args)
         self._settings = load_settings()
+        keep_on_loopback(get_node_ip_address())  # type: ignore[no-untyped-call]
         for name, value in self._settings.variables().items():
             os.environ.setdefault(name, value)
         log_errors(self._settings, self._args.model)

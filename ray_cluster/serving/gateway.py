@@ -46,6 +46,11 @@ class Gateway:
     """One replica of the gateway."""
 
     def __init__(self) -> None:
+        from ray.util import get_node_ip_address
+
+        from ray_cluster.serving.loopback import keep_on_loopback
+
+        keep_on_loopback(get_node_ip_address())  # type: ignore[no-untyped-call]
         log_errors(load_settings(), GATEWAY)
 
     def __serve_build_asgi_app__(self) -> FastAPI:

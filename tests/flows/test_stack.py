@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -150,6 +151,55 @@ def test_unknown_and_absent_services(settings: Settings) -> None:
         wait(settings, ["mlflow"])
 
 
+def test_haproxy_keeps_its_own_pages_on_loopback(settings: Settings, tmp_path: Path) -> None:
+    """Run as Serve runs it, with the ``bind`` lines of its template; the address of a frontend stays."""
+    from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
+
+    environment = next(each for each in services(settings) if each.name == "ray").environment
+    binds = [line.strip() for line in HAPROXY_CONFIG_TEMPLATE.splitlines() if line.strip().startswith("bind ")]
+    assert "bind :{{ config.metrics_port }}" in binds and "bind *:{{ config.stats_port }}" in binds
+    metrics, statistics, endpoints = (settings.ports[name] for name in ("serve_metrics", "serve_stats", "serve"))
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(
+        "defaults\n    mode http\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n"
+        f"frontend prometheus\n    bind :{metrics}\nfrontend http\n    bind {settings.host}:{endpoints}\n"
+        f"listen stats\n  bind *:{statistics}\n  stats enable\n"
+    )
+    command = [environment["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(config), "-dR"]
+    process = subprocess.Popen(command, env={**os.environ, **environment})
+    try:
+        deadline = time.monotonic() + 20
+        while len(found := psutil.Process(process.pid).net_connections("tcp")) < 3:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        assert {tuple(each.laddr) for each in found} == {
+            (settings.host, port) for port in (metrics, statistics, endpoints)
+        }
+    finally:
+        process.terminate()
+        process.wait(10)
+    refused = subprocess.run([command[0], "-W", "file"], env=environment, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and "expects the options '-db -f CONFIGURATION', not '-W file'" in refused.stderr
+
+
+def test_ray_is_limited_to_this_machine_only_where_the_host_is(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    public = settings.model_copy(update={"host": "10.0.0.1"})
+    joined = settings.model_copy(update={"ray": settings.ray.model_copy(update={"address": "10.0.0.7:6379"})})
+    for each, limited in ((settings, "0"), (public, "1"), (joined, "1")):
+        assert each.variables()["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == limited
+    assert "RAY_SERVE_HAPROXY_BINARY_PATH" not in services(public)[1].environment
+
+
+def test_every_port_of_serve_is_the_stacks_own(settings: Settings) -> None:
+    """A port that Serve's variables leave at its default is the same in every stack."""
+    ray = next(each for each in services(settings) if each.name == "ray")
+    ports = {int(value) for name, value in ray.environment.items() if name.startswith("RAY_SERVE_") and "_PORT" in name}
+    replicas = settings.ports["serve_replicas"]
+    assert ports - set(range(replicas, replicas + 1000)) <= set(ray.ports)
+    assert {settings.ports["serve_fallback"], settings.ports["serve_fallback_grpc"]} <= ports
+
+
 def test_no_ray_is_started_where_a_cluster_is_named(settings: Settings) -> None:
     joined = settings.model_copy(update={"ray": settings.ray.model_copy(update={"address": "10.0.0.1:6379"})})
     assert [service.name for service in services(joined)] == ["prefect", "mlflow", "schedules", "evidently"]
@@ -173,6 +223,74 @@ def test_ray_mlflow_and_evidently_start_and_leave_nothing(settings: Settings) ->
     down(settings)
     assert processes_of(settings) == []
     assert not ray_folder(settings).exists()
+
+
+NAMESAKE = """
+import os, time
+from ray import serve
+
+@serve.deployment
+class Namesake:
+    def __init__(self):
+        time.sleep(3)  # the stack has no replica for this long after one was killed
+
+    async def __call__(self):
+        return {"stack": os.environ["HEADRACE_STACK"], "process": os.getpid()}
+
+def build(args):
+    return Namesake.bind()
+"""
+
+
+def answer_of(settings: Settings) -> dict[str, object] | None:
+    """What the application at ``/namesake`` answers; None for an error."""
+    try:
+        status, content = request("GET", f"{settings.url('serve')}/namesake", timeout=30)
+    except OSError:
+        return None
+    return content if status == 200 and isinstance(content, dict) else None
+
+
+def process_of_replica(settings: Settings) -> int:
+    """Process id of the application's replica, as soon as it answers."""
+    deadline = time.monotonic() + 120
+    while (answer := answer_of(settings)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert answer["stack"] == str(settings.home)
+    return int(str(answer["process"]))
+
+
+@pytest.mark.long
+def test_a_stack_without_replicas_is_not_answered_by_another_one(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both serve an application of one name. One loses its replica: its clients wait for the next, or get an error."""
+    (tmp_path / "namesake.py").write_text(NAMESAKE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    up(settings, names=["ray"], wait_for=[])
+    other = settings_of(tmp_path / "other", HEADRACE_PORT_OFFSET=str(settings.ports.offset + 1000))
+    try:
+        up(other, names=["ray"])
+        wait(settings, ["ray"])
+        for each in (settings, other):
+            config = {
+                "http_options": {"host": each.host, "port": each.ports["serve"]},
+                "applications": [{"name": "n", "route_prefix": "/namesake", "import_path": "namesake:build"}],
+            }
+            url = f"{each.url('ray_dashboard')}/api/serve/applications/"
+            assert request("PUT", url, config, timeout=120)[0] == 200
+        before = {str(each.home): process_of_replica(each) for each in (settings, other)}
+        os.kill(before[str(settings.home)], signal.SIGKILL)
+        seen: set[tuple[object, object]] = set()
+        deadline = time.monotonic() + 60
+        with ThreadPoolExecutor(8) as pool:  # many connections: the kernel chooses a listener for each
+            while {process for _, process in seen} <= set(before.values()):  # until the next replica answers
+                assert time.monotonic() < deadline
+                seen |= {tuple(each.values()) for each in pool.map(answer_of, [settings] * 8) if each is not None}
+        assert {stack for stack, _ in seen} == {str(settings.home)}
+    finally:
+        down(other)
 
 
 @pytest.mark.long

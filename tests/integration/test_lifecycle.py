@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,7 @@ from feature_repo.frames import PREDICTION_TIME
 from feature_repo.online.reader import OnlineReader
 from feature_repo.store import retrieve
 from feature_repo.tables import manifest
+from flows.stack.processes import processes_of
 from ray_cluster import registry
 from ray_cluster.replay import moments
 from ray_cluster.serving.prediction_log import read_predictions
@@ -138,6 +141,21 @@ def test_nothing_talks_to_the_outside(headrace: Headrace, lifecycle):
     off = headrace.settings.variables()
     assert off["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false" and off["RAY_USAGE_STATS_ENABLED"] == "0"
     assert off["MLFLOW_DISABLE_TELEMETRY"] == "true" and off["DO_NOT_TRACK"] == "1"
+
+
+def test_it_listens_on_loopback_only(headrace: Headrace, lifecycle):
+    """Whoever reaches Ray's ports can run code, so none of them is open to the network."""
+    listening = set()
+    for process in processes_of(headrace.settings):
+        with suppress(psutil.NoSuchProcess):
+            for connection in process.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    listening.add((process.name(), *connection.laddr))
+    ports = headrace.settings.ports
+    open_ports = {port for _, _, port in listening}
+    names = set(type(ports).model_fields) - {"offset", "serve_fallback_grpc"}  # Serve opens that one for gRPC services
+    assert {name for name in names if ports[name] not in open_ports} == set()
+    assert [each for each in listening if not ip_address(each[1].removeprefix("::ffff:")).is_loopback] == []
 
 
 def test_status_shows_what_is_live(headrace, lifecycle):
