@@ -48,10 +48,10 @@ def _measured(step: str, home: Path, rows: int) -> dict[str, Any]:
 
     from configs import load_model, load_settings
     from configs.table import ingest_order
-    from feature_repo.dependencies import model_tables, service_views
-    from feature_repo.frames import training_frame
-    from feature_repo.materialization.computing import compute
-    from feature_repo.store import apply
+    from feature_repo.definitions.dependencies import model_tables, service_views
+    from feature_repo.definitions.feature_store import apply
+    from feature_repo.frames.training_frame import training_frame
+    from feature_repo.materialization.backfill import compute
     from feature_repo.tables import ingest_table
 
     loaded, spec = load_settings("local", {"HEADRACE_HOME": str(home)}), load_model("card_fraud", "local")

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from configs import load_model, load_settings
-from configs.sampling import Sampling
 from configs.settings import Settings
 from configs.table import ingest_order
+from configs.training import Sampling
 
 MODELS = ("flight_delay", "flight_cancelled", "card_fraud")
 AS_OF = datetime(2013, 12, 17, tzinfo=UTC)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _court(frames: dict[str, Any], rows: int | None) -> None:
-    from ray_cluster.training.sampling.court import hold_court
+    from ray_cluster.training.sampling.sampler_selection import hold_court
     from ray_cluster.training.search import TrialResult
 
     trial = TrialResult("0", "xgboost", POINT, "finished", ROUNDS, 0.0, 0.0, [])
@@ -90,7 +90,7 @@ def _court(frames: dict[str, Any], rows: int | None) -> None:
 
 def _flips(frames: dict[str, Any], share: float, rows: int | None) -> None:
     """Flip labels (of the latest ``rows``, where said), and look how many of the most suspect ones are flipped."""
-    from ray_cluster.labels.suspects import out_of_fold, suspects
+    from ray_cluster.labels.suspect_labels import out_of_fold, suspects
 
     print(f"\n{share:.0%} of the labels flipped at random:\n")
     print("| model | labels | flipped | suspects | precision@n/2 | precision@n | of 1s that are 0 | random | s |")
@@ -116,9 +116,9 @@ def _flips(frames: dict[str, Any], share: float, rows: int | None) -> None:
 
 def _fill(settings: Settings, name: str) -> None:
     """Ingest and compute what the model needs, where it is not there yet."""
-    from feature_repo.dependencies import model_tables, service_views
-    from feature_repo.materialization.computing import compute
-    from feature_repo.store import apply
+    from feature_repo.definitions.dependencies import model_tables, service_views
+    from feature_repo.definitions.feature_store import apply
+    from feature_repo.materialization.backfill import compute
     from feature_repo.tables import ingest_table, manifest
 
     spec = load_model(name)

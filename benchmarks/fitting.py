@@ -53,7 +53,7 @@ def spec_of(**fit: Any) -> ModelSpec:
 
 def home_of(folder: Path, rows: int) -> Settings:
     """Settings of a home with ``rows`` simulated payments a year."""
-    from feature_repo.dependencies import model_tables
+    from feature_repo.definitions.dependencies import model_tables
 
     loaded = load_settings("local", {"HEADRACE_HOME": str(folder)})
     tables = {
@@ -68,9 +68,9 @@ def home_of(folder: Path, rows: int) -> Settings:
 def fill(settings: Settings) -> None:
     """Ingest the tables and compute the views."""
     from configs.table import ingest_order
-    from feature_repo.dependencies import service_views
-    from feature_repo.materialization.computing import compute
-    from feature_repo.store import apply
+    from feature_repo.definitions.dependencies import service_views
+    from feature_repo.definitions.feature_store import apply
+    from feature_repo.materialization.backfill import compute
     from feature_repo.tables import ingest_table
 
     apply(settings)
@@ -92,9 +92,9 @@ def fitted(settings: Settings, memory: str) -> dict[str, float]:
     from sklearn.metrics import average_precision_score
 
     from ray_cluster.training.data import prepare
+    from ray_cluster.training.distributed.out_of_core import encoder_of_parts, shares_on_disk
+    from ray_cluster.training.distributed.workers import Worker
     from ray_cluster.training.families import fit_steps, preprocessing
-    from ray_cluster.training.fitting.external import encoder_of_parts, shares_on_disk
-    from ray_cluster.training.fitting.worker import Worker
 
     imports, started = peak(), perf_counter()
     spec = spec_of(memory=memory)
@@ -147,8 +147,8 @@ def workers(rows: int) -> dict[str, tuple[float, float]]:
     import xgboost
     from sklearn.metrics import average_precision_score
 
-    from ray_cluster.training.fitting.data_parallel import fit_by_workers
-    from ray_cluster.training.fitting.shares import ArrayShare, deal
+    from ray_cluster.training.distributed.shares import ArrayShare, deal
+    from ray_cluster.training.distributed.workers import fit_by_workers
 
     (x, y), (x_test, y_test) = drawn(rows, 1), drawn(100_000, 2)
     ray.init(

@@ -33,9 +33,9 @@ from typing import Any
 
 from configs import load_settings
 from configs.settings import Settings
-from feature_repo.files import write_json
-from feature_repo.materialization.views import ViewState, remember
+from feature_repo.materialization.view_files import ViewState, remember
 from feature_repo.online.layout import ViewLayout, layouts
+from feature_repo.storage.files import write_json
 
 #: A view of ten float features by one text key; here of as many "airports" as there are entities.
 VIEW = "origin_stats"
@@ -130,7 +130,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def ours(settings: Settings) -> bool:
-    from feature_repo.materialization.bringing import bring_online
+    from feature_repo.materialization.online_write import bring_online
 
     return bring_online(settings, VIEW, UNTIL)
 
@@ -140,7 +140,7 @@ def speed(entities: int, rounds: int, folder: Path, redis: str | None) -> dict[s
     from benchmarks.online_read import clean
     from benchmarks.online_write import own_benchmark
     from feature_repo.online.codec import pack
-    from feature_repo.online.redis_address import redis_address
+    from feature_repo.online.redis_values import redis_address
     from feature_repo.online.values import open_values
 
     settings, few = home_of(folder / "all", redis), home_of(folder / "few", redis)
@@ -197,7 +197,7 @@ def outcomes(settings: Settings, months: int, rows_a_month: int) -> None:
     """Write the raw table ``outcomes`` as ingest would, ``months`` long."""
     import duckdb
 
-    from feature_repo.tables.storage import Manifest, table_path
+    from feature_repo.tables.table_files import Manifest, table_path
 
     folder = table_path(settings, "outcomes")
     files: dict[str, str] = {}
@@ -226,7 +226,7 @@ def child(what: str, home: Path, whole: str) -> None:
     settings = home_of(home)
     layout = layouts(settings)[VIEW]
     if what == "compute":
-        from feature_repo.materialization.computing import compute
+        from feature_repo.materialization.backfill import compute
 
         compute(settings, "plane_stats")
     elif what == "bring online":
@@ -236,19 +236,18 @@ def child(what: str, home: Path, whole: str) -> None:
         stock(Path(whole), online, home, "stock", layout)()
     else:  # what the imports of the first two take
         import duckdb
-        import pandas
-        import pyarrow.parquet
-
         import feature_repo.materialization.bringing
         import feature_repo.materialization.computing
+        import pandas
+        import pyarrow.parquet
 
         assert all(
             (
                 duckdb,
                 pandas,
                 pyarrow.parquet,
-                feature_repo.materialization.computing,
-                feature_repo.materialization.bringing,
+                feature_repo.materialization.backfill,
+                feature_repo.materialization.online_write,
             )
         )
     # not getrusage's, which counts the parent's memory from before the program was loaded

@@ -176,7 +176,7 @@ def contenders(home: Path, address: str, kind: str, namespace: str) -> dict[str,
     for layout, rows in zip(held, data, strict=True):
         values.write(layout, pa.Table.from_pandas(rows, preserve_index=False))
         values.set_known_until(layout, AT)
-    plugin = "feature_repo.online.feast_stores."
+    plugin = "feature_repo.online.feast_online_stores."
     if kind == "redis":
         ours = {"type": f"{plugin}RedisOnlineStore", "connection_string": address, "namespace": namespace}
         stock = {"type": "redis", "connection_string": address}
@@ -254,7 +254,7 @@ def main() -> None:
 def clean(address: str, namespace: str) -> None:
     import redis
 
-    from feature_repo.online.redis_address import redis_address
+    from feature_repo.online.redis_values import redis_address
 
     place = redis_address(address)
     client = redis.Redis(place.host, place.port, **place.options)

@@ -33,8 +33,7 @@ import pyarrow as pa
 from benchmarks.online_read import clean
 from feature_repo.online.codec import pack
 from feature_repo.online.layout import ViewLayout
-from feature_repo.online.redis_address import redis_address
-from feature_repo.online.redis_values import RedisValues
+from feature_repo.online.redis_values import RedisValues, redis_address
 from feature_repo.online.sqlite_values import SqliteValues
 
 FEATURES = [f"feature_{place}" for place in range(10)]

@@ -1,4 +1,4 @@
-"""What describes one model: ``configs/models/<name>.yaml``. A model is this file and no code."""
+"""One model: ``configs/models/<name>.yaml``. A model is this file and no code."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
 
-from configs.behaviour import BehaviourTest
-from configs.card import Card
-from configs.evaluation import Calibration, Fairness, Threshold
-from configs.fit import Fit
-from configs.gate import Gate
+from configs.evaluation import BehaviourTest, Calibration, Fairness, Threshold
+from configs.promotion import Gate
 from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
-from configs.sampling import Sampling
 from configs.settings import CONFIGS, environment_folder
+from configs.training import Fit, Sampling
 from configs.tuning import Tuning
 
 __all__ = [
+    "Card",
     "Defaults",
     "Expired",
     "RequestField",
@@ -37,6 +35,17 @@ __all__ = [
     "load_model",
     "model_names",
 ]
+
+
+class Card(Frozen):
+    """Words for the model card, beside what is generated from the facts; all optional, and a card says what lacks."""
+
+    owner: str | None = None
+    intended_use: str | None = None
+    out_of_scope: str | None = None
+    ethical_considerations: list[str] = []
+    caveats: list[str] = []
+
 
 FieldType = Literal["string", "integer", "number", "time"]
 

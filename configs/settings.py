@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, SecretStr
 
-from configs.approval import Approval
+from configs.promotion import Approval
 from configs.reading import ConfigError, Frozen, merge, nearest, read_yaml, validated
 from configs.table import Table, load_tables
 from configs.tuning import Prices

@@ -164,7 +164,7 @@ flight_risk = FeatureService(
     features=[weather, carrier_stats, origin_stats, route_stats, plane_stats, plane_attributes, calendar],
 )
 
-# The simulated card payments (feature_repo/examples/cards.py)
+# The simulated card payments (feature_repo/examples/card_payments.py)
 card = Entity(name="card", join_keys=["card_id"], value_type=ValueType.STRING, description="Simulated card")
 merchant = Entity(name="merchant", join_keys=["merchant_id"], value_type=ValueType.STRING, description="Simulated shop")
 country = Entity(name="country", join_keys=["country"], value_type=ValueType.STRING, description="Where a card is used")

@@ -37,7 +37,7 @@ def wait_for_approval(settings: Settings, model: str, version: int, about: str) 
     time is over.
     """
     from ray_cluster import registry
-    from ray_cluster.promotion.approving import approve, reject
+    from ray_cluster.promotion.transitions import approve, reject
 
     logger, deadline = get_run_logger(), time.monotonic() + settings.approval.timeout.total_seconds()
     told, who = "", ", ".join(settings.approval.approvers) or "anybody"

@@ -8,13 +8,13 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 
 from configs import load_model
-from flows.entry import begin
+from flows.context import begin
 
 
 @task(task_run_name="deploy {model}")
 def deploy_one(model: str, as_of: datetime) -> dict[str, Any]:
     """Roll the champion out; when the smoke test fails, the version before it goes back."""
-    from feature_repo.frames import FrameError, requests
+    from feature_repo.frames.training_frame import FrameError, requests
     from ray_cluster import registry
     from ray_cluster.serving import rollout
 

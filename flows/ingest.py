@@ -11,15 +11,14 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from configs import ConfigError, Settings
 from configs.reading import nearest
 from configs.table import ingest_order
-from flows.entry import begin
-from flows.progress import shown
+from flows.context import begin, shown
 
 
 @task(task_run_name="ingest {table}")
 def ingest_one(table: str, as_of: datetime) -> dict[str, Any]:
     """Ingest one table; returns its counts."""
     from feature_repo.tables import ingest_table
-    from ray_cluster.table_report import write_table_page
+    from ray_cluster.reports.table_report import write_table_page
 
     settings, as_of = begin(as_of)
     held, changed = ingest_table(settings, table, as_of)

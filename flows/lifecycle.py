@@ -12,10 +12,10 @@ from prefect import flow, task
 from prefect.artifacts import create_link_artifact
 
 from configs import load_model
-from feature_repo.dependencies import model_tables, service_views
+from feature_repo.definitions.dependencies import model_tables, service_views
 from flows import stack
+from flows.context import begin
 from flows.deploy import deploy
-from flows.entry import begin
 from flows.ingest import ingest
 from flows.materialize import materialize
 from flows.monitor import monitor
@@ -29,7 +29,7 @@ def write_report(
     model: str, as_of: datetime, steps: list[dict[str, Any]], version: int, run_id: str, monitoring: dict[str, Any]
 ) -> str:
     """Write the run's page; returns its path."""
-    from ray_cluster.lifecycle_report import write_lifecycle_report
+    from ray_cluster.reports.lifecycle_report import write_lifecycle_report
 
     settings, as_of = begin(as_of)
     return str(write_lifecycle_report(settings, load_model(model), as_of, steps, version, run_id, monitoring))

@@ -11,23 +11,22 @@ from prefect.utilities.annotations import quote
 
 from configs import ConfigError, Settings
 from configs.reading import nearest
-from flows.entry import begin
-from flows.progress import shown
+from flows.context import begin, shown
 
 if TYPE_CHECKING:
-    from feature_repo.registry.applying import Pending
+    from feature_repo.definitions.apply import Pending
 
 
 @task
 def apply_definitions(force: bool = False) -> bool:
     """``headrace apply``, skipped when nothing changed; refuses what breaks a live model unless ``force`` is set."""
-    from feature_repo.store import apply
+    from feature_repo.definitions.feature_store import apply
 
     settings, _ = begin(None)
     logger = get_run_logger()
 
     def check(waiting: Pending) -> None:
-        from ray_cluster.blast_radius import guard
+        from ray_cluster.lineage.impact import guard
 
         guard(settings, force, lambda found: [logger.warning("%s", each) for each in found.warnings])(waiting)
 
@@ -40,9 +39,9 @@ def materialize_view(view: str, as_of: datetime, since: datetime | None, applied
 
     Only a view that was never computed, which nobody uses yet, is computed meanwhile.
     """
-    from feature_repo.materialization.bringing import bring_online
-    from feature_repo.materialization.computing import compute
-    from feature_repo.materialization.views import state
+    from feature_repo.materialization.backfill import compute
+    from feature_repo.materialization.online_write import bring_online
+    from feature_repo.materialization.view_files import state
 
     settings, as_of = begin(as_of)
     if state(settings, view):
@@ -58,8 +57,8 @@ def materialize_on_ray(
     views: list[str], as_of: datetime, since: datetime | None, applied: Any
 ) -> dict[str, dict[str, bool]]:
     """The same for all views side by side, each in its own Ray task."""
-    from ray_cluster.cluster import connected
-    from ray_cluster.materialization import materialize_views
+    from ray_cluster.cluster.connection import connected
+    from ray_cluster.cluster.feature_tasks import materialize_views
 
     settings, as_of = begin(as_of)
     applied.result()

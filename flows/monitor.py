@@ -10,7 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.events import emit_event
 
 from configs import load_model
-from flows.entry import begin
+from flows.context import begin
 
 #: The event that the train schedule's automation waits for.
 DRIFT_EVENT = "headrace.drift"
@@ -19,7 +19,7 @@ DRIFT_EVENT = "headrace.drift"
 @task(task_run_name="monitor {model}")
 def monitor_one(model: str, as_of: datetime) -> dict[str, Any]:
     """Measure and judge; Evidently's pages are kept under monitoring/ and in its workspace."""
-    from ray_cluster.watching import watch
+    from ray_cluster.monitoring.monitoring_run import watch
 
     settings, as_of = begin(as_of)
     found, fresh = watch(settings, load_model(model), as_of)

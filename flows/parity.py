@@ -10,13 +10,13 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from configs import ConfigError, load_model
 from configs.model import Parity
-from flows.entry import begin
+from flows.context import begin
 
 
 @task(task_run_name="parity of {model}")
 def compare_one(model: str, as_of: datetime, hours: float | None, rows: int | None) -> dict[str, Any]:
     """Compare, and keep the result and its page under parity/."""
-    from ray_cluster.parity.checking import check_parity
+    from ray_cluster.parity.check import check_parity
 
     settings, as_of = begin(as_of)
     spec = load_model(model)

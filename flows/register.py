@@ -10,14 +10,14 @@ from prefect.artifacts import create_markdown_artifact
 
 from configs import load_model
 from flows.approval import release, wait_for_approval
-from flows.entry import begin, context
+from flows.context import begin, context
 
 
 @task(task_run_name="register {model}")
 def register_one(model: str, run_id: str | None, tags: dict[str, str]) -> dict[str, Any]:
     """Register a run (default: the newest) and decide about it."""
-    from ray_cluster.promotion.registering import latest_run
-    from ray_cluster.promotion.registering import register as register_run
+    from ray_cluster.promotion.registration import latest_run
+    from ray_cluster.promotion.registration import register as register_run
 
     settings, _ = begin(None)
     waits = tags["headrace.flow_run"]

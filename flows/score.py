@@ -8,13 +8,13 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 
 from configs import load_model
-from flows.entry import begin
+from flows.context import begin
 
 
 @task(task_run_name="score {model}")
 def score_one(model: str, as_of: datetime, hours: float) -> dict[str, Any]:
     """Score the next ``hours`` hours with the champion."""
-    from ray_cluster.scoring import score_batch
+    from ray_cluster.serving.batch_scoring import score_batch
 
     settings, as_of = begin(as_of)
     path, rows, version = score_batch(settings, load_model(model), as_of, timedelta(hours=hours))

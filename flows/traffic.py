@@ -8,8 +8,7 @@ from typing import Any
 from prefect import get_run_logger, task
 
 from configs import load_model
-from flows.entry import begin
-from flows.progress import shown
+from flows.context import begin, shown
 
 
 @task(task_run_name="traffic for {model}")
@@ -17,7 +16,7 @@ def send_traffic(model: str, start: datetime, end: datetime) -> dict[str, Any]:
     """Replay [start, end) at the hours in the settings; events sent before are left out."""
     import httpx
 
-    from ray_cluster.replay import ReplayError, moments, replay
+    from ray_cluster.serving.replay import ReplayError, moments, replay
 
     settings, _ = begin(start)
     spec = load_model(model)

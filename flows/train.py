@@ -8,8 +8,7 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 
 from configs import load_model
-from flows.entry import begin, context
-from flows.progress import shown
+from flows.context import begin, context, shown
 
 
 @task(task_run_name="train {model}")

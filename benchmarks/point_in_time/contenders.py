@@ -106,12 +106,12 @@ def polars_by_hand(workload: Workload) -> Join:
 
 def headrace(workload: Workload) -> Join:
     """Headrace's store through Feast's API."""
-    return _feast(workload, {"type": "feature_repo.offline.store.AsofOfflineStore"})
+    return _feast(workload, {"type": "feature_repo.offline.offline_store.AsofOfflineStore"})
 
 
 def headrace_limited(workload: Workload) -> Join:
     """The same with 250 MB for a join."""
-    kind = "feature_repo.offline.store.AsofOfflineStore"
+    kind = "feature_repo.offline.offline_store.AsofOfflineStore"
     return _feast(workload, {"type": kind, "memory_limit": "250MB"})
 
 
@@ -120,7 +120,7 @@ def headrace_on_ray(workload: Workload) -> Join:
     import ray
 
     ray.init(include_dashboard=False, log_to_driver=False, object_store_memory=3 * 10**9)
-    kind = {"type": "ray_cluster.offline.RayAsofOfflineStore", "parallelism": 2}
+    kind = {"type": "ray_cluster.cluster.ray_offline_store.RayAsofOfflineStore", "parallelism": 2}
     return _feast(workload, kind)
 
 

@@ -61,8 +61,8 @@ def flights(folder: Path, rows: int | None = None) -> Workload:
         SystemExit: the views were never computed.
     """
     from configs import load_model, load_settings
-    from feature_repo.dependencies import service_views
-    from feature_repo.materialization.views import view_files
+    from feature_repo.definitions.dependencies import service_views
+    from feature_repo.materialization.view_files import view_files
     from feature_repo.online.layout import layouts
     from feature_repo.tables import connect
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from feature_repo.offline.asked import Unit, kind
+from feature_repo.offline.entity_rows import Unit, kind
 
 __all__ = ["Extent", "History", "entity_part"]
 
@@ -73,7 +73,7 @@ class History:
         return "ns" if any(isinstance(each, pl.Datetime) and each.time_unit == "ns" for each in types) else "us"
 
     def kinds(self) -> list[str]:
-        """What sort of value each join key holds; see :func:`feature_repo.offline.asked.kind`."""
+        """What sort of value each join key holds; see :func:`feature_repo.offline.entity_rows.kind`."""
         return [kind(self.schema()[column]) for column in self.keys]
 
     def extent(self, earliest: int | None, latest: int) -> Extent:

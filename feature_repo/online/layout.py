@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.settings import Settings
-from feature_repo.files import read_json, write_json
+from feature_repo.storage.files import read_json, write_json
 
 __all__ = ["KINDS", "LayoutError", "ViewLayout", "kind_of", "layout_of", "layouts", "project_name"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.online.codec import STAMP_BYTES, Features, codec, pack
-from feature_repo.online.keys import component, decode_key, encode_key
+from feature_repo.online.entity_keys import component, decode_key, encode_key
 from feature_repo.online.layout import ViewLayout
 from feature_repo.online.values import KNOWN_UNTIL, Found, OnlineError, moment_bytes, moment_of
 

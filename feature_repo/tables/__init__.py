@@ -1,6 +1,6 @@
 """Raw tables: where they come from, what a valid row is, and how they are kept."""
 
 from feature_repo.tables.ingest import ingest_table
-from feature_repo.tables.storage import Manifest, connect, manifest, profile, table_path
+from feature_repo.tables.table_files import Manifest, connect, manifest, profile, table_path
 
 __all__ = ["Manifest", "connect", "ingest_table", "manifest", "profile", "table_path"]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from configs.table import Table
-from feature_repo.tables.storage import Manifest
+from feature_repo.tables.table_files import Manifest
 
 if TYPE_CHECKING:
     from feature_repo.tables.merging import Merging

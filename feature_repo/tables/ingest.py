@@ -13,15 +13,14 @@ from typing import Any
 
 from configs.settings import Settings
 from configs.table import Table
-from feature_repo.files import locked, read_json, replacing, write_json
-from feature_repo.tables import cleaning, coercion, conditions, gates, quality
-from feature_repo.tables.days import write_days
-from feature_repo.tables.erasures import erasures_fingerprint, kept
+from feature_repo.storage.files import locked, read_json, replacing, write_json
+from feature_repo.tables import cleaning, conditions, gates, quality
 from feature_repo.tables.merging import Merging, merging
-from feature_repo.tables.profile import profile_table
 from feature_repo.tables.sources import Since, batches, source_fingerprint
 from feature_repo.tables.staging import Staging, behind
-from feature_repo.tables.storage import Manifest, manifest, table_path
+from feature_repo.tables.table_erasure import erasures_fingerprint, kept
+from feature_repo.tables.table_files import Manifest, manifest, table_path, write_days
+from feature_repo.tables.table_profile import profile_table
 
 __all__ = ["ingest_table"]
 
@@ -86,7 +85,7 @@ class _Ingest:
         fingerprint = source_fingerprint(self.table, self.spec.source)
         if fingerprint is None:
             return None
-        code = "".join(map(inspect.getsource, (quality, coercion, conditions, cleaning)))
+        code = "".join(map(inspect.getsource, (quality, cleaning, conditions, cleaning)))
         others = sorted({target.partition(".")[0] for target in self.spec.references.values()} - {self.table})
         held = [found.fingerprint for name in others if (found := manifest(self.settings, name))]
         erased = erasures_fingerprint(self.settings, self.table)
@@ -97,7 +96,7 @@ class _Ingest:
         if held_as_of >= self.as_of:
             return before
         if self.spec.gates.freshness is not None:
-            from feature_repo.tables.storage import connect
+            from feature_repo.tables.table_files import connect
 
             column = self.spec.known_at or self.spec.day
             with connect(self.settings, only=[self.table]) as connection:

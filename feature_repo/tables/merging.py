@@ -1,35 +1,104 @@
-"""From the checked batches of an ingest, and what the table held before, to the rows that it is to hold.
-
-Done by DuckDB, which spills to disk: memory does not grow with the table. A table read whole keeps one row of each
-key among the valid rows that are known by then, as ``cleaning.dedupe`` says; the others are quarantined. With a
-cursor the newest row of each key stays, be it valid or not, and
-
-    table = rows held before the mark whose key was not read now + rows read now, from the mark on
-
-where the mark is the cursor value from which this ingest read. So what is read again at the mark or within
-``overlap`` behind it counts once, and any sequence of ingests ends with what a single one would have brought.
-"""
+"""Merge the checked batches of an ingest with what the table held before; of several rows of a key, one counts."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
-from feature_repo.tables.erasures import erasures
+from configs.table import Table
 from feature_repo.tables.staging import ORDER, Mark, Staging, rows_schema
-from feature_repo.tables.storage import Manifest, manifest, quoted, scan, table_path
-from feature_repo.tables.versions import SQL_TYPES, deduplicate, escaped, literal, parsed, supersede
+from feature_repo.tables.table_erasure import erasures
+from feature_repo.tables.table_files import Manifest, manifest, quoted, scan, table_path
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Merging", "merging"]
+__all__ = [
+    "SQL_TYPES",
+    "deduplicate",
+    "escaped",
+    "literal",
+    "parsed",
+    "supersede",
+    "Merging",
+    "merging",
+]
+
+#: Declared type → DuckDB's.
+SQL_TYPES = {
+    "string": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "time": "TIMESTAMPTZ",
+}
+_PLACE = quoted(ORDER)
+_LEFT = f"{_PLACE} NOT IN (SELECT place FROM lost)"
+
+
+def deduplicate(spec: Table) -> list[str]:
+    """Of valid rows that share the key, then of those that share a unique value, one stays as the table declares."""
+    rule = spec.cleaning.dedupe or "first"
+    order = {"first": _PLACE, "last": f"{_PLACE} DESC"}.get(rule, f"{quoted(rule)} DESC NULLS LAST, {_PLACE}")
+    statements = []
+    unique = [[name] for name, column in spec.columns.items() if column.unique and spec.key != [name]]
+    for columns in [spec.key, *unique]:
+        names = _listed(columns)
+        what = "key" if columns == spec.key else "value"
+        statements += [
+            f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {names} FROM known "
+            f"WHERE {_LEFT} AND {quoted(columns[0])} IS NOT NULL GROUP BY ALL HAVING count(*) > 1",
+            f"INSERT INTO lost SELECT place, 'duplicate {what} ({escaped(', '.join(columns))})' FROM (SELECT "
+            f"{_PLACE} AS place, row_number() OVER (PARTITION BY {names} ORDER BY {order}) AS number "
+            f"FROM known SEMI JOIN repeated USING ({names}) WHERE {_LEFT}) WHERE number > 1",
+        ]
+    return statements
+
+
+def supersede(spec: Table) -> list[str]:
+    """With a cursor: of all rows of a key, valid or refused, the newest counts; of equally new ones the greatest.
+
+    The view ``versions`` holds all rows that have a key and a cursor.
+    """
+    columns, key = _listed(spec.columns), _listed(spec.key)
+    cursor = str(spec.source.cursor)
+    read = ", ".join(f"{parsed(spec, name)} AS {quoted(name)}" for name in spec.columns)
+    complete = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in [*spec.key, cursor])
+    content = ", ".join(f"{quoted(name)} DESC NULLS LAST" for name in spec.columns)
+    return [
+        f"CREATE TEMP VIEW versions AS SELECT {columns}, {_PLACE}, false AS bad FROM known UNION ALL SELECT * FROM "
+        f"(SELECT {read}, {_PLACE}, true AS bad FROM refused AS q) WHERE {complete}",
+        f"CREATE TEMP TABLE repeated AS SELECT {key} FROM versions GROUP BY ALL HAVING count(*) > 1",
+        f"INSERT INTO lost SELECT place, '' FROM (SELECT {_PLACE} AS place, row_number() OVER (PARTITION BY "
+        f"{key} ORDER BY {quoted(cursor)} DESC, bad, {content}) AS number "
+        f"FROM versions SEMI JOIN repeated USING ({key})) WHERE number > 1",
+    ]
+
+
+def parsed(spec: Table, name: str) -> str:
+    """A column of refused rows ``q``, all text, in its declared type; null where it has no such form."""
+    return f"TRY_CAST(q.{quoted(name)} AS {SQL_TYPES[spec.columns[name].type]})"
+
+
+def literal(value: str | int | float, kind: str) -> str:
+    """A value of a declared type as SQL writes it."""
+    return f"CAST('{escaped(value)}' AS {SQL_TYPES[kind]})"
+
+
+def escaped(value: object) -> str:
+    """A text as it stands between the quotes of SQL."""
+    return str(value).replace("'", "''")
+
+
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(map(quoted, columns))
+
 
 #: Memory of DuckDB, in which batches are sorted and compared; beyond it it uses the disk.
 MEMORY_LIMIT = "512MB"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from configs.table import Column, Table
-from feature_repo.tables.coercion import DTYPES, coerce
+from feature_repo.tables.cleaning import DTYPES, coerce
 from feature_repo.tables.conditions import unfulfilled
 
 if TYPE_CHECKING:

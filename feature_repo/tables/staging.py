@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.table import Table
-from feature_repo.files import read_json, write_json
+from feature_repo.storage.files import read_json, write_json
 from feature_repo.tables.conditions import arrow_type
 
 if TYPE_CHECKING:

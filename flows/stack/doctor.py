@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from configs import ConfigError, Settings, load_model, load_settings, model_names
-from feature_repo.expired import check_model
-from flows.stack.ports import is_free, owner
+from feature_repo.frames.expired_values import check_model
+from flows.stack.probing import is_free, owner
 from flows.stack.processes import read_record
 from flows.stack.services import services
 
@@ -122,7 +122,7 @@ def _postgresql(settings: Settings) -> Check:
 def _redis(settings: Settings) -> Check:
     from redis import Redis, RedisError
 
-    from feature_repo.online.redis_address import redis_address
+    from feature_repo.online.redis_values import redis_address
     from feature_repo.online.values import OnlineError
 
     assert settings.databases.redis is not None

@@ -1,16 +1,49 @@
-"""Ask a server whether it is ready, and make what Prefect needs once it is."""
+"""Ports and readiness: is a port free, does a server answer, and what Prefect needs once it does."""
 
 from __future__ import annotations
 
 import json
+import socket
 from datetime import datetime
 from typing import Any
+
+import psutil
 
 from configs.settings import Settings
 from flows.stack.processes import StackError, read_record
 from flows.stack.services import Service
 
-__all__ = ["WORK_POOL", "create_work_pool", "is_ready", "request"]
+__all__ = [
+    "is_free",
+    "owner",
+    "WORK_POOL",
+    "create_work_pool",
+    "is_ready",
+    "request",
+]
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen on the port now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def owner(port: int) -> str:
+    """Who listens on the port: ``'name' (process 123)``, or "another process" where that cannot be seen."""
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.pid:
+                return f"'{psutil.Process(connection.pid).name()}' (process {connection.pid})"
+    except psutil.Error:
+        pass
+    return "another process"
+
 
 WORK_POOL = "headrace"
 

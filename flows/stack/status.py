@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from configs.settings import Settings
 from flows.stack.probing import request
-from flows.stack.stack import health
+from flows.stack.servers import health
 
 __all__ = ["Section", "sections"]
 
@@ -86,8 +86,8 @@ def _models(settings: Settings) -> list[tuple[str, ...]]:
 
 
 def _features(settings: Settings) -> list[tuple[str, ...]]:
-    from feature_repo.expired import in_words
-    from feature_repo.materialization.views import freshness
+    from feature_repo.frames.expired_values import in_words
+    from feature_repo.materialization.view_files import freshness
     from feature_repo.online.layout import layouts
     from feature_repo.online.values import open_values
 
@@ -139,7 +139,7 @@ def _minutes(time: datetime | None) -> str:
 
 def _parity(settings: Settings) -> list[tuple[str, ...]]:
     from configs import model_names
-    from ray_cluster.parity.bound import newest
+    from ray_cluster.parity.check import newest
 
     rows: list[tuple[str, ...]] = []
     for model in model_names():

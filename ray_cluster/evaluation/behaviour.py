@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from configs.behaviour import BehaviourTest, Direction, Invariance, Minimum
+from configs.evaluation import BehaviourTest, Direction, Invariance, Minimum
 from configs.reading import nearest
-from feature_repo.request_ids import id_text
+from feature_repo.frames.request_ids import id_text
 from ray_cluster.evaluation.metrics import metrics
 
 if TYPE_CHECKING:

@@ -8,25 +8,24 @@ from datetime import datetime
 from typing import Any, Literal
 
 from configs.settings import Settings
-from feature_repo.fingerprints import changed_days, table_contents
-from feature_repo.materialization.views import state
-from feature_repo.relabels import overlay_version
+from feature_repo.frames.fingerprints import changed_days, table_contents
+from feature_repo.frames.label_overrides import overlay_version
+from feature_repo.materialization.view_files import state
 from feature_repo.transforms import VIEWS, code
-from ray_cluster.provenance.code import code_files, git_state
-from ray_cluster.provenance.gathering import erasures_now, on_demand_code
-from ray_cluster.provenance.machine import library_versions, machine
+from ray_cluster.lineage.environment import code_files, git_state, library_versions, machine
+from ray_cluster.lineage.provenance import erasures_now, on_demand_code
 
 __all__ = ["Change", "changes_since"]
 
 Kind = Literal["table", "labels", "view", "on-demand view", "erasures", "code", "library", "machine"]
 #: Code whose change can alter a training frame, and a fit; no other file can.
 _FRAME = (
-    "feature_repo/as_served.py",
-    "feature_repo/expired.py",
+    "feature_repo/frames/expired_values.py",
+    "feature_repo/frames/expired_values.py",
     "feature_repo/features.py",
-    "feature_repo/fingerprints.py",
-    "feature_repo/frames.py",
-    "feature_repo/materialization/computing.py",
+    "feature_repo/frames/fingerprints.py",
+    "feature_repo/frames/training_frame.py",
+    "feature_repo/materialization/backfill.py",
     "feature_repo/offline/",
     "feature_repo/transforms/",
 )

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from configs.settings import Settings
-from feature_repo.files import read_json
+from feature_repo.storage.files import read_json
 from ray_cluster import registry
 from ray_cluster.lineage.changes import Change, changes_since
-from ray_cluster.lineage.predictions import Served, served_by
+from ray_cluster.lineage.prediction_trace import Served, served_by
 
 __all__ = ["COLUMNS", "IN_USE", "Lineage", "Node", "trace"]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from feature_repo.tables.stability import Floats
-from ray_cluster.monitoring.profile import ColumnProfile, aligned_numbers
+from ray_cluster.evaluation.column_profile import ColumnProfile, aligned_numbers
 
 __all__ = ["MIN_EXPECTED", "Bins", "Floats", "Integers", "pool_rare"]
 

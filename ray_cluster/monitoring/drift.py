@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from feature_repo.tables.stability import stability_index
+from ray_cluster.evaluation.column_profile import ColumnProfile, numbers
 from ray_cluster.monitoring.binning import MISSING, Bins
-from ray_cluster.monitoring.profile import ColumnProfile, numbers
 
 __all__ = ["Drift", "column_drift"]
 

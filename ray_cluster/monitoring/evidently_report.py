@@ -17,7 +17,7 @@ import pandas as pd
 
 from configs.model import ModelSpec
 from configs.settings import Settings
-from feature_repo.files import locked
+from feature_repo.storage.files import locked
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
@@ -35,7 +35,7 @@ def drift_run(
     """Run Evidently's drift report, and the data summary of the ``SUMMARY_COLUMNS`` columns that moved most.
 
     Args:
-        measurements: as :func:`ray_cluster.monitoring.measuring.measure` gives them: which columns there are,
+        measurements: as :func:`ray_cluster.monitoring.measurements.measure` gives them: which columns there are,
             which are numeric, and how far each moved. Columns without a value on either side are left out.
         current, reference: feature columns and ``score``, one row or more; ``MAX_ROWS`` of each are used.
     """

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ray_cluster.evaluation.bootstrap import blocks_of, percentiles, resamples
-from ray_cluster.evaluation.weighted import Floats, Ranked
+from ray_cluster.evaluation.bootstrap import Floats, Ranked, blocks_of, percentiles, resamples
 
 __all__ = ["METRICS", "Scored", "performance", "score_metrics"]
 

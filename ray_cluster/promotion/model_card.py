@@ -7,8 +7,8 @@ from pathlib import Path
 from configs import load_model, model_names
 from configs.settings import Settings
 from ray_cluster import registry
-from ray_cluster.report.card import CardFacts, card_html, card_markdown, short_form
-from ray_cluster.report.page import write_page
+from ray_cluster.reports.model_card_page import CardFacts, card_html, card_markdown, short_form
+from ray_cluster.reports.page import write_page
 
 __all__ = ["card_facts", "publish_card", "status_of", "write_card"]
 

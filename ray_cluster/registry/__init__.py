@@ -1,16 +1,5 @@
 """The door to MLflow: training runs, model versions, aliases and the evidence kept with them."""
 
-from ray_cluster.registry.aliases import (
-    ALIASES,
-    AliasError,
-    aliased,
-    champion,
-    check_alias,
-    point,
-    promote,
-    remove,
-    usable,
-)
 from ray_cluster.registry.approval import (
     ApprovalError,
     approval_state,
@@ -19,19 +8,39 @@ from ray_cluster.registry.approval import (
     record_approval,
     withdraw,
 )
-from ray_cluster.registry.bundles import LoadedVersion, explain, load_version
-from ray_cluster.registry.connection import KIND, RegistryError
-from ray_cluster.registry.history import history, remember
-from ray_cluster.registry.locking import exclusive
-from ray_cluster.registry.lookup import RunFacts, Subject, find, runs_of
-from ray_cluster.registry.retirement import delete_files, retire
-from ray_cluster.registry.runs import add_evidence, add_texts, evidence, find_run, log_run, newest_run, reference
-from ray_cluster.registry.trusted import TRUSTED
+from ray_cluster.registry.bundles import TRUSTED, LoadedVersion, explain, load_version
+from ray_cluster.registry.mlflow_client import KIND, RegistryError, exclusive
+from ray_cluster.registry.runs import (
+    RunFacts,
+    Subject,
+    add_evidence,
+    add_texts,
+    evidence,
+    find,
+    find_run,
+    log_run,
+    newest_run,
+    reference,
+    runs_of,
+)
 from ray_cluster.registry.versions import (
+    ALIASES,
+    AliasError,
     VersionFacts,
+    aliased,
     annotate,
+    champion,
+    check_alias,
+    delete_files,
     describe,
+    history,
+    point,
+    promote,
     register_run,
+    remember,
+    remove,
+    retire,
+    usable,
     version,
     version_features,
     versions,

@@ -7,10 +7,9 @@ from typing import Literal
 
 from configs.reading import nearest
 from configs.settings import Settings
-from ray_cluster.registry.connection import connect
-from ray_cluster.registry.history import remember
+from ray_cluster.registry.mlflow_client import connect
 from ray_cluster.registry.runs import add_evidence
-from ray_cluster.registry.versions import VersionFacts, annotate
+from ray_cluster.registry.versions import VersionFacts, annotate, remember
 
 __all__ = [
     "ApprovalError",

@@ -2,34 +2,99 @@
 
 Beside the pipeline (preprocessing, estimator, calibration; skops, no pickle) the model's own folder holds, under
 ``extra_files/``: ``bundle.json`` (threshold, features, feature service, data fingerprint, libraries),
-``reference.json`` (a quantile profile of each feature and of the score on the held-out rows, as monitoring takes it),
+``reference.json`` (a quantile profile of each feature and of the score on the held-out rows, for monitoring),
 one JSON document per part of the evidence, and an XGBoost classifier once more as ``classifier.ubj``, the format that
 XGBoost keeps stable between its versions and reads in every language.
 
-MLflow's own loader reads the list of types that may be loaded from the model itself: a forged one allows itself
-anything; :func:`load_version` takes ours, and the estimators that the model's own file names.
+MLflow's own loader reads the list of types that may be loaded from the model itself, so a forged model could allow
+anything; :func:`load_version` uses our list, and the estimators that the model's own file names.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs.model import load_model, model_names
 from configs.settings import Settings
-from ray_cluster.registry.aliases import champion
-from ray_cluster.registry.connection import RegistryError, connect
-from ray_cluster.registry.trusted import trusted_for
-from ray_cluster.registry.versions import VersionFacts, version
+from ray_cluster.registry.mlflow_client import RegistryError, connect
+from ray_cluster.registry.versions import VersionFacts, champion, version
+from ray_cluster.training.families.custom import class_path
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-__all__ = ["LoadedVersion", "explain", "load_version", "write_bundle"]
+__all__ = [
+    "TRUSTED",
+    "check_types",
+    "trusted_for",
+    "LoadedVersion",
+    "explain",
+    "load_version",
+    "write_bundle",
+]
+
+#: What a bundle may hold beside what skops trusts by itself: the classifiers of the model families, their calibration,
+#: and what cleaning learned (numpy's and pandas' own types are attributes of scikit-learn's imputer).
+TRUSTED = [
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
+    "ray_cluster.training.inputs.QuantileClip",
+    "ray_cluster.training.inputs.WasMissing",
+    "ray_cluster.training.sampling.prior.PriorCorrected",
+    "ray_cluster.training.calibration.Calibrated",
+    "ray_cluster.training.calibration.Isotonic",
+    "ray_cluster.training.calibration.Sigmoid",
+    "numpy.dtype",
+    "pandas._libs.missing.NAType",
+]
+
+
+def trusted_for(settings: Settings, model: str, held: Collection[str]) -> list[str]:
+    """:data:`TRUSTED`, and of the types that are ``held`` the classes of a package that ``model`` takes an estimator
+    from: whoever names ``lightgbm:LGBMClassifier`` in a model's file today trusts the classes of lightgbm."""
+    if model not in model_names():
+        return TRUSTED
+    families = load_model(model, str(settings.folder)).tuning.families
+    packages = {class_path(each.estimator).partition(".")[0] for each in families if each.estimator is not None}
+    return [*TRUSTED, *(name for name in held if name.partition(".")[0] in packages and _is_class(name))]
+
+
+def check_types(settings: Settings, model: str, pipeline: Any) -> list[str]:
+    """The types that ``pipeline`` may hold when it is loaded.
+
+    Raises:
+        RegistryError: it holds another one, and could never be loaded.
+    """
+    from skops import io
+
+    held = io.get_untrusted_types(data=io.dumps(pipeline))
+    trusted = trusted_for(settings, model, held)
+    if refused := sorted(set(held) - set(trusted)):
+        raise RegistryError(
+            f"Model '{model}' cannot be kept: it holds {', '.join(refused)}, and expected are types of scikit-learn, "
+            "XGBoost, numpy and the packages of its own estimators; keep no other objects in the fitted estimator."
+        )
+    return trusted
+
+
+def _is_class(name: str) -> bool:
+    module, _, attribute = name.rpartition(".")
+    try:
+        return isinstance(getattr(import_module(module), attribute, None), type)
+    except ImportError:
+        return False
+
 
 _FOLDER = "extra_files"
 
@@ -63,7 +128,7 @@ def write_bundle(
         reference: the held-out rows; of the columns in ``metadata["features"]`` and the score a profile is kept.
         documents: the evidence, each a JSON value.
     """
-    from ray_cluster.monitoring.profile import profile
+    from ray_cluster.evaluation.column_profile import profile
 
     profiled = reference[[name for name in (*metadata["features"], "score") if name in reference]]
     contents = {

@@ -1,14 +1,18 @@
-"""Registered versions: the facts of each, and how a run becomes one."""
+"""Registered versions: facts, aliases, history (who did what, when and why), and retirement."""
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs.reading import nearest
 from configs.settings import Settings
-from ray_cluster.registry.connection import RegistryError, connect
+from ray_cluster.registry.mlflow_client import RegistryError, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +26,19 @@ __all__ = [
     "version",
     "version_features",
     "versions",
+    "history",
+    "remember",
+    "ALIASES",
+    "AliasError",
+    "aliased",
+    "champion",
+    "check_alias",
+    "point",
+    "promote",
+    "remove",
+    "usable",
+    "delete_files",
+    "retire",
 ]
 
 
@@ -153,3 +170,148 @@ def facts_of(client: MlflowClient, version: Any) -> VersionFacts:
 
 def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+_FILE = "evidence/history.json"
+
+
+def history(settings: Settings, run_id: str) -> list[dict[str, Any]]:
+    """The events of the version that a run became: ``{at, what, by, why, …}``."""
+    client = connect(settings)
+    if not any(each.path == _FILE for each in client.list_artifacts(run_id, "evidence")):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(client.download_artifacts(run_id, _FILE, folder)).read_text(encoding="utf-8")
+    found: list[dict[str, Any]] = json.loads(text)
+    return found
+
+
+def remember(settings: Settings, run_id: str, what: str, by: str, why: str = "", **more: Any) -> None:
+    """Add an event, unless it is the last one already (a step that is done again after a kill)."""
+    events = history(settings, run_id)
+    if events and (events[-1]["what"], events[-1]["by"], events[-1]["why"]) == (what, by, why):
+        return
+    events.append({"at": datetime.now(UTC).isoformat(), "what": what, "by": by, "why": why, **more})
+    connect(settings).log_text(run_id, json.dumps(events, indent=1, default=str), _FILE)
+
+
+#: champion answers requests; challenger is the newest that was refused or waits; shadow answers beside the champion.
+ALIASES = ("champion", "challenger", "shadow")
+
+
+class AliasError(ValueError):
+    """An alias that there is not, or that may not be moved so; one sentence."""
+
+
+def aliased(settings: Settings, model: str, alias: str) -> VersionFacts | None:
+    """The version with an alias, or None."""
+    client = connect(settings)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return facts_of(client, client.get_model_version_by_alias(model, alias))
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def champion(settings: Settings, model: str) -> VersionFacts | None:
+    """The version with the alias ``champion``, or None."""
+    return aliased(settings, model, "champion")
+
+
+def check_alias(alias: str) -> str:
+    """The alias itself.
+
+    Raises:
+        AliasError: there is none of that name (with the nearest).
+    """
+    if alias not in ALIASES:
+        raise AliasError(f"There is no alias '{alias}'.{nearest(alias, list(ALIASES))} Known: {', '.join(ALIASES)}.")
+    return alias
+
+
+def point(settings: Settings, model: str, number: int, alias: str) -> VersionFacts:
+    """Point ``challenger`` or ``shadow`` at a version; what it pointed at keeps its number.
+
+    Raises:
+        AliasError: no such alias, or ``champion``, which only a decision moves.
+        RegistryError: there is no such version, or it was retired.
+    """
+    if check_alias(alias) == "champion":
+        raise AliasError(
+            f"The alias champion is moved by a decision, not by hand: `headrace run register --model {model}`, "
+            f"`headrace models approve {model} {number}` or `headrace models rollback {model} {number}`."
+        )
+    facts = usable(settings, model, number)
+    connect(settings).set_registered_model_alias(model, alias, str(number))
+    return facts
+
+
+def remove(settings: Settings, model: str, alias: str, number: int | None = None) -> bool:
+    """Take an alias away, with ``number`` only from that version; False when there was nothing to take."""
+    held = aliased(settings, model, check_alias(alias))
+    if held is None or number not in (None, held.version):
+        return False
+    connect(settings).delete_registered_model_alias(model, alias)
+    return True
+
+
+def promote(settings: Settings, model: str, number: int, by: str = "the gate", why: str = "") -> None:
+    """Point the alias ``champion`` at a version; what it pointed at keeps its number.
+
+    Raises:
+        RegistryError: there is no such version, or it was retired.
+    """
+    facts, before = usable(settings, model, number), champion(settings, model)
+    connect(settings).set_registered_model_alias(model, "champion", str(number))
+    remove(settings, model, "challenger", number)
+    replaced = before.version if before and before.version != number else None
+    remember(settings, facts.run_id, "promoted", by, why, instead_of=replaced)
+    now = datetime.now(UTC).isoformat()  # last, as what says that all of it was done
+    annotate(settings, model, number, {"headrace.promoted_by": by, "headrace.promoted_at": now})
+
+
+def usable(settings: Settings, model: str, number: int) -> VersionFacts:
+    """A version that was not retired.
+
+    Raises:
+        RegistryError: there is no such version, or it was.
+    """
+    facts = version(settings, model, number)
+    if facts.retired_at:
+        raise RegistryError(
+            f"Version {number} of '{model}' was retired on {facts.retired_at:%Y-%m-%d} "
+            f"({facts.tags.get('headrace.retired_reason', 'no reason given')}); choose another one: "
+            f"`headrace models list {model}`."
+        )
+    return facts
+
+
+def retire(settings: Settings, facts: VersionFacts, by: str, reason: str) -> None:
+    """Mark a version as retired; what may depend on it :mod:`ray_cluster.promotion.transitions` looks at."""
+    remove(settings, facts.model, "challenger", facts.version)
+    now = datetime.now(UTC).isoformat()
+    tags = {"headrace.retired_reason": reason, "headrace.retired_by": by, "headrace.retired_at": now}
+    remember(settings, facts.run_id, "retired", by, reason)
+    annotate(settings, facts.model, facts.version, tags)
+
+
+def delete_files(settings: Settings, facts: VersionFacts) -> None:
+    """Remove the model files of a retired version. Its run, with evidence, reference rows and card, stays.
+
+    The version is marked first, so that it is not loaded while they go; again after a kill, what is left goes.
+    """
+    import mlflow
+
+    connect(settings)
+    if "headrace.deleted_at" not in facts.tags:
+        remember(settings, facts.run_id, "model files removed", facts.tags.get("headrace.retired_by", ""))
+        annotate(settings, facts.model, facts.version, {"headrace.deleted_at": datetime.now(UTC).isoformat()})
+    location = mlflow.get_logged_model(facts.logged).artifact_location
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    files = get_artifact_repository(location)
+    if files.list_artifacts():  # type: ignore[no-untyped-call]
+        files.delete_artifacts()  # type: ignore[no-untyped-call]

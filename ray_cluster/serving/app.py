@@ -1,21 +1,20 @@
-"""The Ray Serve application of one model; ``ray_cluster.serving.app:build`` is its import path.
-
-Serve calls :func:`build` with the arguments in its declarative configuration. Changing only ``user_config``
-(``{"version": N}``) makes every replica load version N beside the one that answers, and swap.
-"""
+"""Which code the online values of each feature view were computed by, as the views' records say."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from configs.model import Expired, ModelSpec, Requests, Serving
 from configs.reading import Frozen
-from configs.settings import load_settings
+from configs.settings import Settings, load_settings
+from feature_repo.materialization.view_files import state
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -24,7 +23,31 @@ if TYPE_CHECKING:
     from ray_cluster.serving.predictor import Prediction
     from ray_cluster.serving.routes import ModelFacts
 
-__all__ = ["AppArgs", "DEPLOYMENT", "Endpoint", "build"]
+__all__ = [
+    "view_versions",
+    "AppArgs",
+    "DEPLOYMENT",
+    "Endpoint",
+    "build",
+]
+
+#: Seconds for which what was read is used again; a view's code changes with a release, not with a request.
+_FRESH = 2.0
+
+
+def view_versions(settings: Settings, views: Sequence[str]) -> Callable[[], Mapping[str, str | None]]:
+    """A function that gives view -> fingerprint of its code, None where the view was never materialized."""
+    held: tuple[float, Mapping[str, str | None]] = (float("-inf"), {})
+
+    def read() -> Mapping[str, str | None]:
+        nonlocal held
+        if time.monotonic() - held[0] > _FRESH:
+            found = {view: state(settings, view) for view in views}
+            held = (time.monotonic(), {view: each.online_code if each else None for view, each in found.items()})
+        return held[1]
+
+    return read
+
 
 logger = logging.getLogger(__name__)
 
@@ -71,14 +94,13 @@ class Endpoint:
     def __init__(self, args: dict[str, Any]) -> None:
         from ray.util import get_node_ip_address
 
-        from ray_cluster.serving.batches import Batches
         from ray_cluster.serving.error_log import log_errors
         from ray_cluster.serving.loopback import keep_on_loopback
-        from ray_cluster.serving.measures import Measures
+        from ray_cluster.serving.metrics_export import Measures
         from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder
         from ray_cluster.serving.predictor import Predictor
+        from ray_cluster.serving.request_batches import Batches
         from ray_cluster.serving.schema import RequestSchema
-        from ray_cluster.serving.view_versions import view_versions
 
         self._args = AppArgs.model_validate(args)
         self._settings = load_settings()

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from configs.settings import Settings
-from feature_repo.files import locked
+from feature_repo.storage.files import locked
 
 __all__ = ["ErrorLog", "error_log_path", "log_errors"]
 

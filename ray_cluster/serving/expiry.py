@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from configs.model import Defaults, Expired
-from feature_repo.expired import fill, in_words
+from feature_repo.frames.expired_values import fill, in_words
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,10 +1,10 @@
-"""The application at ``/``: which models there are, whether all of them answer, and everyone's metrics."""
+"""Join Prometheus texts of several nodes into one that a scraper accepts."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,13 +16,49 @@ from starlette.exceptions import HTTPException
 from configs.reading import nearest
 from configs.settings import load_settings
 from ray_cluster.serving.error_log import log_errors
-from ray_cluster.serving.problems import install
+from ray_cluster.serving.errors import install
 from ray_cluster.serving.serve_api import GATEWAY
 
 if TYPE_CHECKING:
     from ray.serve import Application
 
-__all__ = ["Gateway", "ModelState", "build", "gateway_routes", "metrics", "model_states"]
+__all__ = [
+    "merge_expositions",
+    "Gateway",
+    "ModelState",
+    "build",
+    "gateway_routes",
+    "metrics",
+    "model_states",
+]
+
+
+def merge_expositions(texts: Iterable[str]) -> str:
+    """One exposition: every metric family once, with its HELP and TYPE from the first text that has it.
+
+    The text format allows one HELP and one TYPE per family and wants its samples together
+    (Prometheus exposition formats, text-based format 0.0.4).
+
+    >>> print(merge_expositions(['# TYPE up gauge\\nup{node="a"} 1\\n', '# TYPE up gauge\\nup{node="b"} 1\\n']), end="")
+    # TYPE up gauge
+    up{node="a"} 1
+    up{node="b"} 1
+    """
+    heads: dict[str, dict[str, str]] = {}
+    samples: dict[str, list[str]] = {}
+    for text in texts:
+        family = ""
+        for line in text.splitlines():
+            if line.startswith(("# HELP ", "# TYPE ")):
+                _, kind, family, *_ = line.split(" ", 3)
+                heads.setdefault(family, {}).setdefault(kind, line)
+                samples.setdefault(family, [])
+            elif line and not line.startswith("#"):
+                name = line.split("{", 1)[0].split(" ", 1)[0]
+                samples.setdefault(family if family and name.startswith(family) else name, []).append(line)
+    lines = [line for family, values in samples.items() for line in [*heads.get(family, {}).values(), *values]]
+    return "\n".join(lines) + "\n" if lines else ""
+
 
 #: Seconds for which one answer of the Serve controller is used again.
 _FRESH = 0.5
@@ -150,8 +186,6 @@ async def metrics() -> str:
     """The metrics that Ray exports on each live node, joined; a node that does not answer counts as down."""
     import httpx
     import ray
-
-    from ray_cluster.serving.exposition import merge_expositions
 
     nodes = [node for node in await asyncio.to_thread(ray.nodes) if node.get("Alive")]
     async with httpx.AsyncClient(timeout=5, trust_env=False) as client:

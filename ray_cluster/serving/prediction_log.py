@@ -1,7 +1,7 @@
 """What the endpoints said: JSON lines under ``predictions/<model>/<UTC day of as_of>/<replica>.jsonl``.
 
 One file has one writer, which appends whole requests with a single ``write``, so a killed replica tears at most the
-last line of its own file. Nothing is ever rewritten but to forget an entity (:mod:`ray_cluster.forgetting`).
+last line of its own file. Nothing is ever rewritten but to forget an entity (:mod:`ray_cluster.erasure.erasure`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
-from feature_repo.request_ids import id_texts
+from feature_repo.frames.request_ids import id_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ def read_predictions(
 
     Returns:
         One row per prediction with the columns :data:`COLUMNS`: ``as_of`` and ``served_at`` are UTC timestamps,
-        ``id`` is text or None (:mod:`feature_repo.request_ids`),
+        ``id`` is text or None (:mod:`feature_repo.frames.request_ids`),
         ``entities``, ``fields``, ``features``, ``event_times``, ``known_until`` (view -> what the online store was
         materialized as of), ``expired`` (view -> age, TTL and policy, where a value had expired) and
         ``view_versions`` (view -> fingerprint of its code) dicts; ``score`` is NaN, ``decision`` None where the

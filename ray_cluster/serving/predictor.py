@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from configs.model import Expired, Requests
-from feature_repo.expired import check
-from feature_repo.request_ids import id_text
+from feature_repo.frames.expired_values import check
+from feature_repo.frames.request_ids import id_text
 from ray_cluster.serving.expiry import ExpiredValue, expired_values, hold_to
 from ray_cluster.serving.prediction_log import PredictionLog
 from ray_cluster.serving.schema import RequestSchema

@@ -1,4 +1,4 @@
-"""The HTTP face of one model: a FastAPI application around a function that predicts."""
+"""Refuse a body that is too large, before and while it is read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,65 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from feature_repo.expired import in_words
+from feature_repo.frames.expired_values import in_words
+from ray_cluster.serving.errors import (
+    InvalidRequestError,
+    Problem,
+    Problems,
+    install,
+    openapi_response,
+    problem_response,
+)
 from ray_cluster.serving.expiry import ExpiredValue, ExpiredValueError, reason
-from ray_cluster.serving.limits import BodyLimit
 from ray_cluster.serving.predictor import Prediction
-from ray_cluster.serving.problems import InvalidRequestError, Problem, Problems, install, openapi_response
 from ray_cluster.serving.schema import Answer, Answers, RequestSchema
 
-__all__ = ["ModelFacts", "RefusedVersion", "ViewTraits", "routes"]
+__all__ = [
+    "BodyLimit",
+    "ModelFacts",
+    "RefusedVersion",
+    "ViewTraits",
+    "routes",
+]
+
+
+class BodyLimit:
+    """ASGI middleware: 413 for a request whose body has more than ``most`` bytes.
+
+    A declared Content-Length is refused unread; a body without one (chunked) is counted as it arrives, and the
+    application that reads it gets an :class:`~ray_cluster.serving.errors.InvalidRequestError`.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app = app
+        self.most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > self.most:
+            problem = self._problem(int(declared))
+            await problem_response(scope, 413, problem.message, errors=[problem])(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                if seen > self.most:
+                    raise InvalidRequestError([self._problem(seen)], status=413)
+            return message
+
+        await self.app(scope, counted, send)
+
+    def _problem(self, size: int) -> Problem:
+        expected = f"at most {self.most} bytes"
+        message = f"The body has {size} bytes or more: expected {expected}; send fewer rows per request."
+        return Problem(field="", value=size, expected=expected, message=message)
 
 
 class RefusedVersion(BaseModel):

@@ -24,7 +24,7 @@ from pydantic_core import from_json
 
 from configs.model import RequestField, Requests
 from configs.reading import nearest
-from ray_cluster.serving.problems import InvalidRequestError, Problem, Problems, invalid_fields, shown, unknown_fields
+from ray_cluster.serving.errors import InvalidRequestError, Problem, Problems, invalid_fields, shown, unknown_fields
 
 __all__ = ["Answer", "Answers", "Explanation", "RequestSchema", "ViewAge", "ViewFreshness"]
 
@@ -122,7 +122,7 @@ class RequestSchema:
     >>> schema = RequestSchema(load_model("flight_delay").requests, max_rows=10)
     >>> schema.read(b'{"instances": 7}')
     Traceback (most recent call last):
-    ray_cluster.serving.problems.InvalidRequestError: instances = 7: expected a list of 1 to 10 objects.
+    ray_cluster.serving.errors.InvalidRequestError: instances = 7: expected a list of 1 to 10 objects.
     """
 
     def __init__(self, requests: Requests, max_rows: int) -> None:

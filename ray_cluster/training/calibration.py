@@ -1,12 +1,11 @@
-"""Calibration: scores become probabilities by a rising function, learned on validation scores and kept in the bundle.
+"""Calibration and threshold, chosen on validation scores alone.
 
-Sigmoid: J. Platt, Probabilistic outputs for support vector machines, 1999, here on the log odds of the score, so that
-leaving it as it is is one of its members. Isotonic: B. Zadrozny and C. Elkan, KDD 2002. scikit-learn's
-``CalibratedClassifierCV`` fits its classifier and calibrator in one go and cannot take scores that earlier folds gave.
+A rising function maps scores to probabilities and is kept in the bundle.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,21 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
-__all__ = ["Calibrated", "Calibrator", "Isotonic", "Sigmoid", "calibrated", "fit_calibrator"]
+from configs.evaluation import CostThreshold
+from configs.model import ModelSpec
+from ray_cluster.evaluation.bootstrap import paired_bootstrap
+from ray_cluster.evaluation.metrics import cost_threshold, f1_threshold, metrics
+
+__all__ = [
+    "Calibrated",
+    "Calibrator",
+    "Isotonic",
+    "Sigmoid",
+    "calibrated",
+    "fit_calibrator",
+    "Settled",
+    "settle",
+]
 
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -127,4 +140,85 @@ def _fit_isotonic(y: Values, scores: Floats) -> Isotonic:
 def _log_odds(scores: Values) -> Floats:
     clipped = np.clip(np.asarray(scores, dtype=np.float64), _EPSILON, 1 - _EPSILON)
     found: Floats = np.log(clipped) - np.log1p(-clipped)
+    return found
+
+
+_METHODS = ("sigmoid", "isotonic")
+_BLOCKS = 5
+#: Fewer rows of either outcome than this are not learned from.
+_ENOUGH = 20
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The calibrator (None leaves scores as they are), the threshold on calibrated scores, and how both were found."""
+
+    calibrator: Calibrator | None
+    threshold: float
+    evidence: dict[str, Any]
+
+
+def settle(spec: ModelSpec, y: Values, scores: Values, days: Values) -> Settled:
+    """Choose calibration and threshold on validation rows.
+
+    Args:
+        y, scores, days: labels 0 or 1, what models that had not seen the rows gave, and which day each is of, in time
+            order, shape (rows,).
+
+    ``auto`` goes through the validation rows in five blocks: each method learns from the blocks before one and is
+    measured on that one. The one with the least log loss is taken where it beats the scores as they are on other days
+    too (the 95 % interval of the gain is above zero), and then learns from all rows.
+    """
+    asked, tried = spec.calibration, _tried(y, scores, days) if spec.calibration == "auto" else []
+    method: str = asked
+    if asked == "auto":
+        best = min(tried, key=lambda found: float(found["log_loss"]), default=None)
+        method = str(best["method"]) if best and best["low"] > 0 else "none"
+    if min(int(y.sum()), len(y) - int(y.sum())) < _ENOUGH:
+        method = "none"
+    calibrator = None if method == "none" else fit_calibrator(method, y, scores)
+    probabilities = np.asarray(scores, dtype=np.float64) if calibrator is None else calibrator(scores)
+    if isinstance(spec.threshold, CostThreshold):
+        threshold = cost_threshold(y, probabilities, spec.threshold.costs)
+    else:
+        threshold = f1_threshold(y, probabilities) if spec.threshold == "f1" else float(spec.threshold)
+    return Settled(
+        calibrator,
+        threshold,
+        {
+            "asked": asked,
+            "method": method,
+            "tried": tried,
+            "rows": len(y),
+            "positives": int(y.sum()),
+            "validation_ece": metrics(y, np.asarray(scores), 0.5)["ece"] if 0 < y.sum() < len(y) else None,
+        },
+    )
+
+
+def _tried(y: Values, scores: Values, days: Values) -> list[dict[str, Any]]:
+    """Per method its log loss on blocks later than what it learned from, and its gain over the scores as they are
+    (``before``) with an interval; empty where no block can be learned from."""
+    blocks = np.array_split(np.arange(len(y)), _BLOCKS)
+    earlier = {number: np.concatenate(blocks[:number]) for number in range(1, _BLOCKS)}
+    learnable = [
+        number
+        for number, rows in earlier.items()
+        if len(blocks[number]) and min(int(y[rows].sum()), len(rows) - int(y[rows].sum())) >= _ENOUGH
+    ]
+    if not learnable:
+        return []
+    taken = np.concatenate([blocks[number] for number in learnable])
+    if y[taken].min() == y[taken].max():
+        return []
+    found = []
+    for method in _METHODS:
+        parts = [
+            fit_calibrator(method, y[earlier[number]], scores[earlier[number]])(scores[blocks[number]])
+            for number in learnable
+        ]
+        learned = np.concatenate(parts)
+        gain = paired_bootstrap(y[taken], scores[taken], learned, days[taken], "log_loss", count=300)
+        losses = [metrics(y[taken], np.asarray(values), 0.5)["log_loss"] for values in (learned, scores[taken])]
+        found.append({"method": method, "log_loss": losses[0], "before": losses[1], **asdict(gain)})
     return found

@@ -1,24 +1,190 @@
-"""What a training works on: the labelled frame, its model inputs, and which rows belong to which period."""
+"""The data of a training: the labelled frame, its model inputs, and its periods (training, validation, held out).
+
+Periods follow one another in time; with several folds the validation windows form a rolling origin.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from configs.model import ModelSpec
+from configs.model import ModelSpec, Split
 from configs.settings import Settings
-from feature_repo.frame_parts import FrameParts, build_parts
-from feature_repo.frames import LABEL_KNOWN_AT, PREDICTION_TIME, TrainingFrame, labels, model_inputs, training_frame
-from ray_cluster.training.fitting.latest import latest
+from feature_repo.frames.frame_parts import FrameParts, build_parts
+from feature_repo.frames.training_frame import (
+    LABEL_KNOWN_AT,
+    PREDICTION_TIME,
+    TrainingFrame,
+    labels,
+    model_inputs,
+    table_fingerprints,
+    training_frame,
+)
 from ray_cluster.training.inputs import check_inputs
-from ray_cluster.training.split import Periods, split
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-__all__ = ["TrainingData", "prepare"]
+__all__ = [
+    "Fold",
+    "Periods",
+    "SplitError",
+    "split",
+    "latest",
+    "TrainingData",
+    "prepare",
+]
+
+
+class SplitError(ValueError):
+    """A period without usable rows; one sentence with its bounds."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Row masks of one validation window, [start, end), and of what was known before it."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Periods:
+    """Row masks of the three periods, in time order, and their bounds.
+
+    ``train`` and ``validation`` are the last fold; ``earlier`` are the folds before it, in time order. ``whole`` has
+    rows and positives of periods of which only the latest rows are in memory.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    held_out: np.ndarray
+    bounds: dict[str, tuple[datetime, datetime]]
+    whole: dict[str, tuple[int, int]] = field(default_factory=dict)
+    earlier: tuple[Fold, ...] = ()
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """All folds, in time order."""
+        return (*self.earlier, Fold(self.train, self.validation, *self.bounds["validation"]))
+
+    def describe(self, label: pd.Series) -> dict[str, dict[str, Any]]:
+        """Bounds, rows and positives of each period."""
+        here = {name: (int(getattr(self, name).sum()), int(label[getattr(self, name)].sum())) for name in self.bounds}
+        return {
+            name: {"start": start.isoformat(), "end": end.isoformat(), "rows": rows, "positives": positives}
+            for name, (start, end) in self.bounds.items()
+            for rows, positives in [self.whole.get(name, here[name])]
+        }
+
+    def early(self, times: pd.Series, known_at: pd.Series) -> np.ndarray:
+        """Mask of rows, here or not, that are in the training or validation period."""
+        (_, validation), (_, held_out) = self.bounds["train"], self.bounds["validation"]
+        train = (times < validation) & (known_at <= validation)
+        later = (times >= validation) & (times < held_out) & (known_at <= held_out)
+        mask: np.ndarray = (train | later).to_numpy()
+        return mask
+
+
+def split(times: pd.Series, known_at: pd.Series, label: pd.Series, as_of: datetime, lengths: Split) -> Periods:
+    """Cut by prediction time into [.., v), [v, h), [h, as_of), with h = as_of - held_out and v = h - validation.
+
+    A row whose outcome became known only after its period ended is left out of the training and validation
+    periods: whoever fitted at that moment could not have had it. With ``lengths.folds`` above 1 as many validation
+    windows, each of the same length, follow one another up to h; each has its own training rows: all before it.
+
+    Raises:
+        SplitError: a period lacks rows of either outcome.
+    """
+    held_out = as_of - lengths.held_out
+
+    def fold(back: int) -> Fold:
+        start, end = held_out - (back + 1) * lengths.validation, held_out - back * lengths.validation
+        return Fold(
+            train=((times < start) & (known_at <= start)).to_numpy(),
+            validation=((times >= start) & (times < end) & (known_at <= end)).to_numpy(),
+            start=start,
+            end=end,
+        )
+
+    last, first = fold(0), times.min().to_pydatetime()
+    periods = Periods(
+        train=last.train,
+        validation=last.validation,
+        held_out=((times >= held_out) & (times < as_of)).to_numpy(),
+        bounds={
+            "train": (first, last.start),
+            "validation": (last.start, held_out),
+            "held_out": (held_out, as_of),
+        },
+        earlier=tuple(fold(back) for back in range(lengths.folds - 1, 0, -1)),
+    )
+    for name, (start, end) in periods.bounds.items():
+        _require(getattr(periods, name), label, f"{name.replace('_', '-')} period", start, end, lengths.folds)
+    for number, each in enumerate(periods.earlier, start=1):
+        _require(each.train, label, f"training period of fold {number}", first, each.start, lengths.folds)
+        _require(each.validation, label, f"validation period of fold {number}", each.start, each.end, lengths.folds)
+    return periods
+
+
+def _require(mask: np.ndarray, label: pd.Series, name: str, start: datetime, end: datetime, folds: int) -> None:
+    if label[mask].nunique() < 2:
+        fewer = " or use fewer split.folds" if folds > 1 else ""
+        raise SplitError(
+            f"The {name} {start:%Y-%m-%d} to {end:%Y-%m-%d} has {int(mask.sum())} rows and lacks one of the two "
+            f"outcomes; ingest more history, or shorten split.validation and split.held_out{fewer}."
+        )
+
+
+def latest(settings: Settings, spec: ModelSpec, as_of: datetime, parts: FrameParts) -> tuple[TrainingFrame, Periods]:
+    """The end of the frame, from the first of the ``tuning.rows`` rows on that the first fold trains on; its periods.
+
+    The periods' bounds and the training period's count are those of the whole.
+
+    Raises:
+        SplitError: a period lacks rows of either outcome.
+    """
+    import numpy as np
+    import pandas as pd
+
+    validation = as_of - spec.split.held_out - spec.split.folds * spec.split.validation
+    kept: list[pd.DataFrame] = []
+    trained = 0
+    for part in parts.read(backwards=True):
+        kept.append(part)
+        trained += int(((part[PREDICTION_TIME] < validation) & (part[LABEL_KNOWN_AT] <= validation)).sum())
+        if trained >= spec.tuning.rows:
+            break
+    rows = pd.concat(reversed(kept), ignore_index=True)
+    train = (rows[PREDICTION_TIME] < validation) & (rows[LABEL_KNOWN_AT] <= validation)
+    first = np.flatnonzero(train)[-spec.tuning.rows :][:1]
+    rows = rows.iloc[int(first[0]) if len(first) else 0 :].reset_index(drop=True)
+    periods = split(rows[PREDICTION_TIME], rows[LABEL_KNOWN_AT], rows["label"], as_of, spec.split)
+    return (
+        TrainingFrame(
+            rows.drop(columns=LABEL_KNOWN_AT),
+            parts.features,
+            parts.fingerprint,
+            table_fingerprints(settings, spec),
+            parts.columns,
+            parts.overlay,
+        ),
+        _of_the_whole(periods, parts),
+    )
+
+
+def _of_the_whole(periods: Periods, parts: FrameParts) -> Periods:
+    begin, end = periods.bounds["train"]
+    count = positives = 0
+    for part in parts.read([PREDICTION_TIME, LABEL_KNOWN_AT, "label"]):
+        train = (part[PREDICTION_TIME] < end) & (part[LABEL_KNOWN_AT] <= end)
+        begin = min(begin, part[PREDICTION_TIME].min().to_pydatetime())
+        count, positives = count + int(train.sum()), positives + int(part.loc[train, "label"].sum())
+    return replace(periods, bounds={**periods.bounds, "train": (begin, end)}, whole={"train": (count, positives)})
 
 
 @dataclass(frozen=True)
@@ -70,7 +236,7 @@ class TrainingData:
 def prepare(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> TrainingData:
     """Retrieve the training frame of ``spec`` as known at ``as_of`` and cut it by time.
 
-    ``overlay``: the version of the label corrections (:mod:`feature_repo.relabels`), the newest by default.
+    ``overlay``: the version of the label corrections (:mod:`feature_repo.frames.label_overrides`), the newest by default.
     Parts on disk stay there until ``release`` is called, so that a killed training need not make them again.
 
     Raises:

@@ -1,34 +1,82 @@
-"""Rebuild a registered version: its training frame as of then, its point fitted again, and what differs.
-
-Nothing is searched: the recorded family, parameters, iterations, seed, threads, device and model file are used, in the
-functions that the training itself calls.
-"""
+"""Rebuild a registered version: retrieve its frame and fit its recorded point again, and report differences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from configs.model import ModelSpec
 from configs.reading import ConfigError, validated
 from configs.settings import Settings
-from feature_repo.frames import FrameError
+from feature_repo.definitions.feature_store import request_features
+from feature_repo.frames.training_frame import FrameError
 from feature_repo.tables import manifest
 from ray_cluster import registry
-from ray_cluster.cluster import connected
+from ray_cluster.cluster.connection import connected
+from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.lineage.changes import Change, changes_since
-from ray_cluster.provenance.digest import model_digest
-from ray_cluster.training.data import TrainingData, prepare
-from ray_cluster.training.fitting.devices import Device, again_on, cluster_resources, on_device
-from ray_cluster.training.refit import refit
-from ray_cluster.training.split import SplitError
+from ray_cluster.lineage.model_digest import model_digest
+from ray_cluster.training.calibration import Settled, calibrated, settle
+from ray_cluster.training.data import SplitError, TrainingData, prepare
+from ray_cluster.training.distributed.devices import Device, again_on, cluster_resources, device_of, on_device
+from ray_cluster.training.final_fit import fit_final
+from ray_cluster.training.finalists import choose, newest_scores
+from ray_cluster.training.sampling.sampler_selection import contender_scores
+from ray_cluster.training.search import Search, TrialResult
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.pipeline import Pipeline
 
-__all__ = ["Check", "ReproduceError", "Reproduction", "recorded", "reproduce"]
+__all__ = [
+    "Refitted",
+    "refit",
+    "settled_again",
+    "Check",
+    "ReproduceError",
+    "Reproduction",
+    "recorded",
+    "reproduce",
+]
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """The bundle fitted again: ``scores`` on the held-out rows, shape (held out,), and their ``metrics``."""
+
+    pipeline: Pipeline
+    threshold: float
+    scores: np.ndarray[Any, Any]
+    metrics: dict[str, float]
+
+
+def refit(settings: Settings, spec: ModelSpec, data: TrainingData, documents: Mapping[str, Any]) -> Refitted:
+    """Fit the chosen trial of a run's evidence ``documents`` again, with calibration and threshold; the cluster must be
+    connected."""
+    trial = TrialResult(**documents["trials"][0])
+    calendar = request_features(settings, spec.feature_service)
+    sampler = documents.get("sampling", {}).get("kept", "none")
+    device = device_of(spec, cluster_resources(), trial.family)
+    fitted, _ = fit_final(spec, trial, data, calendar, device, sampler)
+    settled = settled_again(spec, data, trial, sampler)
+    pipeline = calibrated(fitted, settled.calibrator)
+    y, held_out = data.y, data.periods.held_out
+    scores = pipeline.predict_proba(data.features[held_out])[:, 1]
+    return Refitted(pipeline, settled.threshold, scores, metrics(y[held_out], scores, settled.threshold))
+
+
+def settled_again(spec: ModelSpec, data: TrainingData, trial: TrialResult, sampler: str) -> Settled:
+    """Calibration and threshold, from the scores that the point gave on the validation windows then."""
+    alone = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"finalists": 1})})
+    newest = Search([trial], newest_scores(spec, data, trial))
+    chosen = choose(alone, data, newest)
+    if sampler != "none":
+        chosen = chosen.refitted(replace(newest, validation_scores=contender_scores(spec, trial, data, sampler)))
+    return settle(spec, chosen.y, chosen.scores, chosen.days)
 
 
 class ReproduceError(RuntimeError):

@@ -1,35 +1,138 @@
-"""Train one model as of a moment: frame, search, final fit, evaluation, record."""
+"""Train one model as of a time: frame, search, final fit, evaluation, and one MLflow run that records all of it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from configs.model import ModelSpec
 from configs.settings import Settings
-from feature_repo.frames import inputs_fingerprint
-from feature_repo.relabels import overlay_version
-from feature_repo.store import request_features
+from feature_repo.definitions.feature_store import request_features
+from feature_repo.frames.label_overrides import overlay_version
+from feature_repo.frames.training_frame import PREDICTION_TIME, inputs_fingerprint
 from ray_cluster import evaluation, registry
-from ray_cluster.cluster import connected
-from ray_cluster.parity.bound import require as require_parity
-from ray_cluster.provenance import code_fingerprint, library_versions
-from ray_cluster.training.calibration import calibrated
-from ray_cluster.training.data import prepare
-from ray_cluster.training.evaluating import check_evaluation, evaluate
-from ray_cluster.training.final import fit_final
+from ray_cluster.cluster.connection import connected
+from ray_cluster.lineage.environment import code_fingerprint, library_versions
+from ray_cluster.lineage.model_digest import model_digest
+from ray_cluster.lineage.provenance import gather
+from ray_cluster.parity.check import require as require_parity
+from ray_cluster.training.calibration import calibrated, settle
+from ray_cluster.training.data import TrainingData, prepare
+from ray_cluster.training.distributed.devices import check_cluster, cluster_resources, device_of
+from ray_cluster.training.evaluate import check_evaluation, evaluate
+from ray_cluster.training.final_fit import fit_final
 from ray_cluster.training.finalists import choose
-from ray_cluster.training.fitting.devices import check_cluster, cluster_resources, device_of
-from ray_cluster.training.record import record_run
-from ray_cluster.training.sampling.court import hold_court
-from ray_cluster.training.search import search_points
-from ray_cluster.training.settling import settle
+from ray_cluster.training.sampling.sampler_selection import hold_court
+from ray_cluster.training.search import Search, search_points
 
-__all__ = ["Trained", "train_model"]
+if TYPE_CHECKING:
+    import numpy as np
+    from sklearn.pipeline import Pipeline
+
+__all__ = [
+    "record_run",
+    "Trained",
+    "train_model",
+]
+
+
+def record_run(
+    settings: Settings,
+    spec: ModelSpec,
+    as_of: datetime,
+    key: str,
+    data: TrainingData,
+    search: Search,
+    pipeline: Pipeline,
+    scores: np.ndarray[Any, Any],
+    evaluated: dict[str, Any],
+    context: dict[str, str],
+    started: datetime,
+    device: str = "cpu",
+    sampling: dict[str, Any] | None = None,
+) -> str:
+    """Log the run whole; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,).
+
+    ``device``: on which the final fit ran. ``sampling``: what the court found, where there was one.
+    """
+    frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
+    provenance = gather(
+        settings,
+        spec,
+        as_of,
+        {
+            "fingerprint": frame.fingerprint,
+            "columns": frame.columns,
+            "rows": data.row_count,
+            "label_overlay": frame.overlay,
+        },
+        model_digest(pipeline),
+        {"version": champion.version, "run_id": champion.run_id} if champion else None,
+        context,
+        started,
+        device,
+    )
+    git, libraries = provenance.document["git"], provenance.document["libraries"]
+    dataset = {
+        "fingerprint": frame.fingerprint,
+        "rows": data.row_count,
+        "as_of": as_of.isoformat(),
+        "label_overlay": frame.overlay,
+        "feature_service": spec.feature_service,
+        "tables": frame.tables,
+        "git": {name: git[name] for name in ("commit", "branch", "dirty")},
+        "libraries": libraries,
+    }
+    reference = data.rows[held_out][[spec.requests.id, PREDICTION_TIME]].assign(
+        **data.features[held_out], label=data.y[held_out], score=scores
+    )
+    threshold = evaluated["threshold"]
+    return registry.log_run(
+        settings,
+        spec.name,
+        key,
+        pipeline,
+        example=data.features[held_out].head(3),
+        reference=reference,
+        documents={
+            "evaluation": evaluated,
+            "trials": [asdict(trial) for trial in search.trials],
+            "dataset": dataset,
+            "provenance": provenance.document,
+            "model": spec.model_dump(mode="json"),
+            **({"sampling": sampling} if sampling else {}),
+        },
+        params={"family": search.best.family, "seed": spec.tuning.seed, **evaluated["params"]},
+        metrics={
+            **evaluated["metrics"],
+            "threshold": threshold,
+            "validation_" + spec.tuning.metric: search.metric,
+        },
+        tags={
+            "headrace.dataset": frame.fingerprint,
+            "headrace.as_of": as_of.isoformat(),
+            "headrace.feature_service": spec.feature_service,
+            "headrace.git_commit": str(git["commit"]),
+            "headrace.git_dirty": str(git["dirty"]).lower(),
+            **provenance.tags,
+            **context,
+        },
+        files=provenance.files,
+        metadata={
+            "threshold": threshold,
+            "features": frame.features,
+            "feature_service": spec.feature_service,
+            "dataset": frame.fingerprint,
+            "as_of": as_of.isoformat(),
+            "libraries": libraries,
+        },
+    )
+
 
 #: Told what is being done and how much of the whole is done, in [0, 1].
 Progress = Callable[[str, float], None]

@@ -20,8 +20,8 @@ from configs.model import ModelSpec
 from configs.reading import merge, read_yaml, validated
 from configs.settings import CONFIGS, Settings
 from configs.table import Table
-from flows.calling import FLOWS
-from flows.cli import app
+from flows.cli.app import app
+from flows.cli.parsing import FLOWS
 
 ROOT = CONFIGS.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -141,7 +141,7 @@ def test_every_yaml_block_parses_as_settings(page: Path) -> None:
 
 
 def test_every_json_block_is_a_request_or_an_answer(page: Path) -> None:
-    from ray_cluster.serving.problems import ProblemDetails
+    from ray_cluster.serving.errors import ProblemDetails
     from ray_cluster.serving.schema import Answer, RequestSchema
 
     requests = load_model("flight_delay", "local").requests

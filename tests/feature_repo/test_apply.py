@@ -15,12 +15,12 @@ import pytest
 
 from configs import load_settings
 from configs.settings import CONFIGS
-from feature_repo import store
-from feature_repo.files import write_json
-from feature_repo.registry.applying import is_current, pending, register
-from feature_repo.registry.definitions import registered, written
-from feature_repo.registry.plan import diff
-from feature_repo.registry.registration import RegistrationError, exclusive, recorded
+from feature_repo.definitions import feature_store
+from feature_repo.definitions.apply import is_current, pending, register
+from feature_repo.definitions.load import registered, written
+from feature_repo.definitions.plan import diff
+from feature_repo.definitions.registry_lock import RegistrationError, exclusive, recorded
+from feature_repo.storage.files import write_json
 from tests.feature_repo.definitions_example import TEXT, changed, module
 
 POSTGRES = os.environ.get("HEADRACE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")
@@ -127,7 +127,7 @@ def test_of_many_at_once_one_whole_set_stays(tmp_path, request, profile):
     )
     assert any("True" in out for out, _ in ended)
     settings = load_settings(variables=machines[0])
-    held = registered(store.open_store(settings))
+    held = registered(feature_store.open_store(settings))
     candidates = [written(module(tmp_path, text)) for text in (ONE, OTHER)]
     whole = [number for number, each in enumerate(candidates) if diff(held, each) == []]
     assert len(whole) == 1
@@ -136,7 +136,7 @@ def test_of_many_at_once_one_whole_set_stays(tmp_path, request, profile):
         mine = load_settings(variables=variables)
         assert is_current(mine, module(tmp_path, text))
         assert not is_current(mine, module(tmp_path, (ONE, OTHER)[1 - whole[0]]))
-    names = {each.name for each in store.open_store(settings).list_data_sources()}
+    names = {each.name for each in feature_store.open_store(settings).list_data_sources()}
     assert names == {"basket", "sales", "footfall"}
 
 
@@ -146,7 +146,7 @@ def test_a_killed_apply_is_done_again_whole(tmp_path, request, profile):
     variables = request.getfixturevalue(profile)[0]
     settings = load_settings(variables=variables)
     one, other = module(tmp_path, ONE), module(tmp_path, OTHER)
-    store.apply(settings, definitions=one)
+    feature_store.apply(settings, definitions=one)
     (tmp_path / "other.txt").write_text(OTHER)
     process = applier(tmp_path / "process", variables, tmp_path / "other.txt")
     wait_for(tmp_path / "process" / "ready", process)
@@ -156,10 +156,10 @@ def test_a_killed_apply_is_done_again_whole(tmp_path, request, profile):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert recorded(settings.database_url("feast")) is None
-    assert store.apply(settings, definitions=one)  # the lock fell with the process; what it wrote is taken back
-    assert diff(registered(store.open_store(settings)), written(one)) == []
-    assert store.apply(settings, definitions=other)
-    assert diff(registered(store.open_store(settings)), written(other)) == []
+    assert feature_store.apply(settings, definitions=one)  # the lock fell with the process; what it wrote is taken back
+    assert diff(registered(feature_store.open_store(settings)), written(one)) == []
+    assert feature_store.apply(settings, definitions=other)
+    assert diff(registered(feature_store.open_store(settings)), written(other)) == []
 
 
 FOOTFALL = TEXT[TEXT.index("footfall = ") : TEXT.index("basket = ")]
@@ -192,8 +192,8 @@ def test_every_change_arrives_and_goes_back(tmp_path):
     """Feast alone does not bring all of these: it takes some for unchanged, and takes nothing away."""
     settings = load_settings(variables={"HEADRACE_HOME": str(tmp_path / "home")})
     held = module(tmp_path, ONE)
-    store.apply(settings, definitions=held)
-    opened = store.open_store(settings)
+    feature_store.apply(settings, definitions=held)
+    opened = feature_store.open_store(settings)
     for name, replacements in {**CHANGES, "and back": ()}.items():
         wanted = module(tmp_path, changed(*replacements))
         planned = pending(settings, opened, wanted)
@@ -208,16 +208,16 @@ def test_every_change_arrives_and_goes_back(tmp_path):
 def test_only_the_first_apply_does_anything(tmp_path):
     settings = load_settings(variables={"HEADRACE_HOME": str(tmp_path / "home")})
     same = module(tmp_path)
-    assert store.apply(settings, definitions=same)
+    assert feature_store.apply(settings, definitions=same)
     started = time.monotonic()
-    assert not store.apply(settings, definitions=same)
+    assert not feature_store.apply(settings, definitions=same)
     assert time.monotonic() - started < 0.5
 
 
 def test_without_changes_feast_is_not_imported(tmp_path):
     variables = {**os.environ, "HEADRACE_HOME": str(tmp_path / "home"), "HEADRACE_ENV": "local"}
     code = (
-        "import sys; from configs import load_settings; from feature_repo.store import apply\n"
+        "import sys; from configs import load_settings; from feature_repo.definitions.feature_store import apply\n"
         "print(apply(load_settings()), 'feast' in sys.modules)"
     )
     said = [
@@ -232,17 +232,17 @@ def test_without_changes_feast_is_not_imported(tmp_path):
 def test_what_a_check_raises_leaves_everything(tmp_path):
     settings = load_settings(variables={"HEADRACE_HOME": str(tmp_path / "home")})
     before, after = module(tmp_path, ONE), module(tmp_path, OTHER)
-    store.apply(settings, definitions=before)
+    feature_store.apply(settings, definitions=before)
 
     def refuse(waiting):
         assert waiting.removed == ["footfall"]
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        store.apply(settings, refuse, after)
-    assert diff(registered(store.open_store(settings)), written(before)) == []
+        feature_store.apply(settings, refuse, after)
+    assert diff(registered(feature_store.open_store(settings)), written(before)) == []
     assert is_current(settings, before)
-    assert store.apply(settings, definitions=after)  # the lock was given back
+    assert feature_store.apply(settings, definitions=after)  # the lock was given back
 
 
 def test_a_removed_view_leaves_no_files_and_no_values(tmp_path):
@@ -252,8 +252,8 @@ def test_a_removed_view_leaves_no_files_and_no_values(tmp_path):
     from feature_repo.online.values import open_values
 
     settings = load_settings(variables={"HEADRACE_HOME": str(tmp_path / "home")})
-    store.apply(settings, definitions=module(tmp_path, ONE))
-    opened, values = store.open_store(settings), open_values(settings)
+    feature_store.apply(settings, definitions=module(tmp_path, ONE))
+    opened, values = feature_store.open_store(settings), open_values(settings)
     now = pa.scalar(1_700_000_000_000_000, pa.timestamp("us", "UTC"))
     layouts = {}
     for name, key, feature in (("sales", "shop_id", "sold"), ("footfall", "town", "passers")):
@@ -264,7 +264,7 @@ def test_a_removed_view_leaves_no_files_and_no_values(tmp_path):
         (settings.home / "features" / name / "month=2023-11").mkdir(parents=True)
         write_json(settings.home / "features" / f"{name}.json", {})
     (settings.home / "features" / "sales.json").unlink()
-    store.apply(settings, definitions=module(tmp_path, OTHER))
+    feature_store.apply(settings, definitions=module(tmp_path, OTHER))
     assert (values.count(layouts["sales"]), values.count(layouts["footfall"])) == (1, 0)
     assert sorted(each.name for each in (settings.home / "features").iterdir() if "footfall" in each.name) == []
     assert (settings.home / "features" / "sales").is_dir()
@@ -309,5 +309,5 @@ def test_what_feast_refuses_is_one_sentence(tmp_path):
     with pytest.raises(
         RegistrationError, match=r"Feast refuses the definitions .*'many'.*; correct feature_repo/features.py"
     ):
-        store.apply(settings, definitions=wrong)
-    assert store.apply(settings, definitions=module(tmp_path, ONE))
+        feature_store.apply(settings, definitions=wrong)
+    assert feature_store.apply(settings, definitions=module(tmp_path, ONE))

@@ -13,13 +13,20 @@ import pytest
 from configs import load_model, load_settings
 from configs.settings import Settings
 from configs.table import ingest_order
-from feature_repo.dependencies import model_tables, service_views
-from feature_repo.examples import cards
-from feature_repo.frames import PREDICTION_TIME, TrainingFrame, labels, model_inputs, requests, training_frame
-from feature_repo.materialization.bringing import bring_online
-from feature_repo.materialization.computing import compute
+from feature_repo.definitions.dependencies import model_tables, service_views
+from feature_repo.definitions.feature_store import apply, request_features, retrieve
+from feature_repo.examples import card_payments
+from feature_repo.frames.training_frame import (
+    PREDICTION_TIME,
+    TrainingFrame,
+    labels,
+    model_inputs,
+    requests,
+    training_frame,
+)
+from feature_repo.materialization.backfill import compute
+from feature_repo.materialization.online_write import bring_online
 from feature_repo.online.reader import OnlineReader
-from feature_repo.store import apply, request_features, retrieve
 from feature_repo.tables import connect, ingest_table
 
 AS_OF = datetime(2013, 4, 25, tzinfo=UTC)
@@ -92,10 +99,12 @@ def test_a_payment_is_not_among_its_own_features(frame):
 def test_features_equal_a_reference_that_looks_at_every_posting(here, frame):
     with connect(here) as connection:
         posted = connection.execute("SELECT * FROM card_transactions").df()
-    corrected = posted[posted["known_at"] == pd.Timestamp(cards.CORRECTED_AT)]["card_id"]
+    corrected = posted[posted["known_at"] == pd.Timestamp(card_payments.CORRECTED_AT)]["card_id"]
     affected = frame.rows[
         frame.rows["card_id"].isin(corrected)
-        & frame.rows["authorized_at"].between(cards.MISPOSTED_FROM, cards.CORRECTED_AT + pd.Timedelta(days=5))
+        & frame.rows["authorized_at"].between(
+            card_payments.MISPOSTED_FROM, card_payments.CORRECTED_AT + pd.Timedelta(days=5)
+        )
     ]
     assert len(affected) > 50
     fast = frame.rows[frame.rows["card_count_1h"] > 1]
@@ -116,7 +125,7 @@ def test_a_merchant_is_what_it_was_listed_as_by_then(here, frame):
         listed = connection.execute("SELECT merchant_id, category, known_at FROM card_merchants").df()
     again = listed[listed["merchant_id"].duplicated(keep=False)].sort_values("known_at")
     both = frame.rows.merge(again.drop_duplicates("merchant_id", keep="last"), on="merchant_id")
-    later = both["authorized_at"] >= pd.Timestamp(cards.RECODED_AT)
+    later = both["authorized_at"] >= pd.Timestamp(card_payments.RECODED_AT)
     assert later.sum() > 20 and (~later).sum() > 20
     assert (both.loc[~later, "merchant_category"] == "grocery").all()
     assert (both.loc[later, "merchant_category"] == both.loc[later, "category"]).all()
@@ -152,8 +161,8 @@ def test_what_a_card_did_lately_tells_fraud_far_better_than_an_amount(tmp_path):
     from sklearn.metrics import average_precision_score, roc_auc_score
     from xgboost import XGBClassifier
 
-    settings = made(tmp_path / "home", cards.ROWS, cards.DRIFT_AT + FINAL)
-    found = training_frame(settings, SPEC, cards.DRIFT_AT + FINAL)
+    settings = made(tmp_path / "home", card_payments.ROWS, card_payments.DRIFT_AT + FINAL)
+    found = training_frame(settings, SPEC, card_payments.DRIFT_AT + FINAL)
     rows = found.rows
     inputs = rows[found.features].copy()
     texts = [name for name in inputs if inputs[name].dtype == object]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from configs import load_settings
-from feature_repo.store import apply, request_features, retrieve
+from feature_repo.definitions.feature_store import apply, request_features, retrieve
 
 
 def test_it_is_named_with_the_nearest(tmp_path: Path) -> None:

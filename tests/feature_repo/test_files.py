@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from configs.settings import CONFIGS
-from feature_repo.files import read_json, replacing, write_json
+from feature_repo.storage.files import read_json, replacing, write_json
 
 
 def test_a_file_is_replaced_and_its_folder_made(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_kill_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"state": "old"})
     code = (
-        "import os, signal, sys; from pathlib import Path; from feature_repo.files import replacing\n"
+        "import os, signal, sys; from pathlib import Path; from feature_repo.storage.files import replacing\n"
         "with replacing(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.fingerprints import FrameDigest, changed_days, frame_fingerprint, table_contents
+from feature_repo.frames.fingerprints import FrameDigest, changed_days, frame_fingerprint, table_contents
 from feature_repo.tables import manifest, table_path
 from tests.feature_repo.raw_tables import put, raw, small_settings
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.fit import Fit
 from configs.model import ModelSpec
 from configs.settings import Settings
-from feature_repo.frame_parts import build_parts, windows
-from feature_repo.frames import LABEL_KNOWN_AT, FrameError, labels, requests, training_frame
+from configs.training import Fit
+from feature_repo.frames.frame_parts import build_parts, windows
+from feature_repo.frames.training_frame import LABEL_KNOWN_AT, FrameError, labels, requests, training_frame
 from tests.feature_repo.test_card_frame import AS_OF, SPEC, made
 
 END = datetime(2014, 1, 1, tzinfo=UTC)

@@ -23,15 +23,15 @@ from hypothesis import strategies as st
 
 from configs.settings import Settings
 from feature_repo import transforms
-from feature_repo.materialization import bringing, fresh_rows
-from feature_repo.materialization.bringing import bring_online, materialize_view
-from feature_repo.materialization.computing import compute
-from feature_repo.materialization.fresh_rows import FeatureError
-from feature_repo.materialization.views import MissingDataError, ViewState, remember, state, view_files
+from feature_repo.definitions.feature_store import materialize
+from feature_repo.materialization import online_write
+from feature_repo.materialization import online_write as bringing
+from feature_repo.materialization.backfill import compute
+from feature_repo.materialization.online_write import FeatureError, bring_online, materialize_view
+from feature_repo.materialization.view_files import MissingDataError, ViewState, remember, state, view_files
 from feature_repo.online.codec import decode
 from feature_repo.online.layout import layouts
 from feature_repo.online.values import open_values
-from feature_repo.store import materialize
 from tests.feature_repo.raw_tables import FLIGHT_VIEWS, change, put, raw, small_settings
 
 POSTGRES = os.environ.get("HEADRACE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")
@@ -448,7 +448,7 @@ def test_feast_is_not_imported(local):
         f"import sys; sys.path.insert(0, {str(local.root)!r})\n"
         "from pathlib import Path\nfrom datetime import datetime\n"
         "from tests.feature_repo.raw_tables import small_settings\n"
-        "from feature_repo.store import materialize\nfrom feature_repo.materialization.computing import compute\n"
+        "from feature_repo.definitions.feature_store import materialize\nfrom feature_repo.materialization.backfill import compute\n"
         f"here = small_settings(Path({str(local.home)!r}))\n"
         "compute(here, 'weather'); materialize(here, 'weather', datetime.fromisoformat('2013-03-01T00:00Z'))\n"
         "assert 'feast' not in sys.modules"
@@ -458,4 +458,4 @@ def test_feast_is_not_imported(local):
 
 
 def test_row_groups_are_those_of_the_setting():
-    assert fresh_rows.GROUP == 100_000
+    assert online_write.GROUP == 100_000

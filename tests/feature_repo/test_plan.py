@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.registry.definitions import DefinitionError, fingerprint, written
-from feature_repo.registry.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition, diff
+from feature_repo.definitions.load import DefinitionError, fingerprint, written
+from feature_repo.definitions.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition, diff
 from tests.feature_repo.definitions_example import TEXT, changed, module
 
 SALES = ViewDefinition("sales", (("shop_id", "String"),), (("sold", "Float64"), ("returned", "Float64")), 21600, "s")

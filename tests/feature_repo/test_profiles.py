@@ -18,13 +18,13 @@ import redis
 
 from configs import load_model
 from configs.settings import Settings
-from feature_repo import store
-from feature_repo.materialization.bringing import materialize_view
+from feature_repo.definitions import feature_store
+from feature_repo.definitions.load import registered
+from feature_repo.materialization.online_write import materialize_view
 from feature_repo.online.layout import layouts
 from feature_repo.online.reader import OnlineReader
 from feature_repo.online.redis_values import redis_address
 from feature_repo.online.values import open_values
-from feature_repo.registry.definitions import registered
 from tests.feature_repo.raw_tables import put, raw, small_settings
 
 POSTGRES = os.environ.get("HEADRACE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")
@@ -54,7 +54,7 @@ def asked() -> pd.DataFrame:
 
 def made(home, **variables: str) -> World:
     settings = small_settings(home, **variables)
-    assert store.apply(settings) and not store.apply(settings)
+    assert feature_store.apply(settings) and not feature_store.apply(settings)
     put(settings, raw())
     for view in VIEWS:
         assert materialize_view(settings, view, AT - timedelta(days=3)).computed
@@ -103,7 +103,7 @@ def world(request) -> World:
 
 
 def retrieved(world: World) -> pd.DataFrame:
-    return store.retrieve(world.settings, "flight_risk", world.requests, at="at")
+    return feature_store.retrieve(world.settings, "flight_risk", world.requests, at="at")
 
 
 def read(world: World) -> pd.DataFrame:
@@ -113,7 +113,7 @@ def read(world: World) -> pd.DataFrame:
 
 
 def test_the_registry_holds_what_is_written(world):
-    held = registered(store.open_store(world.settings))
+    held = registered(feature_store.open_store(world.settings))
     spec = load_model("flight_delay")
     assert set(VIEWS) <= set(held.views) and spec.feature_service in held.services
     assert held.views["route_stats"].keys == (("origin", "String"), ("dest", "String"))
@@ -137,7 +137,7 @@ def test_each_view_knows_how_far_it_was_brought(world):
 
 
 def test_feast_itself_reads_the_same(world):
-    opened = store.open_store(world.settings)
+    opened = feature_store.open_store(world.settings)
     rows = world.requests.head(5)[["carrier", "origin", "dest", "scheduled_departure", "scheduled_arrival"]]
     rows = rows.assign(tailnum=world.requests["tailnum"].dropna().iloc[3]).astype(object)
     answer = opened.get_online_features(opened.get_feature_service("flight_risk"), rows.to_dict("records")).to_df()

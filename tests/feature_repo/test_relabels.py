@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from configs import load_settings
 from configs.settings import Settings
-from feature_repo.relabels import (
+from feature_repo.frames.label_overrides import (
     Relabel,
     RelabelError,
     append,

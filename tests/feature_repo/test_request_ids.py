@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.request_ids import RequestIdError, id_text, id_texts
+from feature_repo.frames.request_ids import RequestIdError, id_text, id_texts
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 

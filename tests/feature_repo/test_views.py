@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from configs.settings import Settings
 from feature_repo import tables, transforms
-from feature_repo.materialization.computing import compute
-from feature_repo.materialization.views import MissingDataError, ViewState, remember, state, view_files
+from feature_repo.materialization.backfill import compute
+from feature_repo.materialization.view_files import MissingDataError, ViewState, remember, state, view_files
 from feature_repo.transforms.rolling import Query, longest, rolling
 from tests.feature_repo.raw_tables import FLIGHT_VIEWS, change, put, raw, small_settings
 
@@ -199,7 +199,7 @@ def test_killed_while_computing_then_again(here):
     program = (
         f"import sys; sys.path.insert(0, {str(here.root)!r})\n"
         "from pathlib import Path\n"
-        "from feature_repo.materialization.computing import compute\n"
+        "from feature_repo.materialization.backfill import compute\n"
         "from tests.feature_repo.raw_tables import small_settings\n"
         f"compute(small_settings(Path({str(here.home)!r})), 'route_stats')\n"
     )

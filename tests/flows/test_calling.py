@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from configs import ConfigError
-from flows.calling import UsageError, _quiet_console, call
+from flows.cli.parsing import UsageError, _quiet_console, call
 
 
 @pytest.mark.parametrize(

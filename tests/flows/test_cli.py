@@ -13,7 +13,7 @@ import pytest
 
 from configs import load_settings
 from flows.stack import services
-from flows.stack.ports import is_free
+from flows.stack.probing import is_free
 
 
 def _free_offset() -> int:
@@ -31,7 +31,7 @@ PREFECT, MLFLOW, SERVE = 4200 + OFFSET, 5000 + OFFSET, 8000 + OFFSET
 def headrace(home: Path, *words: str, given: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {"HEADRACE_HOME": str(home), "HEADRACE_PORT_OFFSET": str(OFFSET)}
     environment |= {"PATH": "/usr/bin:/bin", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "flows.cli", *words]
+    command = [sys.executable, "-m", "flows.cli.app", *words]
     root = load_settings(variables={}).root
     return subprocess.run(
         command,
@@ -59,7 +59,7 @@ def test_help_is_quick_and_names_the_commands(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_imported_for_help() -> None:
     heavy = ("prefect", "ray", "mlflow", "feast", "pandas", "httpx", "pydantic")
-    code = f"import sys, flows.cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, flows.cli.app; print([name for name in {heavy} if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
 

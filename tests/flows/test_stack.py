@@ -19,9 +19,8 @@ import pytest
 
 from configs import Settings, load_settings
 from flows.stack import StackError, down, health, services, up, wait
-from flows.stack import stack as stack_module
-from flows.stack.ports import is_free
-from flows.stack.probing import request
+from flows.stack import servers as stack_module
+from flows.stack.probing import is_free, request
 from flows.stack.processes import Record, processes_of, read_record, record_path, start, stop
 from flows.stack.services import MARK, Service, ray_folder
 

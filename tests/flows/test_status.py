@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from configs import Settings, load_settings
-from feature_repo.materialization.views import ViewState, remember
+from feature_repo.materialization.view_files import ViewState, remember
 from feature_repo.online.layout import layouts
 from feature_repo.online.values import open_values
 from flows.stack.status import sections

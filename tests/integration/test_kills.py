@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from feature_repo.materialization.views import state
+from feature_repo.materialization.view_files import state
 from ray_cluster import registry
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]

@@ -12,16 +12,16 @@ import psutil
 import pytest
 
 from configs import load_model
-from feature_repo.dependencies import model_tables, service_views
-from feature_repo.frames import PREDICTION_TIME
+from feature_repo.definitions.dependencies import model_tables, service_views
+from feature_repo.definitions.feature_store import retrieve
+from feature_repo.frames.training_frame import PREDICTION_TIME
 from feature_repo.online.reader import OnlineReader
-from feature_repo.store import retrieve
 from feature_repo.tables import manifest
 from flows.stack.processes import processes_of
 from ray_cluster import registry
-from ray_cluster.replay import moments
 from ray_cluster.serving.prediction_log import read_predictions
-from ray_cluster.serving.smoke import SMOKE_TEST
+from ray_cluster.serving.replay import moments
+from ray_cluster.serving.rollout import SMOKE_TEST
 from tests.integration.conftest import Headrace
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]

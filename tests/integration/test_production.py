@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from feature_repo.online.reader import OnlineReader
-from feature_repo.online.redis_address import redis_address
+from feature_repo.online.redis_values import redis_address
 from feature_repo.transforms import VIEWS
 from ray_cluster import registry
 from tests.integration.conftest import stack

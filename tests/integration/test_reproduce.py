@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from configs.table import Gates, Source
-from feature_repo.materialization.computing import compute
+from feature_repo.materialization.backfill import compute
 from feature_repo.tables import connect, ingest_table
 from ray_cluster.serving.prediction_log import read_predictions
 

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from configs import Settings, load_model, load_settings
-from feature_repo import store
-from feature_repo.materialization.views import ViewState, remember, state, view_folder
+from feature_repo.definitions import feature_store
+from feature_repo.materialization.view_files import ViewState, remember, state, view_folder
 from feature_repo.online.layout import ViewLayout, layouts
 from feature_repo.online.reader import OnlineReader
 from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder
@@ -86,7 +86,7 @@ class World:
 
     def materialize(self, as_of: datetime = NOON, views: tuple[str, ...] = VIEWS) -> None:
         for view in views:
-            store.materialize(self.settings, view, as_of)
+            feature_store.materialize(self.settings, view, as_of)
 
     def serve(self, as_of: datetime = NOON, count: int = 40, seed: int = 7, expired: Any = None) -> None:
         """Ask the endpoint's predictor about flights two hours later; it logs what it served, as ``edit`` has it."""
@@ -123,7 +123,7 @@ class World:
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home whose registry knows the definitions; homes of tests share it, as making it takes seconds."""
     settings = load_settings(variables={"HEADRACE_HOME": str(tmp_path_factory.mktemp("home")), "HEADRACE_ENV": "local"})
-    store.apply(settings)
+    feature_store.apply(settings)
     layouts(settings)
     return settings
 

@@ -11,10 +11,10 @@ from served_world import NOON, SPEC, World, registered, world
 
 from configs import ConfigError
 from configs.model import Defaults
-from feature_repo.as_served import retrieve_as_served
-from feature_repo.frames import inputs_fingerprint, model_inputs
-from ray_cluster.parity.measuring import as_requests
-from ray_cluster.scoring import ScoringError, abstentions
+from feature_repo.frames.expired_values import retrieve_as_served
+from feature_repo.frames.training_frame import inputs_fingerprint, model_inputs
+from ray_cluster.parity.comparison import as_requests
+from ray_cluster.serving.batch_scoring import ScoringError, abstentions
 from ray_cluster.serving.prediction_log import read_predictions
 
 __all__ = ["registered", "world"]  # fixtures

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from configs import load_settings, model_names
-from feature_repo.registry.applying import Pending
-from feature_repo.registry.plan import Definitions, ServiceDefinition, ViewDefinition
-from ray_cluster.blast_radius import BlastRadius, Impact, LiveModelError, Taker, blast_radius, guard, takers
+from feature_repo.definitions.apply import Pending
+from feature_repo.definitions.plan import Definitions, ServiceDefinition, ViewDefinition
+from ray_cluster.lineage.impact import BlastRadius, Dependent, Impact, LiveModelError, blast_radius, dependents, guard
 
 WEATHER = ViewDefinition(
     "weather", (("origin", "String"),), (("temp", "Float64"), ("rain", "Float64")), 21600, "weather"
@@ -75,7 +75,7 @@ def declared(model, version, service="flight_risk"):
 
 
 def taken(*features, service="flight_risk", live=True):
-    return Taker("flight_delay", service, 3, live, ("champion",), frozenset(features) if features else None)
+    return Dependent("flight_delay", service, 3, live, ("champion",), frozenset(features) if features else None)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_only_what_breaks_a_live_model_is_refused():
 
 
 def test_where_nothing_was_ever_registered_nobody_is_in_the_way(settings):
-    known, notes = takers(settings)
+    known, notes = dependents(settings)
     assert known == [] and len(notes) == 2
     found = blast_radius(settings, SHORTER)
     assert not found.breaks and found.refusal() is None
@@ -118,7 +118,7 @@ def test_where_nothing_was_ever_registered_nobody_is_in_the_way(settings):
 def test_with_both_servers_down_every_model_may_be_live(settings):
     (settings.home / "databases").mkdir()
     (settings.home / "databases" / "mlflow.db").touch()
-    known, _ = takers(settings)
+    known, _ = dependents(settings)
     assert {each.model for each in known} == set(model_names())
     assert all(each.live and each.features is None and "MLflow is not up" in each.note for each in known)
     reason = blast_radius(settings, NO_RAIN).refusal()
@@ -131,7 +131,7 @@ def test_what_serve_was_last_told_to_run_is_live_while_it_is_down(settings):
     (settings.home / "serve" / "config.yaml").write_text(yaml.safe_dump(kept))
     (settings.home / "databases").mkdir()
     (settings.home / "databases" / "mlflow.db").touch()
-    known, notes = takers(settings)
+    known, notes = dependents(settings)
     (found,) = [each for each in known if each.live]
     assert (found.model, found.version, found.features) == ("flight_delay", 7, None)
     assert "last told to run" in notes[0] and {each.model for each in known} == set(model_names())
@@ -147,7 +147,7 @@ def test_the_endpoint_says_itself_which_features_it_takes(settings):
         answering(settings.ports["ray_dashboard"], {"/api/serve/applications/": {"applications": running}}),
         answering(settings.ports["serve"], facts),
     ):
-        known, _ = takers(settings)
+        known, _ = dependents(settings)
         (found,) = [each for each in known if each.live]
         assert (found.model, found.version, found.features) == ("flight_delay", 6, frozenset({"temp"}))
         assert blast_radius(settings, NO_RAIN).refusal() is None
@@ -164,6 +164,6 @@ def test_the_endpoint_says_itself_which_features_it_takes(settings):
 
 
 def test_safe_changes_ask_nobody(settings, monkeypatch):
-    monkeypatch.setattr("ray_cluster.blast_radius.takers", None)
+    monkeypatch.setattr("ray_cluster.lineage.impact.dependents", None)
     found = blast_radius(settings, Pending(Definitions(), BEFORE))
     assert [impact.change.effect for impact in found.impacts] == ["safe"] * 3 and not found.notes

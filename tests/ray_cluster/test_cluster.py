@@ -8,7 +8,7 @@ import time
 import pytest
 
 from configs import Settings, load_settings
-from ray_cluster.cluster import ClusterError, connected
+from ray_cluster.cluster.connection import ClusterError, connected
 
 
 def at(address: str) -> Settings:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_cluster.room import cpus_each
+from ray_cluster.cluster.capacity import cpus_each
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.gate import Gate
 from configs.model import Monitoring
-from ray_cluster.decisions import Decision, DecisionError, monitoring_verdict, promotion, replay
+from configs.promotion import Gate
+from ray_cluster.decisions.decision import Decision, DecisionError, monitoring_verdict, promotion, replay
 
 scores = st.floats(0, 1)
 gates = st.builds(

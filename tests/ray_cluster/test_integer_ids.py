@@ -13,14 +13,14 @@ import pytest
 from configs import Settings, load_model, load_settings
 from configs.model import ModelSpec
 from configs.table import Column, Source, Table
-from feature_repo.relabels import Relabel, append, relabelled
+from feature_repo.frames.label_overrides import Relabel, append, relabelled
 from feature_repo.tables import ingest_table
-from ray_cluster.monitoring.measuring import with_outcomes
-from ray_cluster.replay import replay
+from ray_cluster.monitoring.measurements import with_outcomes
+from ray_cluster.monitoring.monitoring_run import outcomes_of
 from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder, read_predictions
 from ray_cluster.serving.predictor import Predictor
+from ray_cluster.serving.replay import replay
 from ray_cluster.serving.schema import RequestSchema
-from ray_cluster.watching import outcomes_of
 from tests.ray_cluster.serving.stand_ins import StandInReader, StandInVersion
 
 START = datetime(2013, 12, 16, tzinfo=UTC)
@@ -87,7 +87,7 @@ def predictor(settings: Settings) -> Predictor:
 def test_replayed_events_are_logged_once_and_join_their_outcomes(
     settings: Settings, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray_cluster.replay.service_views", lambda *_: [])  # no view is brought online
+    monkeypatch.setattr("ray_cluster.serving.replay.service_views", lambda *_: [])  # no view is brought online
     schema = RequestSchema(spec().requests, 1000)
 
     def send(rows: list[dict[str, Any]]) -> None:

@@ -13,8 +13,7 @@ from served_world import NOON, SPEC, VIEWS, World, registered, world
 
 from configs.model import Parity
 from feature_repo.online.reader import OnlineReader
-from ray_cluster.parity.bound import ParityBoundError, newest, require
-from ray_cluster.parity.checking import ParityError, check_parity
+from ray_cluster.parity.check import ParityBoundError, ParityError, check_parity, newest, require
 from ray_cluster.serving.prediction_log import read_predictions
 
 __all__ = ["registered", "world"]  # fixtures

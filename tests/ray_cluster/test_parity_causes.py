@@ -9,9 +9,8 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ray_cluster.parity.causes import CAUSES, Difference, Side, cause_of
-from ray_cluster.parity.measuring import GONE, OnDemandView, Sources, compare, summary
-from ray_cluster.parity.values import same, same_but_for_type
+from ray_cluster.parity.causes import CAUSES, Difference, Side, cause_of, same, same_but_for_type
+from ray_cluster.parity.comparison import GONE, OnDemandView, Sources, compare, summary
 
 START = datetime(2013, 6, 10, tzinfo=UTC)
 #: A row: minute of the event, minutes until it was known, value.

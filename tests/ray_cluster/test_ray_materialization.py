@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from configs.settings import Settings
-from feature_repo.materialization.bringing import Brought, materialize_view
-from feature_repo.materialization.views import view_files
+from feature_repo.materialization.online_write import Brought, materialize_view
+from feature_repo.materialization.view_files import view_files
 from feature_repo.online.layout import layouts
 from feature_repo.online.values import OnlineError, open_values
-from ray_cluster.materialization import materialize_views
+from ray_cluster.cluster.feature_tasks import materialize_views
 from tests.feature_repo.raw_tables import FLIGHT_VIEWS, put, raw, small_settings
 
 UNTIL = datetime(2013, 3, 1, tzinfo=UTC)
@@ -101,5 +101,5 @@ def test_a_worker_imports_no_feast(cluster, tmp_path):
 
 
 def test_the_module_imports_neither_ray_nor_feast():
-    program = "import sys, ray_cluster.materialization; sys.exit(bool({'ray', 'feast'} & set(sys.modules)))"
+    program = "import sys, ray_cluster.cluster.feature_tasks; sys.exit(bool({'ray', 'feast'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_cluster.replay import moments
+from ray_cluster.serving.replay import moments
 
 START = datetime(2013, 12, 17, tzinfo=UTC)
 hours = st.lists(st.integers(0, 23), min_size=1, max_size=4, unique=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.reading import nearest
-from ray_cluster.training.families.scikit import ScikitFit
-from ray_cluster.training.families.steps import Encoding, FamilyError
+from ray_cluster.training.families.fit_steps import Encoding, FamilyError
+from ray_cluster.training.families.scikit_learn import ScikitFit
 
 __all__ = ["class_path", "custom_fit"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs.model import InputRule
-from ray_cluster.training.families.fitting import fit_class
+from ray_cluster.training.families.family import fit_class
 
 if TYPE_CHECKING:
     import pandas as pd

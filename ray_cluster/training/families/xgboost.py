@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ray_cluster.training.families.steps import Fit, Rows
+from ray_cluster.training.families.fit_steps import Fit, Rows
 
 __all__ = ["XGBoostFit"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ray_cluster.training.sampling.between import whole_numbers
-from ray_cluster.training.sampling.sampled import Sampled, SamplingError, as_they_are, missing_positives
+from ray_cluster.training.sampling.sampled_rows import Sampled, SamplingError, as_they_are, missing_positives
+from ray_cluster.training.sampling.smote import whole_numbers
 
 __all__ = ["GaussianCopula", "copula"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from ray_cluster.training.sampling.sampled import Sampled
+from ray_cluster.training.sampling.sampled_rows import Sampled
 
 __all__ = ["PriorCorrected", "corrected", "prior_shift"]
 

@@ -15,7 +15,7 @@ from ray_cluster.training.search.budget import Spending
 from ray_cluster.training.search.pool import Pool
 from ray_cluster.training.search.results import Search, Status, TrialResult
 from ray_cluster.training.search.searcher import Searcher
-from ray_cluster.training.search.study import Keeping
+from ray_cluster.training.search.study import SearchCheckpoint
 from ray_cluster.training.search.trial import Event, Job, Progress
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class SearchError(RuntimeError):
 class Driver:
     """One search: trials are begun where there is a free slot and the budget allows it, and stopped when told to."""
 
-    def __init__(self, settings: Settings, spec: ModelSpec, pool: Pool, keeping: Keeping) -> None:
+    def __init__(self, settings: Settings, spec: ModelSpec, pool: Pool, keeping: SearchCheckpoint) -> None:
         self.spec, self.tuning, self.pool, self.keeping = spec, spec.tuning, pool, keeping
         self.study = keeping.study()
         self.study.pruner = scheduler.pruner(spec.tuning)

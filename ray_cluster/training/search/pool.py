@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from configs.tuning import Tuning
-from ray_cluster.room import free_resources
+from ray_cluster.cluster.capacity import free_resources
 from ray_cluster.training.search.room import check_resources, room
 from ray_cluster.training.search.trial import Event, Job
 from ray_cluster.training.search.worker import Worker

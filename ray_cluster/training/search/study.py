@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from feature_repo.files import read_json, replacing, write_json
+from feature_repo.storage.files import read_json, replacing, write_json
 from ray_cluster.training.search.trial import Progress
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Keeping"]
+__all__ = ["SearchCheckpoint"]
 
 
-class Keeping:
+class SearchCheckpoint:
     """The folder of one search."""
 
     def __init__(self, folder: Path) -> None:
@@ -90,7 +90,7 @@ def _drop_half_a_line(journal: Path) -> None:
 
 
 class _OneWriter:
-    """Optuna's file lock outlives a killed driver; :func:`feature_repo.files.locked` keeps a second one out."""
+    """Optuna's file lock outlives a killed driver; :func:`feature_repo.storage.files.locked` keeps a second one out."""
 
     def acquire(self) -> bool:
         return True

@@ -9,15 +9,15 @@ import numpy as np
 
 from configs.model import ModelSpec
 from configs.settings import Settings
-from feature_repo.files import locked
+from feature_repo.storage.files import locked
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import check_family, preprocessing
-from ray_cluster.training.families.fitting import fit_class
+from ray_cluster.training.families.family import fit_class
 from ray_cluster.training.search.budget import check_budget
 from ray_cluster.training.search.driver import Driver
 from ray_cluster.training.search.pool import Pool
 from ray_cluster.training.search.results import Search
-from ray_cluster.training.search.study import Keeping
+from ray_cluster.training.search.study import SearchCheckpoint
 
 __all__ = ["SearchRows", "encoded", "search_points", "tune_families"]
 
@@ -65,7 +65,7 @@ def tune_families(settings: Settings, spec: ModelSpec, key: str, rows: Callable[
         pool = Pool(spec.tuning, spec.name)
         try:
             pool.load(_placed(rows()))
-            keeping = Keeping(settings.home / "tune" / key)
+            keeping = SearchCheckpoint(settings.home / "tune" / key)
             found = Driver(settings, spec, pool, keeping).run()
         finally:
             pool.close()

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from ray_cluster.training.families import Rows
-from ray_cluster.training.families.fitting import fit_class
+from ray_cluster.training.families.family import fit_class
 from ray_cluster.training.search.trial import Event, Job, Metric, run_trial
 
 __all__ = ["Worker", "load_libraries", "metric"]

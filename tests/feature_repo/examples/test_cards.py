@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from configs import load_settings
 from configs.table import Source, Table
-from feature_repo.examples import cards
+from feature_repo.examples import card_payments
 from feature_repo.tables.sources import SourceError, batches, source_fingerprint
 
 TABLES = {
-    "card_authorizations": cards.authorizations,
-    "card_transactions": cards.transactions,
-    "card_labels": cards.labels,
-    "cards": cards.cards,
-    "card_merchants": cards.merchants,
+    "card_authorizations": card_payments.authorizations,
+    "card_transactions": card_payments.transactions,
+    "card_labels": card_payments.labels,
+    "cards": card_payments.cards,
+    "card_merchants": card_payments.merchants,
 }
 
 
@@ -33,18 +33,20 @@ def whole(table: str, rows: int = 30_000, seed: int = 7) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def large() -> dict[str, pd.DataFrame]:
-    return {table: whole(table, cards.ROWS, cards.SEED) for table in TABLES}
+    return {table: whole(table, card_payments.ROWS, card_payments.SEED) for table in TABLES}
 
 
 def test_three_in_a_thousand_are_fraud(large):
-    assert len(large["card_authorizations"]) == len(large["card_labels"]) == cards.ROWS
+    assert len(large["card_authorizations"]) == len(large["card_labels"]) == card_payments.ROWS
     assert 0.0025 < large["card_labels"]["fraud"].mean() < 0.0037
 
 
 def test_times_fill_the_year_and_keys_are_unique(large):
     asked = large["card_authorizations"]
     year = asked["authorized_at"]
-    assert year.min() < cards.START + pd.Timedelta(days=1) and year.max() < cards.START + pd.Timedelta(days=365)
+    assert year.min() < card_payments.START + pd.Timedelta(days=1) and year.max() < card_payments.START + pd.Timedelta(
+        days=365
+    )
     assert year.dt.date.nunique() == 365
     assert asked["transaction_id"].is_unique and large["cards"]["card_id"].is_unique
     assert not large["card_transactions"].duplicated(["transaction_id", "known_at"]).any()
@@ -66,9 +68,13 @@ def test_postings_are_late_in_the_outage_and_nowhere_else(large):
     posted = large["card_transactions"].sort_values("known_at").drop_duplicates("transaction_id")
     took = posted["known_at"] - posted["authorized_at"]
     moment = posted["authorized_at"]
-    stuck = (posted["country"] == cards.OUTAGE_COUNTRY) & (moment >= cards.OUTAGE_FROM) & (moment < cards.OUTAGE_UNTIL)
+    stuck = (
+        (posted["country"] == card_payments.OUTAGE_COUNTRY)
+        & (moment >= card_payments.OUTAGE_FROM)
+        & (moment < card_payments.OUTAGE_UNTIL)
+    )
     assert 20 < stuck.sum() < 200
-    assert (took[stuck] > cards.OUTAGE_DELAY).all()
+    assert (took[stuck] > card_payments.OUTAGE_DELAY).all()
     assert took[~stuck].between(pd.Timedelta(seconds=2), pd.Timedelta(seconds=602)).all()
 
 
@@ -79,8 +85,14 @@ def test_corrections_are_second_rows_known_at_one_moment(large):
     assert 100 < len(second) == len(first) < 400
     unchanged = ["transaction_id", "card_id", "merchant_id", "country", "authorized_at"]
     pd.testing.assert_frame_equal(first[unchanged], second[unchanged])
-    assert (second["known_at"] == cards.CORRECTED_AT).all() and (first["known_at"] < cards.CORRECTED_AT).all()
-    assert first["authorized_at"].between(cards.MISPOSTED_FROM, cards.MISPOSTED_UNTIL, inclusive="left").all()
+    assert (second["known_at"] == card_payments.CORRECTED_AT).all() and (
+        first["known_at"] < card_payments.CORRECTED_AT
+    ).all()
+    assert (
+        first["authorized_at"]
+        .between(card_payments.MISPOSTED_FROM, card_payments.MISPOSTED_UNTIL, inclusive="left")
+        .all()
+    )
     assert first["amount"].to_numpy() == pytest.approx(second["amount"].to_numpy() * 10)
     asked = large["card_authorizations"].set_index("transaction_id")["amount"]
     final = posted.drop_duplicates("transaction_id", keep="last").set_index("transaction_id")["amount"]
@@ -91,14 +103,14 @@ def test_corrected_merchants_keep_their_event_time(large):
     listed = large["card_merchants"]
     again = listed[listed["merchant_id"].duplicated(keep=False)].sort_values(["merchant_id", "known_at"])
     first, second = again.iloc[::2], again.iloc[1::2]
-    assert len(second) == 50 and (second["known_at"] == cards.RECODED_AT).all()
+    assert len(second) == 50 and (second["known_at"] == card_payments.RECODED_AT).all()
     assert (first["category"] == "grocery").all() and not (second["category"] == "grocery").all()
     assert (first["opened_at"].to_numpy() == second["opened_at"].to_numpy()).all()
 
 
 def test_from_one_day_on_amounts_and_fraud_are_others(large):
     both = large["card_authorizations"].merge(large["card_labels"][["transaction_id", "fraud"]], on="transaction_id")
-    after = both["authorized_at"] >= cards.DRIFT_AT
+    after = both["authorized_at"] >= card_payments.DRIFT_AT
     medians = both[~both["fraud"]].groupby(after)["amount"].median()
     assert 1.15 < medians[True] / medians[False] < 1.35
     online = (both["channel"] == "online").groupby(after).mean()
@@ -121,7 +133,7 @@ def test_more_rows_only_add_at_the_end(one, other, seed):
 @given(st.integers(1, 150_000), st.integers(0, 50), st.integers(1, 120_000))
 def test_files_of_any_size_hold_the_same_rows(rows, seed, file_rows):
     with TemporaryDirectory() as folder:
-        counts = cards.write(Path(folder), rows, seed, file_rows)
+        counts = card_payments.write(Path(folder), rows, seed, file_rows)
         for table in TABLES:
             files = sorted((Path(folder) / table).iterdir())
             found = pd.concat([pq.ParquetFile(file).read().to_pandas() for file in files], ignore_index=True)
@@ -181,7 +193,10 @@ def test_a_table_reads_what_its_options_say():
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "feature_repo.examples.cards", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "feature_repo.examples.card_payments", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

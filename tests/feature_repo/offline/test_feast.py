@@ -39,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
         "project": "test",
         "provider": "local",
         "registry": str(folder / "registry.db"),
-        "offline_store": {"type": "feature_repo.offline.store.AsofOfflineStore", "root": str(folder)},
+        "offline_store": {"type": "feature_repo.offline.offline_store.AsofOfflineStore", "root": str(folder)},
         "online_store": {"type": "sqlite", "path": str(folder / "online.db")},
         "entity_key_serialization_version": 3,
         "materialization": {"pull_latest_features": True},
@@ -125,5 +125,5 @@ def test_both_bundled_environments_name_a_store_that_loads() -> None:
         path = Path(__file__).parents[3] / "configs" / environment / "feature_store.yaml"
         block = yaml.safe_load(path.read_text())["offline_store"]
         assert get_offline_config_from_type(block["type"])(**block).memory_limit == "4GB"
-    ray = {"type": "ray_cluster.offline.RayAsofOfflineStore", "root": "x", "parallelism": 4}
+    ray = {"type": "ray_cluster.cluster.ray_offline_store.RayAsofOfflineStore", "root": "x", "parallelism": 4}
     assert get_offline_config_from_type(ray["type"])(**ray).parallelism == 4

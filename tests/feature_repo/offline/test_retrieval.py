@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from feature_repo.offline.asked import KeyTypeError
-from feature_repo.offline.store import AsofOfflineStore
-from ray_cluster.offline import RayAsofOfflineStore
+from feature_repo.offline.entity_rows import KeyTypeError
+from feature_repo.offline.offline_store import AsofOfflineStore
+from ray_cluster.cluster.ray_offline_store import RayAsofOfflineStore
 from tests.feature_repo.offline.histories import FEATURES, NANOS, Case, Row, ViewCase, cases, config, registry
 
 #: Engine and its settings; a limit of one byte splits every view into as many parts as there may be.
@@ -84,10 +84,10 @@ def test_a_process_that_is_no_driver_joins_the_environment_s_cluster(
     code = (
         "import sys, numpy as np, polars as pl, ray\n"
         "from types import SimpleNamespace\n"
-        "from feature_repo.offline.asked import Asked\n"
+        "from feature_repo.offline.entity_rows import Asked\n"
         "from feature_repo.offline.history import History\n"
         "from feature_repo.offline.join import ViewJoin\n"
-        "from ray_cluster.offline import RayAsofOfflineStore\n"
+        "from ray_cluster.cluster.ray_offline_store import RayAsofOfflineStore\n"
         f"file = {str(tmp_path / 'v.parquet')!r}\n"
         "times = pl.Series([1, 2]).cast(pl.Datetime('us', 'UTC'))\n"
         "pl.DataFrame({'key': [1, 2], 'event': times, 'value': [10, 20]}).write_parquet(file)\n"

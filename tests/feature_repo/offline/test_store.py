@@ -16,10 +16,9 @@ from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.types import Float64, Int64, String
 from hypothesis import HealthCheck, given, settings
 
-from feature_repo.materialization.views import MissingDataError
-from feature_repo.offline import latest as latest_rows
-from feature_repo.offline.size import size
-from feature_repo.offline.store import AsofOfflineStore, AsofOfflineStoreConfig
+from feature_repo.materialization.view_files import MissingDataError
+from feature_repo.offline import join as latest_rows
+from feature_repo.offline.offline_store import AsofOfflineStore, AsofOfflineStoreConfig, size
 from tests.feature_repo.offline.histories import BASE, FEATURES, NANOS, Case, cases, config, registry
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.offline.timeline import grouped, timeline
+from feature_repo.offline.point_in_time import grouped, timeline
 
 ENTITIES = st.sampled_from([0, 1, 2, 2**30])
 histories = st.lists(st.tuples(ENTITIES, st.integers(-5, 15), st.integers(-5, 25)), max_size=40)

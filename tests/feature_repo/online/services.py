@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.online.redis_address import redis_address
-from feature_repo.online.redis_values import RedisValues
+from feature_repo.online.redis_values import RedisValues, redis_address
 
 #: ``host:port``; tests use its database 9 under names of their own, and clean up.
 REDIS = f"{os.environ.get('HEADRACE_TEST_REDIS', '127.0.0.1:6379').split(',')[0]},db=9"

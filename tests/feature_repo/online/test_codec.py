@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.online.codec import STAMP_BYTES, codec, decode, layout_id, pack
-from feature_repo.online.keys import KeyValueError, arrow_keys, component, decode_key, encode_key
+from feature_repo.online.entity_keys import KeyValueError, arrow_keys, component, decode_key, encode_key
 from feature_repo.online.layout import ViewLayout
 from feature_repo.online.values import OnlineError
 

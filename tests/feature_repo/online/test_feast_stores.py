@@ -25,7 +25,7 @@ VISITS = [("a", 1), ("a", -2), ("b", 2**60), ("ü", 1)]
 @pytest.fixture
 def store(environment, values, tmp_path):
     """A FeatureStore over the same values, with a registry of its own and Feast's stock offline store."""
-    kind = "feature_repo.online.feast_stores."
+    kind = "feature_repo.online.feast_online_stores."
     if isinstance(values, RedisValues):
         online = {"type": f"{kind}RedisOnlineStore", "connection_string": REDIS, "namespace": values._namespace}
     else:

@@ -13,7 +13,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.types import Array, Float64
 
 from feature_repo import features
-from feature_repo.frames import model_inputs
+from feature_repo.frames.training_frame import model_inputs
 from feature_repo.online.layout import LayoutError, ViewLayout, layouts
 from feature_repo.online.reader import OnlineReader
 from feature_repo.online.sqlite_values import SqliteValues

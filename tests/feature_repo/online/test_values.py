@@ -14,10 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feature_repo.online.codec import codec, decode
-from feature_repo.online.keys import encode_key
+from feature_repo.online.entity_keys import encode_key
 from feature_repo.online.layout import ViewLayout
-from feature_repo.online.redis_address import redis_address
-from feature_repo.online.redis_values import RedisValues
+from feature_repo.online.redis_values import RedisValues, redis_address
 from feature_repo.online.sqlite_values import SqliteValues
 from feature_repo.online.values import OnlineError
 from tests.feature_repo.online.services import REDIS, redis_values, sqlite_path

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.tables.change import alerts, aligned, compare
-from feature_repo.tables.profile import profile_table
 from feature_repo.tables.stability import stability_index
+from feature_repo.tables.table_profile import profile_table
 
 
 def profiled(**columns: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from configs.settings import Settings, load_settings
 from configs.table import Gates, Table
 from feature_repo import tables
-from feature_repo.files import read_json
+from feature_repo.storage.files import read_json
 from feature_repo.tables.conditions import ConditionError
 from feature_repo.tables.quality import TableError
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from configs.settings import Settings, load_settings
 from configs.table import Table
 from feature_repo import tables
-from feature_repo.files import read_json, write_json
+from feature_repo.storage.files import read_json, write_json
 from feature_repo.tables import ingest
 from feature_repo.tables.quality import TableError
 from feature_repo.tables.sources import SourceError, batches

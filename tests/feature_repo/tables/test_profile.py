@@ -16,9 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from feature_repo.tables import column_profile
-from feature_repo.tables.column_profile import BINS, bin_counts, bin_edges
-from feature_repo.tables.profile import profile_table
+from feature_repo.tables import table_profile
+from feature_repo.tables.table_profile import BINS, bin_counts, bin_edges, profile_table
 
 floats = st.one_of(st.none(), st.floats(-1e9, 1e9), st.integers(-3, 3).map(float), st.just(float("inf")))
 texts = st.one_of(st.none(), st.sampled_from(["a", "B", " x", "", "  ", "long text"]), st.text(max_size=3))
@@ -197,8 +196,10 @@ def test_any_column_has_a_profile(column: pd.Series[Any]) -> None:
 def test_quantiles_of_a_sample_are_close(monkeypatch: pytest.MonkeyPatch) -> None:
     values = pd.DataFrame({"x": np.random.default_rng(0).normal(size=40_000)})
     exact = only(values)
-    monkeypatch.setattr(column_profile, "SAMPLE", 10_000)
-    monkeypatch.setattr(sys.modules["feature_repo.tables.profile"], "SAMPLE", 10_000)  # beside the function profile
+    monkeypatch.setattr(table_profile, "SAMPLE", 10_000)
+    monkeypatch.setattr(
+        sys.modules["feature_repo.tables.table_profile"], "SAMPLE", 10_000
+    )  # beside the function profile
     assert profile_table(values)["quantile_rows"] == 10_000
     found = only(values)
     assert found["quantiles"] != exact["quantiles"]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from configs.settings import Settings, load_settings
 from configs.table import Cleaning, Column, Gates, Source, Table
 from feature_repo import tables
-from feature_repo.files import read_json, write_json
+from feature_repo.storage.files import read_json, write_json
 from feature_repo.tables import ingest, quality
-from feature_repo.tables.storage import Manifest
+from feature_repo.tables.table_files import Manifest
 
 END = datetime(2014, 1, 1, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.examples import cards as simulated
+from feature_repo.examples import card_payments as simulated
 from feature_repo.transforms.cards import QUERIES
 from feature_repo.transforms.corrected import corrected
 from feature_repo.transforms.purchase import purchase_features
@@ -66,7 +66,7 @@ def test_truncating_the_raw_data_changes_no_feature_before(raw, view, moment):
 
 @pytest.mark.parametrize("view", [view for view in QUERIES if QUERIES[view].lookback])
 def test_a_month_needs_no_more_than_the_view_says_it_looks_back(raw, view):
-    """`feature_repo.materialization.computing` computes a month from just these days."""
+    """`feature_repo.materialization.backfill` computes a month from just these days."""
     start, end = pd.Timestamp("2013-04-01", tz="UTC"), pd.Timestamp("2013-05-01", tz="UTC")
     table = QUERIES[view].tables[0]
     whole = run(raw, QUERIES[view].sql)

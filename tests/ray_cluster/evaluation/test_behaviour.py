@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
-from configs.behaviour import BehaviourTest
+from configs.evaluation import BehaviourTest
 from ray_cluster.evaluation.behaviour import BehaviourError, check_behaviour, run_behaviour
 
 FRAME = pd.DataFrame(

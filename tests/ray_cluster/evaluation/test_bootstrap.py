@@ -10,9 +10,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
 
-from ray_cluster.evaluation.bootstrap import MIN_DAYS, blocks_of, intervals, paired_bootstrap, percentiles, resamples
+from ray_cluster.evaluation.bootstrap import (
+    MIN_DAYS,
+    Ranked,
+    blocks_of,
+    intervals,
+    paired_bootstrap,
+    percentiles,
+    resamples,
+)
 from ray_cluster.evaluation.metrics import metrics
-from ray_cluster.evaluation.weighted import Ranked
 
 rows = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 9), st.integers(0, 4)), min_size=2, max_size=60)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from configs.evaluation import Costs
-from ray_cluster.evaluation.costs import cost_evidence, cost_threshold, mean_cost, theoretical_threshold
+from ray_cluster.evaluation.metrics import cost_evidence, cost_threshold, mean_cost, theoretical_threshold
 
 amounts = st.integers(-3, 9).map(float)
 rows = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 10)), min_size=1, max_size=40)

@@ -19,15 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.settings import CONFIGS, Settings
-from feature_repo.materialization.bringing import materialize_view
-from feature_repo.materialization.views import state, view_files
+from feature_repo.materialization.online_write import materialize_view
+from feature_repo.materialization.view_files import state, view_files
 from feature_repo.online.layout import layouts
 from feature_repo.online.redis_values import redis_address
 from feature_repo.online.values import open_values
 from feature_repo.tables import manifest, table_path
-from ray_cluster.forgetting import ForgetError, forget, resolve
-from ray_cluster.forgetting.documents import Mention
-from ray_cluster.forgetting.predictions import erase_predictions
+from ray_cluster.erasure.documents import Mention
+from ray_cluster.erasure.erasure import ForgetError, forget, resolve
+from ray_cluster.erasure.records import erase_predictions
 from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder, read_predictions
 from tests.feature_repo.raw_tables import END, put, raw, small_settings
 from tests.ray_cluster.serving.test_serving_log import line as logged_line
@@ -198,7 +198,7 @@ def test_killed_in_the_middle_it_is_finished_by_the_next(tmp_path, moment):
     before, path = other(here), here.home / moment
     seen = path.stat().st_mtime_ns if path.exists() else None
     code = (
-        "import sys; from pathlib import Path; from ray_cluster.forgetting import forget\n"
+        "import sys; from pathlib import Path; from ray_cluster.erasure.erasure import forget\n"
         "from tests.feature_repo.raw_tables import small_settings\n"
         "forget(small_settings(Path(sys.argv[1])), 'tailnum', sys.argv[2])"
     )
@@ -218,7 +218,7 @@ def test_killed_in_the_middle_it_is_finished_by_the_next(tmp_path, moment):
 WRITER = """
 import sys; from pathlib import Path
 from ray_cluster.serving.prediction_log import PredictionLog
-from tests.ray_cluster.forgetting.test_forget import GONE, STAYS, line
+from tests.ray_cluster.erasure.erasure.test_forget import GONE, STAYS, line
 log = PredictionLog(Path(sys.argv[1]), "replica")
 print("go", flush=True)
 for number in range(4000):

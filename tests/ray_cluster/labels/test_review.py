@@ -9,13 +9,12 @@ import os
 import pytest
 
 from configs import load_model
-from feature_repo.files import read_json
-from feature_repo.frames import inputs_fingerprint, labels, training_frame
-from feature_repo.relabels import RelabelError, labels_folder, overlay, overlay_version
+from feature_repo.frames.label_overrides import RelabelError, labels_folder, overlay, overlay_version
+from feature_repo.frames.training_frame import inputs_fingerprint, labels, training_frame
+from feature_repo.storage.files import read_json
 from feature_repo.tables import manifest
-from ray_cluster.forgetting import forget
-from ray_cluster.labels.accepting import accept_relabels, revoke_relabel
-from ray_cluster.labels.queue import QueueError, review_labels
+from ray_cluster.erasure.erasure import forget
+from ray_cluster.labels.label_review import QueueError, accept_relabels, review_labels, revoke_relabel
 from tests.feature_repo.test_card_frame import AS_OF, made
 
 SPEC = load_model("card_fraud", "local")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_cluster.labels.suspects import SuspectError, blocks_of_time, mattering, out_of_fold, suspects
+from ray_cluster.labels.suspect_labels import SuspectError, blocks_of_time, mattering, out_of_fold, suspects
 
 
 def by_the_paper(y: np.ndarray, p: np.ndarray) -> set[int]:

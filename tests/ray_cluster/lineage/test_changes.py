@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from feature_repo.fingerprints import table_contents
-from feature_repo.materialization.computing import compute
-from feature_repo.materialization.views import remember, state
+from feature_repo.frames.fingerprints import table_contents
+from feature_repo.materialization.backfill import compute
+from feature_repo.materialization.view_files import remember, state
 from feature_repo.transforms import code
 from ray_cluster.lineage import changes
-from ray_cluster.provenance.code import code_files, git_state
-from ray_cluster.provenance.gathering import view_facts
-from ray_cluster.provenance.machine import library_versions, machine
+from ray_cluster.lineage.environment import code_files, git_state, library_versions, machine
+from ray_cluster.lineage.provenance import view_facts
 from tests.feature_repo.raw_tables import END, change, put, raw, small_settings
 
 TABLES = ["outcomes", "weather"]
@@ -102,13 +101,17 @@ def test_queries_functions_libraries_and_machine(home, provenance):
 
 def test_code_is_told_apart_by_what_it_can_alter(home, provenance):
     files = dict(provenance["code"])
-    for path in ("ray_cluster/training/final.py", "feature_repo/frames.py", "ray_cluster/serving/app.py"):
+    for path in (
+        "ray_cluster/training/final_fit.py",
+        "feature_repo/frames/training_frame.py",
+        "ray_cluster/serving/app.py",
+    ):
         files[path] = "other"
     before = {**provenance, "code": files, "git": {"commit": "0" * 40, "dirty": True}}
     found = changes.changes_since(home, "flight_delay", before)
     by_name = {each.name: each for each in found}
     assert by_name["commit"].affects == "nothing" and "3 files differ" in by_name["commit"].sentence
-    assert by_name["of the frame"].sentence == "feature_repo/frames.py changed"
+    assert by_name["of the frame"].sentence == "feature_repo/frames/training_frame.py changed"
     assert by_name["of the training"].affects == "fit"
 
 

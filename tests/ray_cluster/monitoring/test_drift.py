@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp, wasserstein_distance
 
 from feature_repo.tables.stability import stability_index
+from ray_cluster.evaluation.column_profile import ColumnProfile, MonitoringError, profile, profile_column
 from ray_cluster.monitoring.binning import pool_rare
 from ray_cluster.monitoring.drift import column_drift
-from ray_cluster.monitoring.profile import ColumnProfile, MonitoringError, profile, profile_column
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # scipy's, on samples of one value
 

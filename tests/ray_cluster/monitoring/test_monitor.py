@@ -12,10 +12,10 @@ import pytest
 
 from configs.model import load_model
 from configs.settings import load_settings
-from ray_cluster.decisions import Decision, monitoring_verdict, replay
-from ray_cluster.monitoring import MonitoringError, monitor
+from ray_cluster.decisions.decision import Decision, monitoring_verdict, replay
 from ray_cluster.monitoring.evidently_report import add_to_workspace, performance_run
-from ray_cluster.monitoring.measuring import measure
+from ray_cluster.monitoring.measurements import measure
+from ray_cluster.monitoring.monitoring_run import MonitoringError, monitor
 
 AS_OF = pd.Timestamp("2013-12-31", tz="UTC")
 MODEL = load_model("flight_delay")

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from configs.model import load_model
 from feature_repo.tables.stability import stability_index
-from ray_cluster.findings import beyond
+from ray_cluster.decisions.monitoring_rules import beyond
+from ray_cluster.evaluation.column_profile import profile_column
+from ray_cluster.monitoring.baseline_variation import ShortReferenceError, baseline_variation, cut
 from ray_cluster.monitoring.binning import Bins
 from ray_cluster.monitoring.drift import column_drift
-from ray_cluster.monitoring.measuring import measure
-from ray_cluster.monitoring.natural import ShortReferenceError, cut, natural_variation
-from ray_cluster.monitoring.profile import profile_column
+from ray_cluster.monitoring.measurements import measure
 
 START = pd.Timestamp("2013-10-01", tz="UTC")
 DAYS, LIVE, ROWS = 77, 14, 150
@@ -49,7 +49,7 @@ def judged(reference: pd.Series[Any], current: pd.Series[Any]) -> tuple[bool, bo
     stretches = cut(times(DAYS, len(reference)), times(LIVE, len(current), first=DAYS))
     profile = profile_column(reference)
     bins = Bins.of(profile, len(current))
-    natural = natural_variation(bins, bins.codes(reference), stretches)
+    natural = baseline_variation(bins, bins.codes(reference), stretches)
     psi = column_drift("x", profile, current, bins).psi
     return psi > BOUND, beyond({"psi": psi, "natural": natural}, BOUND)
 
@@ -80,7 +80,7 @@ def test_the_natural_variation_is_the_largest_index_of_a_stretch_against_the_res
     day = ((moments - START) // pd.Timedelta("1D")).to_numpy()
     inside = [(day >= first) & (day < first + LIVE) for first in range(DAYS - LIVE + 1)]
     expected = max(stability_index(bins.count(codes[~part]), bins.count(codes[part]))[1] for part in inside)
-    assert natural_variation(bins, codes, stretches) == pytest.approx(expected, rel=1e-12)
+    assert baseline_variation(bins, codes, stretches) == pytest.approx(expected, rel=1e-12)
     assert stretches.to_dict() == {"days": LIVE, "count": DAYS - LIVE + 1}
 
 
@@ -96,7 +96,7 @@ def test_rare_categories_are_pooled_for_each_stretch() -> None:
     day = ((moments - START) // pd.Timedelta("1D")).to_numpy()
     inside = [(day >= first) & (day < first + LIVE) for first in range(DAYS - LIVE + 1)]
     expected = [column_drift("x", profile_column(reference[~part]), reference[part]).psi for part in inside]
-    assert natural_variation(bins, bins.codes(reference), stretches) == pytest.approx(max(expected), rel=1e-12)
+    assert baseline_variation(bins, bins.codes(reference), stretches) == pytest.approx(max(expected), rel=1e-12)
     assert max(expected) > BOUND
 
 
@@ -168,7 +168,7 @@ def test_a_gap_is_no_stretch_and_rows_without_a_time_belong_to_the_rest() -> Non
     assert (stretches.slots == stretches.slots.max()).sum() == 770
     same = pd.Series(["a"] * 7_700)
     bins = Bins.of(profile_column(same), 500)
-    assert natural_variation(bins, bins.codes(same), stretches) == 0
+    assert baseline_variation(bins, bins.codes(same), stretches) == 0
 
 
 def test_measurements_hold_it_and_a_short_reference_falls_back() -> None:
@@ -197,5 +197,5 @@ def test_it_is_quick() -> None:
     bins = Bins.of(profile_column(column), 3_000)
     started = time.process_time()
     for _ in range(46):
-        natural_variation(bins, bins.codes(column), stretches)
+        baseline_variation(bins, bins.codes(column), stretches)
     assert time.process_time() - started < 1.5

@@ -7,10 +7,15 @@ import subprocess
 from pydantic import SecretStr
 
 from configs import load_settings
-from ray_cluster.provenance import code
-from ray_cluster.provenance.code import code_files, git_state, is_commit
-from ray_cluster.provenance.machine import library_versions
-from ray_cluster.provenance.masking import masked_settings, without_secrets
+from ray_cluster.lineage import environment
+from ray_cluster.lineage.environment import (
+    code_files,
+    git_state,
+    is_commit,
+    library_versions,
+    masked_settings,
+    without_secrets,
+)
 
 
 def git(folder, *arguments):
@@ -44,7 +49,7 @@ def test_the_state_of_a_working_tree(tmp_path, monkeypatch):
     subprocess.run(["git", "-C", str(tmp_path), "apply"], input=dirty.patch, text=True, check=True)
     assert file.read_text() == "x = 2\n"
 
-    monkeypatch.setattr(code, "PATCH_BYTES", 20)
+    monkeypatch.setattr(environment, "PATCH_BYTES", 20)
     cut = git_state(tmp_path)
     assert len(cut.patch) == 20 and not cut.facts["patch_complete"] and cut.facts["patch_bytes"] > 20
 

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from skops import io
 
-from ray_cluster.provenance.digest import model_digest
+from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.registry import TRUSTED
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
 

@@ -15,7 +15,7 @@ import pytest
 from configs import Settings, load_settings
 from flows import stack
 from ray_cluster import registry
-from ray_cluster.provenance import library_versions
+from ray_cluster.lineage.environment import library_versions
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
 from tests.integration.conftest import ENVIRONMENTS, free_offset
 

@@ -12,9 +12,9 @@ import xgboost
 from skops import io
 
 from ray_cluster import registry
-from ray_cluster.monitoring.profile import ColumnProfile, profile_column
+from ray_cluster.evaluation.column_profile import ColumnProfile, profile_column
 from ray_cluster.registry import TRUSTED
-from ray_cluster.registry.connection import connect
+from ray_cluster.registry.mlflow_client import connect
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
 from tests.ray_cluster.registry.conftest import FEATURES
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ray_cluster import registry
-from ray_cluster.comparing import CompareError, compare
-from ray_cluster.report.compare_page import render_comparison
+from ray_cluster.lineage.run_comparison import CompareError, compare
+from ray_cluster.reports.comparison_page import render_comparison
 from ray_cluster.training.reproduce import ReproduceError, reproduce
 
 

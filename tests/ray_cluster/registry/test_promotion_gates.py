@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.gate import Gate
-from ray_cluster.decisions import Decision, promotion, replay
-from ray_cluster.promotion.gates import GateError, judge_promotion
+from configs.promotion import Gate
+from ray_cluster.decisions.decision import Decision, promotion, replay
+from ray_cluster.decisions.promotion_gates import GateError, judge_promotion
 
 
 def evidence(**changes: Any) -> dict[str, Any]:

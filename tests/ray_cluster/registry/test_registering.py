@@ -9,15 +9,12 @@ import pytest
 from mlflow import MlflowClient
 
 from configs import load_model
-from configs.approval import Approval
-from configs.gate import Gate
+from configs.promotion import Approval, Gate
 from ray_cluster import registry
-from ray_cluster.decisions import Decision, replay
-from ray_cluster.promotion.approving import approve, reject
+from ray_cluster.decisions.decision import Decision, replay
 from ray_cluster.promotion.model_card import status_of
-from ray_cluster.promotion.registering import register
-from ray_cluster.promotion.retiring import RetirementError, retire
-from ray_cluster.promotion.rolling_back import roll_back
+from ray_cluster.promotion.registration import register
+from ray_cluster.promotion.transitions import RetirementError, approve, reject, retire, roll_back
 from tests.ray_cluster.registry.conftest import in_process
 
 

@@ -12,7 +12,7 @@ from skops import io
 
 from configs.model import load_model
 from configs.reading import merge
-from ray_cluster.registry import RegistryError, trusted
+from ray_cluster.registry import RegistryError, bundles
 
 
 class Tree:
@@ -42,7 +42,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> None:
     family = {"family": "custom", "estimator": f"{__name__}:TwoStage"}
     spec = load_model("flight_delay", "local")
     changed = type(spec).model_validate(merge(spec.model_dump(), {"tuning": {"families": [family]}}))
-    monkeypatch.setattr(trusted, "load_model", lambda *_: changed)
+    monkeypatch.setattr(bundles, "load_model", lambda *_: changed)
 
 
 def fitted(held: str) -> TwoStage:
@@ -50,7 +50,7 @@ def fitted(held: str) -> TwoStage:
 
 
 def test_classes_of_the_estimators_package_are_trusted(settings: Any, named: None) -> None:
-    types = trusted.check_types(settings, "flight_delay", fitted("tree"))
+    types = bundles.check_types(settings, "flight_delay", fitted("tree"))
     assert f"{__name__}.Tree" in types and f"{__name__}.TwoStage" in types
     assert io.loads(io.dumps(fitted("tree")), trusted=types).kept_.share == 0.5
 
@@ -58,9 +58,9 @@ def test_classes_of_the_estimators_package_are_trusted(settings: Any, named: Non
 @pytest.mark.parametrize("held", ["decimal", "function"])
 def test_another_type_is_refused_before_anything_is_logged(settings: Any, named: None, held: str) -> None:
     with pytest.raises(RegistryError, match=r"^Model 'flight_delay' cannot be kept: it holds .*; keep no other"):
-        trusted.check_types(settings, "flight_delay", fitted(held))
+        bundles.check_types(settings, "flight_delay", fitted(held))
 
 
 def test_a_package_that_no_model_file_names_is_not_trusted(settings: Any) -> None:
     with pytest.raises(RegistryError, match=r"holds .*Tree, .*TwoStage"):
-        trusted.check_types(settings, "flight_delay", fitted("tree"))
+        bundles.check_types(settings, "flight_delay", fitted("tree"))

@@ -10,17 +10,17 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from configs.evaluation import Costs, Fairness
-from configs.gate import Gate
 from configs.model import load_model
-from configs.sampling import Sampling
-from feature_repo.tables.profile import profile_table
-from ray_cluster.decisions import monitoring_verdict, promotion, sampling_verdict
+from configs.promotion import Gate
+from configs.training import Sampling
+from feature_repo.tables.table_profile import profile_table
+from ray_cluster.decisions.decision import monitoring_verdict, promotion, sampling_verdict
 from ray_cluster.evaluation.bootstrap import intervals
-from ray_cluster.evaluation.costs import cost_evidence
 from ray_cluster.evaluation.fairness import fairness
+from ray_cluster.evaluation.metrics import cost_evidence
 from ray_cluster.evaluation.slices import worst_slice
-from ray_cluster.monitoring.measuring import measure
-from ray_cluster.report import ReportContent
+from ray_cluster.monitoring.measurements import measure
+from ray_cluster.reports.lifecycle_content import ReportContent
 
 FEATURES = [
     "origin_delay_mean_1h",

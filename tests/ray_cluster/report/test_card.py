@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ray_cluster.report.card import CardFacts, card_html, card_markdown, short_form
-from ray_cluster.report.card_parts import card_parts
+from ray_cluster.reports.model_card_page import CardFacts, card_html, card_markdown, card_parts, short_form
 from tests.ray_cluster.report.example_evidence import content
 
 TITLES = [

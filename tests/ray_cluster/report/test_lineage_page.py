@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ray_cluster.lineage.changes import Change
 from ray_cluster.lineage.graph import COLUMNS, Lineage, Node
-from ray_cluster.report.lineage_page import layout, render_lineage
+from ray_cluster.reports.lineage_page import layout, render_lineage
 
 
 def lineage(sizes: list[int], name: str = "n") -> Lineage:

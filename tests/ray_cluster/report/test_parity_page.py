@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_cluster.parity.causes import CAUSES
-from ray_cluster.report.parity import render_parity, share
+from ray_cluster.reports.parity_page import render_parity, share
 
 TABLE = {"count": 10, "equal": 9, "share": 0.9, "causes": {"late row": 1}}
 

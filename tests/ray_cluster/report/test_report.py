@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.tables.profile import profile_table
-from ray_cluster.report import ReportContent, render, search, write_report
-from ray_cluster.report.facts import confusion, drift_bars
-from ray_cluster.report.formats import amount, duration, percent
+from feature_repo.tables.table_profile import profile_table
+from ray_cluster.reports import search_charts
+from ray_cluster.reports.formats import amount, duration, percent
+from ray_cluster.reports.lifecycle_content import ReportContent, confusion, drift_bars
+from ray_cluster.reports.page import render, write_report
 
 SECTIONS = [
     "summary",
@@ -134,8 +135,10 @@ PARTS = {
 
 @pytest.mark.parametrize("part", [f.name for f in dataclasses.fields(ReportContent)][2:])
 def test_any_one_part_may_be_missing(full: ReportContent, part: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(search, "histories", lambda *_: None)  # charts are not needed to see that the page is whole
-    monkeypatch.setattr(search, "parallel_coordinates", lambda *_: None)
+    monkeypatch.setattr(
+        search_charts, "histories", lambda *_: None
+    )  # charts are not needed to see that the page is whole
+    monkeypatch.setattr(search_charts, "parallel_coordinates", lambda *_: None)
     field = next(f for f in dataclasses.fields(ReportContent) if f.name == part)
     empty = field.default if field.default is not dataclasses.MISSING else {}
     thin = dataclasses.replace(full, evaluation={**(full.evaluation or {}), "curves": {}})
@@ -280,7 +283,7 @@ def test_the_header_and_the_section_show_the_verdict_of_monitoring(full: ReportC
 
 def test_no_macro_hides_a_value_of_the_page(text: str) -> None:
     """An imported macro takes the place of a value that has its name, in every template that the page includes."""
-    from ray_cluster.report import page
+    from ray_cluster.reports import page
 
     macros = set(page.environment().get_template("macros.html.j2").module.__dict__)
     found: dict[str, Any] = {}
@@ -295,8 +298,8 @@ def test_a_line_of_the_tuning_chart_ends_where_the_row_of_its_trial_says(
     full: ReportContent, text: str, monkeypatch: Any
 ) -> None:
     drawings: list[Any] = []
-    monkeypatch.setattr(search, "svg", lambda drawing, *_: drawings.append(drawing) or "")
-    search.histories(full.trials, "Average precision")
+    monkeypatch.setattr(search_charts, "svg", lambda drawing, *_: drawings.append(drawing) or "")
+    search_charts.histories(full.trials, "Average precision")
     ends = {tuple(line.get_xydata()[-1]) for line in drawings[0].axes[0].lines}
     drawn = [trial for trial in full.trials if trial["history"]]
     assert ends == {(trial["iterations"], trial["metric"]) for trial in drawn}
@@ -308,8 +311,8 @@ def test_a_line_of_the_tuning_chart_ends_where_the_row_of_its_trial_says(
 
 def test_the_thick_line_of_the_parameters_is_the_chosen_trial(full: ReportContent, monkeypatch: Any) -> None:
     drawings: list[Any] = []
-    monkeypatch.setattr(search, "svg", lambda drawing, *_: drawings.append(drawing) or "")
-    search.parallel_coordinates(full.trials, "Average precision")
+    monkeypatch.setattr(search_charts, "svg", lambda drawing, *_: drawings.append(drawing) or "")
+    search_charts.parallel_coordinates(full.trials, "Average precision")
     [thick] = [line for line in drawings[0].axes[0].lines if line.get_linewidth() > 2]
     metrics = np.array([trial["metric"] for trial in full.trials if trial["metric"] is not None])
     assert metrics[0] < metrics.max()  # another trial is ahead in the search
@@ -337,7 +340,7 @@ def test_profiles_of_a_table(full: ReportContent) -> None:
 
 
 def test_the_court_is_shown_with_intervals_on_one_axis(full: ReportContent, text: str) -> None:
-    from ray_cluster.report.sampling import contender_bars
+    from ray_cluster.reports.lifecycle_content import contender_bars
 
     bars = {row["contender"]: row for row in contender_bars(full.sampling or {})}
     assert "low_at" not in bars["none"] and "low_at" not in bars["adasyn"]

@@ -16,16 +16,14 @@ from test_report import Page
 
 from configs.settings import Settings, load_settings
 from configs.table import Table
-from feature_repo.files import write_json
+from feature_repo.storage.files import write_json
 from feature_repo.tables.change import alerts, compare
-from feature_repo.tables.profile import profile_table
-from feature_repo.tables.profiles import profile_frame
-from feature_repo.tables.storage import Manifest
-from ray_cluster import table_report
-from ray_cluster.report.table_content import TableContent
-from ray_cluster.report.table_page import render_index, render_table
-from ray_cluster.report.table_shapes import histogram, over_time, rules, shares_of
-from ray_cluster.table_report import TablePageError, table_content, write_table_page, write_table_pages
+from feature_repo.tables.table_files import Manifest
+from feature_repo.tables.table_profile import profile_frame, profile_table
+from ray_cluster.reports import table_report
+from ray_cluster.reports.table_charts import histogram, over_time, rules, shares_of
+from ray_cluster.reports.table_page import TableContent, render_index, render_table
+from ray_cluster.reports.table_report import TablePageError, table_content, write_table_page, write_table_pages
 
 SECTIONS = ["summary", "schema", "time", "columns", "change", "together", "quarantine"]
 SPEC = {

@@ -21,10 +21,10 @@ from stand_ins import FEATURES, StandInPipeline, StandInReader, StandInVersion
 from configs import load_model
 from configs.model import Expired
 from configs.reading import nearest
-from ray_cluster.serving.batches import Batches
+from ray_cluster.serving.errors import MOST_PROBLEMS, InvalidRequestError, ProblemDetails
 from ray_cluster.serving.prediction_log import PredictionLog
 from ray_cluster.serving.predictor import Observed, Predictor, VersionError
-from ray_cluster.serving.problems import MOST_PROBLEMS, InvalidRequestError, ProblemDetails
+from ray_cluster.serving.request_batches import Batches
 from ray_cluster.serving.routes import ModelFacts, ViewTraits, routes
 from ray_cluster.serving.schema import RequestSchema
 

@@ -73,7 +73,7 @@ def test_the_traceback_of_a_500_outlives_the_process(
     process.kill()
     assert answer.status_code == 500
     text = error_log_path(settings, "flight_delay").read_text()
-    heading = f"ERROR process {process.pid} ray_cluster.serving.problems: error_id {answer.json()['error_id']}: "
+    heading = f"ERROR process {process.pid} ray_cluster.serving.errors: error_id {answer.json()['error_id']}: "
     assert f"{heading}POST '/predict' failed\nTraceback (most recent call last):" in text
     assert text.endswith("ConnectionError: the online store is away\n")
 

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier
 
 from ray_cluster.evaluation.metrics import metrics
-from ray_cluster.registry.trusted import TRUSTED
+from ray_cluster.registry.bundles import TRUSTED
 from ray_cluster.training.calibration import Calibrated, Isotonic, Sigmoid, calibrated, fit_calibrator
 
 rows = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1, width=32)), min_size=4, max_size=60)

@@ -13,17 +13,15 @@ import pytest
 
 from configs import load_model
 from configs.model import ModelSpec, Split
-from feature_repo.frames import PREDICTION_TIME, TrainingFrame
+from feature_repo.frames.training_frame import PREDICTION_TIME, TrainingFrame
 from ray_cluster.evaluation.metrics import ranking
-from ray_cluster.training.calibration import Calibrated, calibrated
-from ray_cluster.training.data import TrainingData
-from ray_cluster.training.evaluating import EvaluationError, check_evaluation, evaluate
-from ray_cluster.training.final import fit_final
+from ray_cluster.training.calibration import Calibrated, Settled, calibrated, settle
+from ray_cluster.training.data import TrainingData, split
+from ray_cluster.training.evaluate import EvaluationError, check_evaluation, evaluate
+from ray_cluster.training.final_fit import fit_final
 from ray_cluster.training.finalists import Chosen, choose
-from ray_cluster.training.refit import settled_again
+from ray_cluster.training.reproduce import settled_again
 from ray_cluster.training.search import Search, TrialResult
-from ray_cluster.training.settling import Settled, settle
-from ray_cluster.training.split import split
 
 AS_OF = datetime(2013, 12, 1, tzinfo=UTC)
 CUT = Split(validation="20d", held_out="20d", folds=3)

@@ -15,15 +15,14 @@ from skops import io
 from configs.model import InputRule, ModelSpec, load_model
 from configs.reading import ConfigError, validated
 from configs.settings import Settings, load_settings
-from feature_repo.frames import TrainingFrame
+from feature_repo.frames.training_frame import TrainingFrame
 from ray_cluster.registry import TRUSTED
-from ray_cluster.training.data import TrainingData
+from ray_cluster.training.data import Periods, TrainingData
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
-from ray_cluster.training.final import fit_final
+from ray_cluster.training.final_fit import fit_final
 from ray_cluster.training.inputs import InputsError, check_inputs, learned
 from ray_cluster.training.search import TrialResult
 from ray_cluster.training.search.tuning import encoded
-from ray_cluster.training.split import Periods
 
 FAMILIES = ("xgboost", "hist_gradient_boosting", "random_forest", "logistic_regression", "mlp")
 RULES = {

@@ -9,10 +9,8 @@ import pytest
 
 from configs import load_model
 from configs.model import ModelSpec
-from ray_cluster.evaluation.costs import cost_threshold
-from ray_cluster.evaluation.metrics import f1_threshold
-from ray_cluster.training.calibration import Isotonic, Sigmoid
-from ray_cluster.training.settling import settle
+from ray_cluster.evaluation.metrics import cost_threshold, f1_threshold
+from ray_cluster.training.calibration import Isotonic, Sigmoid, settle
 
 
 def spec(**changed: Any) -> ModelSpec:

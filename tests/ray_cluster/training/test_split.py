@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.model import Split
-from ray_cluster.training.split import SplitError, split
+from ray_cluster.training.data import SplitError, split
 
 AS_OF = datetime(2013, 12, 1, tzinfo=UTC)
 

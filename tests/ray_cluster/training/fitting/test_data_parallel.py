@@ -16,10 +16,10 @@ from sklearn.metrics import average_precision_score
 
 from configs.model import ModelSpec, load_model
 from configs.reading import merge
+from ray_cluster.training.distributed.devices import FitError
+from ray_cluster.training.distributed.shares import ArrayShare, FileShare, deal
+from ray_cluster.training.distributed.workers import fit_by_workers
 from ray_cluster.training.families import assemble
-from ray_cluster.training.fitting.data_parallel import fit_by_workers
-from ray_cluster.training.fitting.devices import FitError
-from ray_cluster.training.fitting.shares import ArrayShare, FileShare, deal
 
 BASE = load_model("flight_delay", "local").model_dump()
 BOOSTED = next(family for family in BASE["tuning"]["families"] if family["family"] == "xgboost")

@@ -8,7 +8,7 @@ import pytest
 
 from configs.model import ModelSpec, load_model
 from configs.reading import merge
-from ray_cluster.training.fitting.devices import FitError, again_on, check_cluster, device_of, gpus_of
+from ray_cluster.training.distributed.devices import FitError, again_on, check_cluster, device_of, gpus_of
 
 BASE = load_model("flight_delay", "local").model_dump()
 BOOSTED = next(family for family in BASE["tuning"]["families"] if family["family"] == "xgboost")

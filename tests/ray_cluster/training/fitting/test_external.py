@@ -14,9 +14,9 @@ from configs.model import ModelSpec
 from configs.reading import merge
 from configs.settings import Settings
 from ray_cluster.training.data import TrainingData, prepare
+from ray_cluster.training.distributed.out_of_core import PARTS_IN_MEMORY, encoder_of_parts, shares_on_disk
+from ray_cluster.training.distributed.shares import deal
 from ray_cluster.training.families import preprocessing
-from ray_cluster.training.fitting.external import PARTS_IN_MEMORY, encoder_of_parts, shares_on_disk
-from ray_cluster.training.fitting.shares import deal
 from tests.feature_repo.test_card_frame import AS_OF, SPEC, made
 
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from mixed_rows import mixed
 from scipy.stats import ks_2samp
 
-from ray_cluster.training.sampling.checks import (
+from ray_cluster.training.sampling.copula import GaussianCopula
+from ray_cluster.training.sampling.synthetic_rows import (
     check_rows,
     closest_records,
     column_fidelity,
     duplicates,
     pair_fidelity,
 )
-from ray_cluster.training.sampling.copula import GaussianCopula
 
 
 def by_hand(real: pd.DataFrame, row: pd.Series) -> float:

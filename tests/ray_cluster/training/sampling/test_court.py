@@ -11,13 +11,12 @@ import ray
 from mixed_rows import mixed
 
 from configs import load_model
-from configs.sampling import Sampling
-from feature_repo.frames import TrainingFrame
-from ray_cluster.decisions import Decision, replay, sampling_verdict
-from ray_cluster.training.data import TrainingData
-from ray_cluster.training.sampling.court import contend, hold_court
+from configs.training import Sampling
+from feature_repo.frames.training_frame import TrainingFrame
+from ray_cluster.decisions.decision import Decision, replay, sampling_verdict
+from ray_cluster.training.data import TrainingData, split
+from ray_cluster.training.sampling.sampler_selection import contend, hold_court
 from ray_cluster.training.search import TrialResult
-from ray_cluster.training.split import split
 
 TRIAL = TrialResult("7", "xgboost", {"max_depth": 3, "learning_rate": 0.2}, "finished", 20, 0.1, 1.0, [])
 AS_OF = datetime(2013, 7, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from mixed_rows import mixed
 from sklearn.linear_model import LogisticRegression
 
 from ray_cluster.training.sampling.prior import PriorCorrected, corrected, prior_shift
-from ray_cluster.training.sampling.resampling import resample
+from ray_cluster.training.sampling.sampler_selection import resample
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(-6, 6))

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from imblearn.over_sampling import ADASYN, SMOTE, SMOTENC
 from mixed_rows import mixed
 
-from configs.sampling import SYNTHETIC, Sampler
-from ray_cluster.training.sampling import sampled as bounds
-from ray_cluster.training.sampling.between import places
-from ray_cluster.training.sampling.resampling import resample
-from ray_cluster.training.sampling.sampled import SamplingError
+from configs.training import SYNTHETIC, Sampler
+from ray_cluster.training.sampling import sampled_rows as bounds
+from ray_cluster.training.sampling.sampled_rows import SamplingError
+from ray_cluster.training.sampling.sampler_selection import resample
+from ray_cluster.training.sampling.smote import places
 
 METHODS = get_args(Sampler)
 NUMBERS = ["amount", "balance"]

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from mixed_rows import mixed
 
-from ray_cluster.training.sampling.sampled import SamplingError
-from ray_cluster.training.sampling.synthetic import write_synthetic
+from ray_cluster.training.sampling.sampled_rows import SamplingError
+from ray_cluster.training.sampling.synthetic_rows import write_synthetic
 
 
 def test_a_sample_has_its_origin_and_its_checks(tmp_path):

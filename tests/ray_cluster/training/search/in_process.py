@@ -15,7 +15,7 @@ from configs.tuning import Tuning
 from ray_cluster.training.families import Rows
 from ray_cluster.training.search.driver import Driver
 from ray_cluster.training.search.results import Search
-from ray_cluster.training.search.study import Keeping
+from ray_cluster.training.search.study import SearchCheckpoint
 from ray_cluster.training.search.trial import Event, Job
 from ray_cluster.training.search.worker import Worker, metric
 
@@ -93,5 +93,5 @@ def settings_at(home: Path) -> Settings:
 
 def search(home: Path, spec: ModelSpec, dies: Callable[[Event], bool] = lambda _: False) -> tuple[Search, Driver]:
     pool: Any = InProcessPool(spec.tuning, dies)
-    driver = Driver(settings_at(home), spec, pool, Keeping(home / "tune" / "key"))
+    driver = Driver(settings_at(home), spec, pool, SearchCheckpoint(home / "tune" / "key"))
     return driver.run(), driver

@@ -1,0 +1,62 @@
+"""Promotion: the gates that a new version must pass to become champion, and whether a person must approve it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from configs.reading import Duration, Frozen
+
+__all__ = [
+    "Gate",
+    "Approval",
+]
+
+
+class Gate(Frozen):
+    """When a new version becomes champion. Every bound is a gate of its own, and all must be passed.
+
+    Without a champion, the gates that compare with one are left out.
+
+    Attributes:
+        metric, margin: the challenger's metric exceeds the champion's on the same held-out rows, by this much or more.
+        confidence, tolerance: with this confidence the challenger is worse by less than the tolerance: the lower end
+            of the interval of the gain, from a paired bootstrap of whole days, lies above -tolerance.
+        minimum: the least value of each metric named.
+        slice_drop: no declared slice with 30 rows of each class loses more ROC AUC than this.
+        ece, ece_rise: the largest expected calibration error, and by how much it may exceed the champion's.
+        latency_ms: the largest 95th percentile of the time that the bundle takes to score one row.
+        size_mb: the largest size of the bundle's files, in 10^6 bytes.
+        behaviour: every behavioural test that is declared as required passes.
+        fairness: no gap between declared groups exceeds its declared bound. Off by default: gaps are measured, shown
+            in the decision and on the card, and it is for people to say that they decide.
+    """
+
+    metric: Literal["average_precision", "roc_auc"] = "average_precision"
+    margin: float = Field(0.0, ge=0)
+    confidence: float = Field(0.9, gt=0, lt=1)
+    tolerance: float = Field(0.01, ge=0)
+    minimum: dict[Literal["average_precision", "roc_auc"], float] = {}
+    slice_drop: float | None = Field(0.05, ge=0)
+    ece: float | None = Field(None, gt=0)
+    ece_rise: float | None = Field(0.02, ge=0)
+    latency_ms: float | None = Field(None, gt=0)
+    size_mb: float | None = Field(None, gt=0)
+    behaviour: bool = True
+    fairness: bool = False
+
+
+class Approval(Frozen):
+    """Who may approve, and how long the register flow waits for one of them.
+
+    Attributes:
+        required: a version that passed the gate waits until somebody approves or rejects it.
+        approvers: the names that count; everybody's when empty.
+        timeout: after it the flow run ends; the version goes on waiting, and `headrace models approve` still works.
+    """
+
+    required: bool = False
+    approvers: list[str] = []
+    timeout: Duration = timedelta(days=7)

@@ -1,0 +1,70 @@
+"""What a model depends on: the feature views of its service, and the raw tables under them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from configs.model import ModelSpec
+from configs.settings import Settings
+from feature_repo.storage.files import read_json, write_json
+from feature_repo.transforms import VIEWS
+
+__all__ = ["model_tables", "service_views"]
+
+
+def service_views(settings: Settings, service: str) -> list[str]:
+    """The computed feature views of a feature service, in its order.
+
+    Kept beside the features, as asking features.py means importing Feast, which takes seconds.
+
+    Raises:
+        LookupError: features.py has no such service (with the nearest name).
+    """
+    definitions = Path(__file__).with_name("features.py")
+    fingerprint = hashlib.blake2b(definitions.read_bytes(), digest_size=8).hexdigest()
+    path = settings.home / "features" / "services.json"
+    held = read_json(path)
+    if not held or held["definitions"] != fingerprint:
+        from feast import FeatureService
+
+        from feature_repo import features
+
+        services = [value for value in vars(features).values() if isinstance(value, FeatureService)]
+        held = {
+            "definitions": fingerprint,
+            "services": {
+                each.name: [view.name for view in each.feature_view_projections if view.name in VIEWS]
+                for each in services
+            },
+        }
+        write_json(path, held)
+    if service not in held["services"]:
+        from configs.reading import nearest
+
+        known = list(held["services"])
+        raise LookupError(
+            f"There is no feature service '{service}' in feature_repo/features.py.{nearest(service, known)} "
+            f"Known: {', '.join(known)}."
+        )
+    return list(held["services"][service])
+
+
+def model_tables(settings: Settings, spec: ModelSpec, references: bool = False) -> list[str]:
+    """The raw tables that a model's rows, labels and features come from, sorted.
+
+    With ``references`` also those that these tables' values are checked against.
+    """
+    used = {spec.requests.table, spec.label.table}
+    used |= {table for view in service_views(settings, spec.feature_service) for table in VIEWS[view].tables}
+    while references:
+        targets = {
+            target.partition(".")[0]
+            for table in used
+            if table in settings.tables
+            for target in settings.tables[table].references.values()
+        }
+        if targets <= used:
+            break
+        used |= targets
+    return sorted(used)

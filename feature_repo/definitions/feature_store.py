@@ -1,0 +1,125 @@
+"""Call Feast: apply the definitions, bring values online, retrieve them as of the past, read them now."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from configs.reading import nearest
+from configs.settings import Settings
+from feature_repo.definitions.apply import Check, is_current, register
+from feature_repo.definitions.registry_lock import exclusive
+from feature_repo.transforms import VIEWS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from feast import FeatureService, FeatureStore
+
+__all__ = [
+    "apply",
+    "materialize",
+    "open_store",
+    "request_features",
+    "retrieve",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def open_store(settings: Settings) -> FeatureStore:
+    """Feast's own store object for this environment; one per process, as opening it reads the whole registry."""
+    return _open(settings.root, settings.feast_yaml, settings.home, tuple(sorted(settings.variables().items())))
+
+
+@cache
+def _open(root: Path, feast_yaml: Path, home: Path, variables: tuple[tuple[str, str], ...]) -> FeatureStore:
+    os.environ.update({name: value for name, value in variables if name.startswith("HEADRACE_")})
+    from feast import FeatureStore
+
+    for folder in ("databases", "features"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    with exclusive(dict(variables)["HEADRACE_REGISTRY_URL"], home):  # the first to open a registry makes its tables
+        store = FeatureStore(repo_path=str(root / "feature_repo"), fs_yaml_file=feast_yaml)
+        assert store.registry is not None  # opened by being asked for
+    return store
+
+
+def apply(settings: Settings, check: Check | None = None, definitions: ModuleType | None = None) -> bool:
+    """Register the definitions of features.py with Feast, and nothing else; False when just they were applied last.
+
+    Args:
+        check: told what is about to change; what it raises stops the apply (:mod:`feature_repo.definitions.apply`).
+        definitions: another module of Feast objects than features.py.
+
+    Raises:
+        DefinitionError, RegistrationError: the definitions or the registry cannot be used.
+    """
+    if is_current(settings, definitions):
+        return False
+    register(settings, open_store(settings), check, definitions)
+    return True
+
+
+def materialize(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> bool:
+    """Bring one view online as known at ``as_of``, without Feast: :func:`.bringing.bring_online`."""
+    from feature_repo.materialization.online_write import bring_online
+
+    return bring_online(settings, view, as_of, since)
+
+
+def retrieve(
+    settings: Settings, service: str, requests: pd.DataFrame, at: str, event_times: bool = False
+) -> pd.DataFrame:
+    """Features of ``requests`` as known at the time in column ``at``: the requests' columns and the service's features.
+
+    One row per request, in the same order. ``requests`` has the service's join keys and request-time fields. With
+    ``event_times`` also, per computed view, ``<view>__event_timestamp`` and ``<view>__known_at`` of the row that counts
+    at that moment, also where it has expired and the features are null for that; NaT where there is none.
+
+    Raises:
+        LookupError: Feast's registry has no such feature service.
+    """
+    store = open_store(settings)
+    entity_frame = requests.rename(columns={at: "event_timestamp"})
+    with _quiet():
+        job = store.get_historical_features(entity_frame, _service(store, service))
+        frame = job.to_df_with_times() if event_times else job.to_df()  # type: ignore[attr-defined]
+    return frame.rename(columns={"event_timestamp": at})
+
+
+def request_features(settings: Settings, service: str) -> list[str]:
+    """Features of the service that are computed from the request alone, by on-demand views."""
+    projections = _service(open_store(settings), service).feature_view_projections
+    return [
+        feature.name for projection in projections if projection.name not in VIEWS for feature in projection.features
+    ]
+
+
+def _service(store: FeatureStore, name: str) -> FeatureService:
+    from feast.errors import FeatureServiceNotFoundException
+
+    try:
+        return store.get_feature_service(name)
+    except FeatureServiceNotFoundException:
+        known = sorted(each.name for each in store.list_feature_services())
+        raise LookupError(
+            f"There is no feature service '{name}' in Feast's registry.{nearest(name, known)} Known: "
+            f"{', '.join(known) or 'none'}. Define it in feature_repo/features.py and run `headrace apply`."
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Feast's own progress prints out of the terminal; Headrace shows its own."""
+    from contextlib import redirect_stderr, redirect_stdout
+    from io import StringIO
+
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        yield

@@ -1,0 +1,244 @@
+"""Read the definitions of ``features.py``, and those that Feast's registry holds, into :class:`plan.Definitions`."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from configs.reading import nearest
+from feature_repo.definitions.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+__all__ = ["DefinitionError", "feast_objects", "features_module", "fingerprint", "registered", "written"]
+
+#: The module that holds every Feast object.
+_FEATURES = "feature_repo.features"
+
+
+class DefinitionError(ValueError):
+    """``features.py`` cannot be used as it is; one sentence."""
+
+
+def features_module() -> ModuleType:
+    """``feature_repo.features``, imported; nothing is registered by that.
+
+    Raises:
+        DefinitionError: it cannot be imported.
+    """
+    try:
+        return import_module(_FEATURES)
+    except Exception as error:
+        raise DefinitionError(
+            f"feature_repo/features.py cannot be read: {type(error).__name__}: {error}; nothing was changed."
+        ) from error
+
+
+def fingerprint(module: ModuleType | None = None, *others: Path) -> str:
+    """Fingerprint of everything a definition is made of: the definitions' file, the transforms and ``others``.
+
+    Needs no import of the module, so that asking whether anything changed costs milliseconds.
+    """
+    folder = Path(__file__).parents[1]
+    own = Path(module.__file__ or "") if module else folder / "features.py"
+    digest = hashlib.blake2b(digest_size=8)
+    for path in (own, *sorted((folder / "transforms").rglob("*.py")), *others):
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def feast_objects(module: ModuleType) -> list[Any]:
+    """The Feast objects of a module, each once: entities, sources, views, on-demand views, services."""
+    from feast import Entity, FeatureService, FeatureView, OnDemandFeatureView
+    from feast.data_source import DataSource
+
+    kinds = (Entity, DataSource, FeatureView, OnDemandFeatureView, FeatureService)
+    found = {id(each): each for each in vars(module).values() if isinstance(each, kinds)}
+    return list(found.values())
+
+
+def written(module: ModuleType, queries: Mapping[str, str] | None = None) -> Definitions:
+    """What ``module`` defines.
+
+    Args:
+        module: ``feature_repo.features``, or one like it.
+        queries: view → fingerprint of its query. Where given, every view must have one, and every query a view.
+
+    Raises:
+        DefinitionError: two objects share a name, an entity is unknown or has no type, a view has no features, or
+            views and queries do not match.
+    """
+    from feast import Entity, FeatureService, FeatureView, OnDemandFeatureView
+
+    objects: list[Any] = feast_objects(module)
+    views = _named(module, objects, FeatureView, "feature view")
+    on_demand = _named(module, objects, OnDemandFeatureView, "on-demand feature view")
+    services = _named(module, objects, FeatureService, "feature service")
+    entities = _named(module, objects, Entity, "entity")
+    _match(module, views.keys(), queries)
+    found = _definitions(views.values(), on_demand.values(), services.values())
+    for name, view in found.views.items():
+        if not view.features:
+            raise DefinitionError(f"Feature view '{name}' of {_file(module)} declares no features; give it a schema.")
+    return replace(
+        found,
+        views={
+            name: replace(view, keys=_keys(module, views[name], entities), query=(queries or {}).get(name))
+            for name, view in found.views.items()
+        },
+        on_demand={
+            name: replace(view, code=_code(on_demand[name].feature_transformation.udf_string))
+            for name, view in found.on_demand.items()
+        },
+    )
+
+
+def _named(module: ModuleType, objects: Iterable[Any], kind: type, word: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for each in objects:
+        if isinstance(each, kind):
+            if each.name in found:  # type: ignore[attr-defined]
+                raise DefinitionError(f"{_file(module)} has the {word} '{each.name}' twice; rename one.")  # type: ignore[attr-defined]
+            found[each.name] = each  # type: ignore[attr-defined]
+    return found
+
+
+def _match(module: ModuleType, views: Collection[str], queries: Mapping[str, str] | None) -> None:
+    """Every view has a query and every query a view, where queries are given."""
+    if queries is None:
+        return
+    for name in sorted(views):
+        if name not in queries:
+            raise DefinitionError(
+                f"Feature view '{name}' of {_file(module)} has no query; add it to VIEWS in feature_repo/transforms, "
+                "or take the view out."
+            )
+    for name in sorted(queries):
+        if name not in views:
+            raise DefinitionError(
+                f"The query '{name}' of feature_repo/transforms has no feature view in {_file(module)}; define it "
+                "there, or take the query out."
+            )
+
+
+def _keys(module: ModuleType, view: Any, entities: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Join keys of a view that is not registered yet: Feast fills them in from the entities when it registers it."""
+    from feast import ValueType
+    from feast.feature_view import DUMMY_ENTITY_NAME
+    from feast.types import from_value_type
+
+    found = dict(_fields(view.entity_columns))
+    for name in view.entities:
+        if name == DUMMY_ENTITY_NAME:
+            continue
+        if name not in entities:
+            raise DefinitionError(
+                f"Feature view '{view.name}' names the entity '{name}', which {_file(module)} does not have."
+                f"{nearest(name, list(entities))}"
+            )
+        entity = entities[name]
+        if entity.value_type == ValueType.UNKNOWN and entity.join_key not in found:
+            raise DefinitionError(
+                f"Entity '{name}' of {_file(module)} has no type; add value_type=ValueType.STRING, or what it is."
+            )
+        found.setdefault(entity.join_key, str(from_value_type(entity.value_type)))
+    return tuple(found.items())
+
+
+def registered(
+    store: FeatureStore, queries: Mapping[str, str] | None = None, code: Mapping[str, str] | None = None
+) -> Definitions:
+    """What the registry of ``store`` holds.
+
+    ``queries`` and ``code``: fingerprints of the views' queries and of the on-demand views' code, which Feast does
+    not keep.
+    """
+    found = _definitions(
+        store.list_feature_views(), store.list_on_demand_feature_views(), store.list_feature_services()
+    )
+    views = {name: replace(view, query=(queries or {}).get(name)) for name, view in found.views.items()}
+    on_demand = {name: replace(view, code=(code or {}).get(name)) for name, view in found.on_demand.items()}
+    return replace(found, views=views, on_demand=on_demand)
+
+
+def _definitions(views: Iterable[Any], on_demand: Iterable[Any], services: Iterable[Any]) -> Definitions:
+    return Definitions(
+        {view.name: _view(view) for view in views},
+        {view.name: _on_demand(view) for view in on_demand},
+        {
+            service.name: ServiceDefinition(
+                service.name,
+                tuple(
+                    (each.name, feature.name) for each in service.feature_view_projections for feature in each.features
+                ),
+            )
+            for service in services
+        },
+    )
+
+
+def _view(view: Any) -> ViewDefinition:
+    source = view.batch_source
+    times = ", ".join(filter(None, [source.timestamp_field, source.created_timestamp_column]))
+    return ViewDefinition(
+        name=view.name,
+        keys=tuple(
+            each for each in _fields(view.entity_columns) if not each[0].startswith("__")
+        ),  # no entity: Feast's own
+        features=_fields(view.features),
+        ttl=view.ttl.total_seconds() if view.ttl else 0.0,
+        source=f"{getattr(source, 'path', None) or source.name} ({times})",
+    )
+
+
+def _on_demand(view: Any) -> OnDemandDefinition:
+    text = view.feature_transformation.udf_string
+    return OnDemandDefinition(
+        name=view.name,
+        inputs=tuple(field for source in view.source_request_sources.values() for field in _fields(source.schema)),
+        features=_fields(view.features),
+        text=hashlib.blake2b(text.encode(), digest_size=8).hexdigest(),
+    )
+
+
+def _fields(fields: Iterable[Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((each.name, str(each.dtype)) for each in fields)
+
+
+def _code(text: str) -> str:
+    """Fingerprint of a function's text and of the modules of ``feature_repo`` that it imports, and those they import.
+
+    An on-demand view is mostly a call of a function kept elsewhere, whose text is not in the registry.
+    """
+    digest, waiting, seen = hashlib.blake2b(text.encode(), digest_size=8), _imports(text), set[str]()
+    while waiting:
+        name = waiting.pop(0)
+        spec = find_spec(name) if name not in seen else None
+        seen.add(name)
+        if spec and spec.origin:
+            source = Path(spec.origin).read_text(encoding="utf-8")
+            digest.update(source.encode())
+            waiting += _imports(source)
+    return digest.hexdigest()
+
+
+def _imports(text: str) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.append(node.module)
+        elif isinstance(node, ast.Import):
+            found += [each.name for each in node.names]
+    return sorted(name for name in found if name.split(".")[0] == "feature_repo")
+
+
+def _file(module: ModuleType) -> str:
+    return f"{module.__name__.replace('.', '/')}.py"

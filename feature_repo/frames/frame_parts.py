@@ -1,0 +1,208 @@
+"""A training frame that is larger than memory: built on disk, part by part in the order of prediction time.
+
+A part is a window of prediction times with about ``rows`` requests, retrieved as the whole frame would be, so that the
+parts one after another are the frame, row for row. A killed build goes on with the parts that are missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.model import ModelSpec
+from configs.settings import Settings
+from feature_repo.frames.expired_values import retrieve_as_served
+from feature_repo.frames.fingerprints import FrameDigest
+from feature_repo.frames.label_overrides import overlay_version
+from feature_repo.frames.training_frame import (
+    LABEL_KNOWN_AT,
+    PREDICTION_TIME,
+    FrameError,
+    inputs_fingerprint,
+    labels,
+    request_counts,
+    requests,
+)
+from feature_repo.storage.files import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from filelock import BaseFileLock
+
+__all__ = ["FrameParts", "build_parts", "remove_idle_parts", "windows"]
+
+#: Where the first window begins, as the frame in one piece does.
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class FrameParts:
+    """A training frame as Parquet files in ``folder``, in the order of their rows; none is empty.
+
+    A part has the columns of :class:`~feature_repo.frames.training_frame.TrainingFrame` and ``label_known_at``. ``fingerprint`` and
+    ``columns`` are those of the frame in one piece, ``overlay`` the version of its label corrections.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    row_count: int
+    features: list[str]
+    fingerprint: str
+    columns: dict[str, str]
+    overlay: int
+    lock: BaseFileLock = field(repr=False, compare=False)
+
+    def read(self, columns: list[str] | None = None, backwards: bool = False) -> Iterator[pd.DataFrame]:
+        """The rows of one part after another (``backwards``: the latest first), typed as in the frame in one piece."""
+        numbers = _numbers(self.files)
+        return (_read(file, columns, numbers) for file in (reversed(self.files) if backwards else self.files))
+
+    def remove(self) -> None:
+        """Delete the files; for when the fit is on record."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.release()
+
+
+def windows(counts: pd.DataFrame, rows: int, end: datetime) -> list[tuple[datetime, datetime]]:
+    """Cut time into windows [start, end) with at most ``rows`` requests each, unless one moment has more.
+
+    Args:
+        counts: columns ``moment`` (rising) and ``requests``.
+
+    >>> import pandas as pd
+    >>> moments = pd.to_datetime(["2013-01-01", "2013-01-02", "2013-01-03"], utc=True)
+    >>> found = windows(pd.DataFrame({"moment": moments, "requests": [2, 2, 3]}), 4, datetime(2014, 1, 1, tzinfo=UTC))
+    >>> [f"{start:%Y-%m-%d} {end:%Y-%m-%d}" for start, end in found]
+    ['1970-01-01 2013-01-03', '2013-01-03 2014-01-01']
+    """
+    cuts, held = [_FIRST], 0
+    for moment, number in zip(counts["moment"], counts["requests"], strict=True):
+        if held and held + number > rows:
+            cuts.append(moment.to_pydatetime())
+            held = 0
+        held += int(number)
+    return list(zip(cuts, [*cuts[1:], end], strict=True))
+
+
+def build_parts(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> FrameParts:
+    """The training frame of ``spec`` as known at ``as_of``, in ``home/fit``; what a killed build left is used.
+
+    ``overlay``: the version of the label corrections, the newest by default.
+
+    Another training of the same is waited for. Parts that other trainings of the model left are removed.
+
+    Raises:
+        FrameError: no row is labelled by then, or the label does not have both values.
+    """
+    overlay = overlay_version(settings, spec.name) if overlay is None else overlay
+    folder = settings.home / "fit" / f"{spec.name}-{_key(settings, spec, as_of, overlay)}"
+    lock = _lock_of(folder)
+    lock.acquire()
+    remove_idle_parts(settings, f"{spec.name}-*", but=folder)
+    files = []
+    cuts = windows(request_counts(settings, spec, as_of), spec.fit.rows_per_part, as_of)
+    for number, (start, end) in enumerate(cuts):
+        file = folder / f"{number:05d}.parquet"
+        if not file.exists():
+            part = _part(settings, spec, as_of, overlay, start, end)
+            with replacing(file) as temporary:
+                part.to_parquet(temporary, index=False, compression="zstd")
+        files.append(file)
+    return _described(spec, as_of, overlay, folder, files, lock)
+
+
+def remove_idle_parts(settings: Settings, pattern: str = "*", but: Path | None = None) -> None:
+    """Remove parts that killed or given-up trainings left, but for the folder ``but``; not those still worked on."""
+    from filelock import Timeout
+
+    for folder in (settings.home / "fit").glob(pattern):
+        lock = _lock_of(folder)
+        if folder == but or lock.is_locked:  # by this process
+            continue
+        try:
+            with lock.acquire(timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except Timeout:
+            continue
+
+
+def _part(
+    settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int, start: datetime, end: datetime
+) -> pd.DataFrame:
+    """Labelled requests of one window with their features; without columns where there are none."""
+    import pandas as pd
+
+    asked = requests(settings, spec, start, end, as_of)
+    known = labels(settings, spec, as_of, overlay, only=asked[spec.requests.id])
+    labelled = asked.merge(known, on=spec.requests.id, how="inner", validate="1:1")
+    if labelled.empty:
+        return pd.DataFrame()
+    return retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows
+
+
+def _described(
+    spec: ModelSpec, as_of: datetime, overlay: int, folder: Path, files: list[Path], lock: BaseFileLock
+) -> FrameParts:
+    import pyarrow.parquet as pq
+
+    kept = tuple(file for file in files if pq.read_metadata(file).num_rows)
+    digest, outcomes, numbers = FrameDigest(), set(), _numbers(kept)
+    others = {spec.requests.id, *spec.requests.entities, *spec.requests.fields}
+    others |= {PREDICTION_TIME, "label", LABEL_KNOWN_AT}
+    features: list[str] = []
+    row_count = 0
+    for file in kept:
+        rows = _read(file, None, numbers)
+        digest.update(rows.drop(columns=LABEL_KNOWN_AT))
+        outcomes |= set(rows["label"].unique())
+        features = [name for name in rows.columns if name not in others]
+        row_count += len(rows)
+    if len(outcomes) < 2:
+        lock.release()
+        raise FrameError.unlabelled(spec, row_count, as_of)
+    return FrameParts(folder, kept, row_count, features, digest.fingerprint(), digest.columns(), overlay, lock)
+
+
+def _read(file: Path, columns: list[str] | None, numbers: set[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = pd.read_parquet(file, columns=columns)
+    empty = [name for name in rows if name in numbers and rows[name].dtype == object]
+    return rows.astype(dict.fromkeys(empty, "float64"))
+
+
+def _numbers(files: tuple[Path, ...]) -> set[str]:
+    """Columns without any value in some parts, where they could be text, that are numbers in others."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types: dict[str, set[Any]] = {}
+    for file in files:
+        for column in pq.read_schema(file):
+            types.setdefault(column.name, set()).add(column.type)
+    return {
+        name
+        for name, found in types.items()
+        if pa.null() in found and any(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in found)
+    }
+
+
+def _key(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int) -> str:
+    """Fingerprint of what decides the parts."""
+    what = (inputs_fingerprint(settings, spec, overlay), as_of.isoformat(), spec.requests, spec.label, spec.expired,
+            spec.feature_service, spec.fit.rows_per_part)  # fmt: skip
+    return hashlib.blake2b(repr(what).encode(), digest_size=8).hexdigest()
+
+
+def _lock_of(folder: Path) -> BaseFileLock:
+    """The lock of whoever is at work on a folder; it falls with the process that holds it."""
+    from filelock import FileLock
+
+    path = folder.parents[1] / "locks" / f"fit-{folder.name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path, is_singleton=True)

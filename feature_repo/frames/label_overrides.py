@@ -1,0 +1,127 @@
+"""Corrections of labels that a person accepted: an overlay on the source, which itself is never edited.
+
+``labels/<model>/overlay.jsonl`` has one line per correction and only ever grows. Each batch that is accepted or revoked
+at once is a version, numbered from 1; version 0 is the source as it is. A training takes the newest version, whatever
+its ``as_of``: that says which outcomes were known, and a correction only says what such an outcome really was. The run
+keeps the version, so that the same frame can be made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.settings import Settings
+from feature_repo.frames.request_ids import id_texts
+from feature_repo.storage.files import locked, replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Relabel", "RelabelError", "append", "labels_folder", "overlay", "overlay_version", "relabelled", "standing"]
+
+
+class RelabelError(ValueError):
+    """A correction that cannot be taken, or an overlay that cannot be read; one sentence."""
+
+
+@dataclass(frozen=True)
+class Relabel:
+    """One line of the overlay.
+
+    Attributes:
+        id: the request's, as text.
+        label: what it is from now on, 0 or 1; None takes an earlier correction back.
+        given: what the source says, 0 or 1.
+        at: when it was accepted (ISO 8601, UTC).
+        version: of the overlay, from this line on.
+        entities: join key -> value of the request, by which forgetting finds the line.
+    """
+
+    id: str
+    label: int | None
+    given: int
+    author: str
+    reason: str
+    at: str
+    version: int = 0
+    entities: dict[str, str | None] | None = None
+
+
+def labels_folder(settings: Settings, model: str) -> Path:
+    """Where a model's overlay and review queue are."""
+    return settings.home / "labels" / model
+
+
+def overlay(settings: Settings, model: str, version: int | None = None) -> list[Relabel]:
+    """The lines of the overlay up to ``version`` (default: all), in order.
+
+    Raises:
+        RelabelError: the file holds what is no line of an overlay, or has not got as far as ``version``.
+    """
+    path = labels_folder(settings, model) / "overlay.jsonl"
+    found: list[Relabel] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), 1):
+        try:
+            found.append(Relabel(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise RelabelError(
+                f"{path} line {number} is no relabel ({error}); put back the line as `headrace labels accept` wrote it."
+            ) from None
+    newest = max((each.version for each in found), default=0)
+    if version is not None and version > newest:
+        raise RelabelError(
+            f"The label overlay of '{model}' is at version {newest}, and version {version} is asked for; "
+            f"bring back {path} as it was."
+        )
+    return found if version is None else [each for each in found if each.version <= version]
+
+
+def overlay_version(settings: Settings, model: str) -> int:
+    """The newest version of the overlay; 0 where nothing was ever corrected."""
+    return max((each.version for each in overlay(settings, model)), default=0)
+
+
+def standing(lines: Sequence[Relabel]) -> dict[str, Relabel]:
+    """The correction in force of each id: the last one, unless it was taken back."""
+    last = {each.id: each for each in lines}
+    return {identity: each for identity, each in last.items() if each.label is not None}
+
+
+def relabelled(settings: Settings, model: str, known: pd.DataFrame, version: int | None = None) -> pd.DataFrame:
+    """``known`` (its first column the id, ``label`` 0 or 1) with the corrections of the overlay in ``label``."""
+    corrections = {each.id: each.label for each in standing(overlay(settings, model, version)).values()}
+    if not corrections:
+        return known
+    said = id_texts(known.iloc[:, 0]).map(corrections)
+    return known.assign(label=said.fillna(known["label"]).astype(known["label"].dtype))
+
+
+def append(settings: Settings, model: str, lines: Sequence[Relabel], expected: int) -> int:
+    """Add lines as one new version and return its number; a reader sees all of them or none.
+
+    Args:
+        expected: the version that the lines were checked against.
+
+    Raises:
+        RelabelError: somebody else has added a version meanwhile.
+    """
+    path = labels_folder(settings, model) / "overlay.jsonl"
+    with locked(settings.home, f"labels-{model}"):
+        now = overlay_version(settings, model)
+        if now != expected:
+            raise RelabelError(
+                f"The label overlay of '{model}' went from version {expected} to {now} meanwhile; do it again."
+            )
+        before = path.read_bytes() if path.is_file() else b""
+        with replacing(path) as temporary:
+            temporary.write_bytes(before + b"".join(_line(replace(each, version=now + 1)) for each in lines))
+    return now + 1
+
+
+def _line(relabel: Relabel) -> bytes:
+    content: dict[str, Any] = asdict(relabel)
+    return json.dumps(content, ensure_ascii=False).encode() + b"\n"

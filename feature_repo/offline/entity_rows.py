@@ -1,0 +1,164 @@
+"""The request rows of a retrieval, prepared once for all views: times in exact integers, entities as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from feature_repo.offline.point_in_time import Integers, grouped
+
+__all__ = ["Asked", "Entities", "KeyTypeError", "Unit", "kind"]
+
+#: Unit in which times are compared.
+Unit = Literal["us", "ns"]
+
+#: What 64-bit nanoseconds can hold, in microseconds.
+_NANOSECONDS = (2**63 - 1) // 1000
+
+
+class KeyTypeError(ValueError):
+    """A join key has another type in the request rows than in the view; one sentence with both and the mending."""
+
+
+@dataclass(frozen=True)
+class Entities:
+    """The distinct entities of some key columns. ``keys``: one row per entity, its number is its place.
+
+    ``order``: the requests that have an entity, by entity and then by time, as places in the order of time
+    (:meth:`Asked.by_time`); ``numbers``: the entity of each.
+    """
+
+    keys: pl.DataFrame
+    order: Integers
+    numbers: Integers
+
+
+@dataclass(frozen=True)
+class Asked:
+    """``keys``: one column per join key, a row per request; ``times``: of each request, in ``unit`` ("us" or "ns").
+
+    A time that is missing is the lowest integer: before everything, so nothing is visible.
+    """
+
+    keys: pl.DataFrame
+    times: Integers
+    unit: Unit
+    _by_time: list[Integers] = field(default_factory=list, repr=False, compare=False)
+    _entities: dict[tuple[tuple[str, str], ...], Entities] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without what is worked out on the way, as a Ray task works out its own part."""
+        return {**vars(self), "_by_time": [], "_entities": {}}
+
+    def by_time(self) -> Integers:
+        """The requests in the order of their times."""
+        if not self._by_time:
+            self._by_time.append(np.argsort(self.times, kind="stable"))
+        return self._by_time[0]
+
+    def range(self) -> tuple[int, int] | None:
+        """First and last time asked for, in whole microseconds around them; None when no row has a time."""
+        times = self.times[self.times != np.iinfo(np.int64).min]
+        if not len(times):
+            return None
+        scale = 1 if self.unit == "us" else 1000
+        return int(times.min()) // scale, -(-int(times.max()) // scale)
+
+    def moments(self, unit: Unit, view: str) -> tuple[Integers, Integers]:
+        """The times in ``unit``, rounded down (for what is visible) and up (for what is older than a TTL).
+
+        Rounding loses nothing: a whole number is at or before *t* exactly when it is at or before *t* rounded down.
+
+        Raises:
+            ValueError: a time lies outside what nanoseconds can hold, and the view's times are nanoseconds.
+        """
+        if unit == self.unit:
+            return self.times, self.times
+        if unit == "us":
+            return self.times // 1000, -(-self.times // 1000)
+        missing = self.times == np.iinfo(np.int64).min
+        outside = (np.abs(self.times) > _NANOSECONDS) & ~missing
+        if outside.any():
+            moment = np.datetime64(int(self.times[outside][0]), "us")
+            raise ValueError(
+                f"Request time {moment} cannot be compared with feature view '{view}', whose times are nanoseconds "
+                "(1677 to 2262); write its files with microseconds."
+            )
+        exact = np.where(missing, self.times, self.times * 1000)
+        return exact, exact
+
+    def entities(self, columns: Sequence[tuple[str, str]], view: str) -> Entities:
+        """The entities of request columns; ``columns``: (name, kind of the view's key, see :func:`kind`).
+
+        Raises:
+            KeyTypeError: a column holds another sort of value than the view's key.
+        """
+        asked = tuple(columns)
+        if asked not in self._entities:
+            self._entities[asked] = self._number(asked, view)
+        return self._entities[asked]
+
+    def _number(self, columns: tuple[tuple[str, str], ...], view: str) -> Entities:
+        if not columns:
+            return Entities(pl.DataFrame(), np.arange(len(self)), np.zeros(len(self), np.int64))
+        rows = pl.DataFrame([_unified(self.keys[name], wanted, view) for name, wanted in columns])
+        keys, numbers = _numbered(rows)
+        numbers = numbers[self.by_time()]
+        order = grouped(numbers)
+        return Entities(keys, order, numbers[order])
+
+
+def _numbered(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers]:
+    """The distinct rows, and which of them each row is; -1 for a row with a null."""
+    if rows.width == 1:  # several times faster than a join
+        encoded = rows.to_series().to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
+        keys = pl.DataFrame({rows.columns[0]: pl.Series(encoded.dictionary)})
+        return keys, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    keys = rows.unique().drop_nulls()
+    places = keys.with_row_index("__number")
+    found = rows.join(places, on=rows.columns, how="left", maintain_order="left")["__number"]
+    return keys, found.cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def kind(dtype: pl.DataType) -> str:
+    """What sort of value a join key holds: "integers", "text", "nothing" (all null) or the type's own name."""
+    if dtype.is_integer():
+        return "integers"
+    if dtype == pl.Null:
+        return "nothing"
+    return "text" if isinstance(dtype, pl.String | pl.Categorical | pl.Enum) else str(dtype)
+
+
+def _unified(column: pl.Series, wanted: str, view: str) -> pl.Series:
+    """A join key of the request rows as the view holds it (``wanted``: its kind), null where it is null.
+
+    pandas makes floats of integers as soon as one is missing: whole floats are taken as the integers they were.
+
+    Raises:
+        KeyTypeError: the values are of another sort, so that none could ever match.
+    """
+    found = kind(column.dtype)
+    if column.null_count() == len(column):  # of whatever type pandas gave a column without values
+        return column.cast(pl.Int64 if wanted == "integers" else pl.String)
+    if wanted == "integers" and column.dtype.is_float():
+        values = column.fill_nan(None)
+        if bool((values.abs() >= 2**53).any()):
+            raise KeyTypeError(
+                f"Join key '{column.name}' of the request rows holds floats from 2**53 on, where integers have been "
+                f"rounded already, and feature view '{view}' has integers; read the column as Int64."
+            )
+        if bool((values == values.floor()).all()):
+            return values.cast(pl.Int64)
+    if found != wanted:
+        raise KeyTypeError(
+            f"Join key '{column.name}' of the request rows holds {found}, but feature view '{view}' has {wanted}, so "
+            f"no row could match; convert the column of the request rows to {wanted}."
+        )
+    return column.cast({"integers": pl.Int64, "text": pl.String}.get(wanted, column.dtype))

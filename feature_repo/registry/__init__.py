@@ -1,1 +1,0 @@
-"""Feast's registry: what the definitions are, what a change of them would do, and one writer at a time."""

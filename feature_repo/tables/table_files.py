@@ -1,0 +1,184 @@
+"""Checked raw tables as Parquet: one immutable file per day, listed in a manifest that is replaced atomically.
+
+Files are named by their content, so a day that did not change keeps its file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.settings import Settings
+from feature_repo.storage.files import read_json
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+__all__ = [
+    "Manifest",
+    "connect",
+    "manifest",
+    "profile",
+    "quoted",
+    "scan",
+    "table_path",
+    "content_fingerprint",
+    "write_days",
+]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one table holds, and how it came to it.
+
+    ``rows_in == rows_out + quarantined + later``, always: every row of the source that counts is stored, quarantined
+    or ``later``, not yet known at ``as_of``. For a source with a cursor these are not the rows of the last read but of
+    all reads since the first (or since its query or columns changed), each row once however often it was read; a row
+    that a newer one of its key took the place of no longer counts, so ``rows_in`` is what a whole read would find.
+
+    Beside them stand the rows that do not count: ``replaced`` (by a newer row of their key read by the same ingest)
+    and ``erased`` (of entities in ``home/erasures.json``). They, ``read`` and ``cleaned`` are of the last ingest alone.
+    """
+
+    table: str
+    fingerprint: str
+    source_fingerprint: str | None
+    as_of: str
+    rows_in: int
+    rows_out: int
+    quarantined: int
+    later: int
+    files: dict[str, str] = field(repr=False)
+    reasons: dict[str, int] = field(default_factory=dict)
+    #: Rows read from the source, those that do not count included.
+    read: int = 0
+    erased: int = 0
+    replaced: int = 0
+    #: Rule of ``cleaning`` → how many values it changed (``dedupe``: rows it quarantined).
+    cleaned: dict[str, int] = field(default_factory=dict)
+    #: Column of ``references`` → how many stored rows have a value there that finds no row.
+    unmatched: dict[str, int] = field(default_factory=dict)
+    #: The cursor value from which the next ingest reads, and what that value belongs to: the query and the rules.
+    mark: str | int | float | None = None
+    rules: str | None = None
+
+
+def table_path(settings: Settings, table: str) -> Path:
+    """Folder of one table."""
+    return settings.home / "tables" / table
+
+
+def manifest(settings: Settings, table: str) -> Manifest | None:
+    """The table's manifest, or None before its first ingest."""
+    content = read_json(table_path(settings, table) / "manifest.json")
+    return Manifest(**content) if content else None
+
+
+def profile(settings: Settings, table: str) -> list[dict[str, Any]]:
+    """What each column of the table held at its last ingest (:func:`feature_repo.tables.table_profile.profile_table`)."""
+    content = read_json(table_path(settings, table) / "profile.json")
+    return content["columns"] if isinstance(content, dict) else []
+
+
+def connect(
+    settings: Settings, as_of: datetime | None = None, only: Collection[str] | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with one view per ingested table (``only``: of these), holding what was known at ``as_of``.
+
+    Without ``as_of`` the views hold everything.
+    """
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    for table, spec in settings.tables.items():
+        content = manifest(settings, table) if only is None or table in only else None
+        if content is None:
+            continue
+        paths = [table_path(settings, table) / file for file in content.files.values()]
+        if not paths:
+            continue
+        known = ""
+        if as_of and spec.known_at:
+            known = f" WHERE \"{spec.known_at}\" <= TIMESTAMPTZ '{as_of.astimezone(UTC).isoformat()}'"
+        connection.execute(f"CREATE VIEW {quoted(table)} AS SELECT * FROM {scan(paths)}{known}")
+    return connection
+
+
+def quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def scan(paths: Iterable[Path]) -> str:
+    """What DuckDB selects from to read these Parquet files."""
+    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    return f"read_parquet([{listed}], hive_partitioning=false)"
+
+
+def write_days(folder: Path, days: Iterable[tuple[str, pa.Table]], by_day: bool) -> dict[str, str]:
+    """Write each day's rows where no file holds them yet; returns day → file relative to ``folder``.
+
+    Nothing that a manifest names is replaced. ``by_day``: whether the table has days, or one file for all.
+    """
+    import pyarrow.parquet as pq
+
+    files: dict[str, str] = {}
+    for day, rows in days:
+        fingerprint = content_fingerprint(rows)
+        file = f"day={day}/{fingerprint}.parquet" if by_day else f"{fingerprint}.parquet"
+        path = folder / file
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # what a kill leaves, the next ingest sweeps
+            pq.write_table(rows.combine_chunks(), temporary, coerce_timestamps="us", compression="zstd")
+            temporary.replace(path)
+        files[day] = file
+    return files
+
+
+def content_fingerprint(rows: pa.Table) -> str:
+    """Identify rows by their values in their order, whatever lies in memory under nulls or between chunks.
+
+    >>> import pyarrow as pa
+    >>> one = pa.table({"x": pa.chunked_array([[1, None], [3]])})
+    >>> content_fingerprint(one) == content_fingerprint(pa.table({"x": [1, None, 3]}))
+    True
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    digest = hashlib.blake2b(f"{rows.num_rows}".encode(), digest_size=8)
+    for name, column in zip(rows.column_names, rows.columns, strict=True):
+        digest.update(f"{name} {column.type}".encode())
+        if column.null_count:
+            digest.update(np.packbits(column.is_valid().to_numpy()).tobytes())
+        if pa.types.is_string(column.type):
+            filled = pc.fill_null(column, "")
+            digest.update(pc.binary_length(filled).to_numpy().tobytes())
+            for chunk in filled.chunks:
+                digest.update(_text(chunk))
+        elif pa.types.is_boolean(column.type):
+            digest.update(np.packbits(pc.fill_null(column, False).to_numpy()).tobytes())
+        else:
+            numbers = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+            digest.update(np.ascontiguousarray(pc.fill_null(numbers, 0).to_numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _text(chunk: pa.StringArray) -> bytes | memoryview:
+    """The bytes of an array of texts one after the other (an array may be a slice of a larger buffer)."""
+    import numpy as np
+
+    _, offsets, data = chunk.buffers()
+    if data is None or not len(chunk):
+        return b""
+    ends = np.frombuffer(offsets, dtype=np.int32)
+    return memoryview(data)[ends[chunk.offset] : ends[chunk.offset + len(chunk)]]

@@ -1,0 +1,1 @@
+"""The command line ``headrace``; ``python -m flows.cli`` runs it too."""

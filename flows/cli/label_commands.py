@@ -1,0 +1,114 @@
+"""``headrace labels``: review suspect labels, accept corrections, list them, take one back.
+
+Commands and no flows: Prefect would keep ids, authors and reasons among the parameters of a run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.console import console, settings_of
+from flows.cli.parsing import moment, which_model
+
+if TYPE_CHECKING:
+    from configs import ModelSpec, Settings
+
+__all__ = ["labels"]
+
+labels = typer.Typer(help="Suspect labels: review, accept, list, revoke.", no_args_is_help=True)
+
+Model = Annotated[str | None, typer.Option(help="A file under configs/models; needed if there are several.")]
+Author = Annotated[str, typer.Option(help="Who says so.")]
+Reason = Annotated[str, typer.Option(help="Why.")]
+
+
+@labels.command()
+def review(
+    context: typer.Context,
+    model: Model = None,
+    as_of: Annotated[str | None, typer.Option(help="Labels known then, in UTC: 2013-12-17. Default: now.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The most suspect ones to write.")] = 200,
+) -> None:
+    """Find suspect labels by confident learning; writes labels/<model>/review.csv and a page."""
+    from ray_cluster.labels.label_review import review_labels
+
+    settings, spec = _here(context, model)
+    done = review_labels(settings, spec, moment(as_of) if as_of else settings.now(), limit)
+    console().print(
+        f"{done.suspects:,} of {done.rows:,} labels are suspect; the {done.shown:,} least plausible are in "
+        f"{done.queue}, and to look at in {done.page}.",
+        soft_wrap=True,
+    )
+
+
+@labels.command()
+def accept(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A review queue, with yes in the column accept.")],
+    author: Author = "",
+    reason: Reason = "",
+) -> None:
+    """Take over the accepted rows of a review, all or none; the source stays as it is."""
+    from ray_cluster.labels.label_review import accept_relabels
+
+    settings = settings_of(context)
+    done = accept_relabels(settings, file, author, reason)
+    count = len(done.relabels)
+    console().print(
+        f"[green]Accepted[/green]: {count:,} label{'' if count == 1 else 's'} of {done.model}, version {done.version} "
+        "of its overlay. The next training takes it.",
+        soft_wrap=True,
+    )
+
+
+@labels.command("list")
+def list_(context: typer.Context, model: Model = None) -> None:
+    """Show the corrections of a model's labels, the newest first."""
+    from rich.table import Column, Table
+
+    from feature_repo.frames.label_overrides import overlay, standing
+
+    settings, spec = _here(context, model)
+    lines = overlay(settings, spec.name)
+    present = {id(each) for each in standing(lines).values()}
+    if not lines:
+        console().print(f"No label of {spec.name} was ever corrected.")
+        return
+    identity = Column(
+        "id", no_wrap=True, overflow="fold", min_width=max(len(each.id) for each in lines)
+    )  # to revoke it
+    date = Column("date", no_wrap=True, min_width=10)
+    table = Table("version", identity, "given", "label", "author", date, "reason", "state", box=None)
+    for each in reversed(lines):
+        state = "in force" if id(each) in present else "revokes" if each.label is None else "no longer"
+        label = "source" if each.label is None else str(each.label)
+        cells = (str(each.version), each.id, str(each.given), label, each.author, each.at[:10], each.reason, state)
+        table.add_row(*cells)
+    console().print(table)
+
+
+@labels.command()
+def revoke(
+    context: typer.Context,
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Of the request whose label was corrected.")],
+    model: Model = None,
+    author: Author = "",
+    reason: Reason = "",
+) -> None:
+    """Take one correction back; the label is the source's again."""
+    from ray_cluster.labels.label_review import revoke_relabel
+
+    settings, spec = _here(context, model)
+    done = revoke_relabel(settings, spec, identity, author, reason)
+    console().print(f"[green]Revoked[/green]: {identity}, version {done.version} of the overlay of {spec.name}.")
+
+
+def _here(context: typer.Context, model: str | None) -> tuple[Settings, ModelSpec]:
+    from configs import load_model
+
+    name = which_model(model)
+    settings = settings_of(context)
+    return settings, load_model(name, str(settings.folder))

@@ -1,1 +1,0 @@
-"""The commands of ``headrace``, by what they are about."""

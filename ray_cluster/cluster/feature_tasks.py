@@ -1,0 +1,71 @@
+"""Ray tasks on feature views: join parts of views to entity rows, and compute views and write them online.
+
+Feast is not imported here at the top, so that a worker starts fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import ray
+
+from configs.settings import Settings
+from feature_repo.materialization.online_write import Brought, materialize_view
+from feature_repo.offline.entity_rows import Asked
+from feature_repo.offline.join import Piece, ViewJoin, join_part
+from feature_repo.online.layout import layouts
+from ray_cluster.cluster.capacity import share
+from ray_cluster.cluster.connection import wait
+
+__all__ = [
+    "join_parts",
+    "materialize_views",
+]
+
+
+def join_parts(joins: Sequence[ViewJoin], asked: Asked, counts: Sequence[int]) -> list[list[Piece]]:
+    """The pieces of each view, by part; ``counts``: into how many parts each view's entities are split.
+
+    Raises:
+        Exception: what the join itself raises, such as a KeyTypeError, as it does without Ray.
+    """
+    held = ray.put(asked)
+    references = [
+        [_join.remote(join, held, part, count) for part in range(count)]
+        for join, count in zip(joins, counts, strict=True)
+    ]
+    try:
+        results = iter(wait([reference for of_view in references for reference in of_view]))
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    return [[next(results) for _ in of_view] for of_view in references]
+
+
+@ray.remote
+def _join(join: ViewJoin, asked: Asked, part: int, parts: int) -> Piece:
+    return join_part(join, asked, part, parts)
+
+
+def materialize_views(
+    settings: Settings, views: Sequence[str], as_of: datetime, since: datetime | None = None
+) -> dict[str, Brought]:
+    """As :func:`feature_repo.materialization.online_write.materialize_view` for each view; the caller is connected to Ray.
+
+    A view that fails does not stop the others; then the first one's error is raised, as it would be here. A worker
+    that dies is replaced, and goes on where it was.
+
+    Raises:
+        MissingDataError, FeatureError, OnlineError: as there.
+    """
+    import ray
+    from ray.exceptions import RayTaskError
+
+    layouts(settings)  # asks Feast when features.py changed: once here rather than in every worker
+    task: Any = ray.remote(num_cpus=share(1))(materialize_view)
+    try:
+        found = wait([task.remote(settings, view, as_of, since) for view in views])
+    except RayTaskError as error:
+        raise error.cause from None
+    return dict(zip(views, found, strict=True))

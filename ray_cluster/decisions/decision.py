@@ -1,0 +1,212 @@
+"""Decisions as values: what was decided, why in sentences, from which measurements, under which policy.
+
+Each rule is a pure function of ``(evidence, policy)``, so that a logged decision can be checked (:func:`replay`
+gives the same value) and put again under another policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Literal, get_args
+
+from configs.model import Monitoring
+from configs.promotion import Gate
+from configs.training import Sampling
+from ray_cluster.decisions.monitoring_rules import (
+    abstentions,
+    drifted_features,
+    drifted_scores,
+    dropped_performance,
+    unknown_variation,
+)
+from ray_cluster.decisions.promotion_gates import judge_promotion
+from ray_cluster.decisions.sampler_rules import judge
+from ray_cluster.evaluation.metrics import MIN_CLASS_ROWS
+
+__all__ = [
+    "Action",
+    "Decision",
+    "DecisionError",
+    "Rule",
+    "decide_monitoring",
+    "decide_promotion",
+    "decide_sampling",
+    "monitoring_verdict",
+    "promotion",
+    "replay",
+    "sampling_verdict",
+]
+
+Action = Literal["promote", "refuse", "keep", "wait", "retrain", "resample", "leave"]
+Rule = Literal["promotion", "monitoring", "sampling"]
+
+
+class DecisionError(ValueError):
+    """Evidence that no decision can be made from, or a stored decision that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision. ``reasons`` are sentences; ``evidence`` and ``policy`` hold JSON values only.
+
+    ``rule`` names the function that made it, which is what makes it possible to :func:`replay` it. ``gates`` has the
+    single judgements of a promotion: ``{gate, measured, bound, passed, reason}``.
+    """
+
+    rule: Rule
+    action: Action
+    reasons: tuple[str, ...]
+    evidence: dict[str, Any]
+    policy: dict[str, Any]
+    gates: tuple[dict[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the decision as a JSON object."""
+        return {
+            "rule": self.rule,
+            "action": self.action,
+            "reasons": list(self.reasons),
+            "evidence": self.evidence,
+            "policy": self.policy,
+            "gates": list(self.gates),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Decision:
+        """Read what :meth:`to_dict` wrote; further keys (such as version numbers) are left out.
+
+        Raises:
+            DecisionError: a key is missing, or ``rule`` or ``action`` is unknown.
+        """
+        missing = [key for key in ("rule", "action", "reasons", "evidence", "policy") if key not in content]
+        if missing:
+            raise DecisionError(
+                f"The stored decision lacks {', '.join(missing)}; expected what Decision.to_dict writes."
+            )
+        for key, known in (("rule", get_args(Rule)), ("action", get_args(Action))):
+            if content[key] not in known:
+                raise DecisionError(f"The stored decision has {key} = {content[key]!r}; expected {', '.join(known)}.")
+        return cls(
+            rule=content["rule"],
+            action=content["action"],
+            reasons=tuple(content["reasons"]),
+            evidence=dict(content["evidence"]),
+            policy=dict(content["policy"]),
+            gates=tuple(content.get("gates", ())),
+        )
+
+
+def replay(decision: Decision, policy: Mapping[str, Any] | None = None) -> Decision:
+    """Decide again from the same evidence, under ``policy`` laid over the one it was made with.
+
+    >>> from configs.promotion import Gate
+    >>> made = promotion({"average_precision": 0.31}, {"average_precision": 0.30}, Gate(margin=0.002))
+    >>> replay(made) == made, replay(made, {"margin": 0.05}).action
+    (True, 'refuse')
+    """
+    return _RULES[decision.rule](decision.evidence, {**decision.policy, **(policy or {})})
+
+
+def promotion(
+    challenger_metrics: Mapping[str, float],
+    champion_metrics: Mapping[str, float] | None,
+    gate: Gate,
+    measured: Mapping[str, Any] | None = None,
+) -> Decision:
+    """Decide whether a new version becomes champion.
+
+    Args:
+        challenger_metrics: metric name -> value of the new version on the held-out rows.
+        champion_metrics: the present champion's on the *same* rows; None when there is no champion.
+        gate: the model's promotion rule.
+        measured: what else is known of the two (:func:`ray_cluster.promotion.challenge.challenge`).
+
+    Returns ``promote`` or ``refuse``; every gate that was not passed is one reason.
+    """
+    evidence = {
+        **(measured or {}),
+        "challenger": _numbers(challenger_metrics),
+        "champion": None if champion_metrics is None else _numbers(champion_metrics),
+    }
+    return decide_promotion(evidence, gate.model_dump(mode="json"))
+
+
+def decide_promotion(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
+    """Apply a promotion policy, the fields of :class:`configs.promotion.Gate`: every gate must be passed.
+
+    Raises:
+        GateError: the evidence does not fit the policy (:func:`ray_cluster.decisions.promotion_gates.judge_promotion`).
+    """
+    results = judge_promotion(evidence, policy)
+    refusals = tuple(result.reason for result in results if result.passed is False)
+    approvals = tuple(result.reason for result in results if result.passed)
+    return Decision(
+        rule="promotion",
+        action="refuse" if refusals else "promote",
+        reasons=refusals or approvals,
+        evidence=dict(evidence),
+        policy=dict(policy),
+        gates=tuple(result.to_dict() for result in results),
+    )
+
+
+def monitoring_verdict(measurements: Mapping[str, Any], monitoring: Monitoring) -> Decision:
+    """Decide what a stretch of the prediction log means for the model.
+
+    Args:
+        measurements: ``{"rows": int, "features": [{"feature", "psi", "natural"}], "prediction": {"psi", "natural"},
+            "stretches": {"days"} | {"unknown"}, "performance": {"outcomes", "positives", "metric", "live", "held_out",
+            "drop", "drop_low", "drop_high"} | None}``; further keys are kept as evidence. ``natural`` and
+            ``stretches`` may be missing: then the policy's bounds alone decide.
+        monitoring: the model's bounds.
+
+    Returns ``wait`` (too few rows to judge), ``retrain`` or ``keep``.
+    """
+    return decide_monitoring(measurements, {**monitoring.model_dump(mode="json"), "min_class_rows": MIN_CLASS_ROWS})
+
+
+def decide_monitoring(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
+    """Apply a monitoring policy: the keys of :class:`configs.model.Monitoring` and ``min_class_rows``.
+
+    A column has drifted when its PSI exceeds the policy's bound and its natural variation
+    (:mod:`ray_cluster.monitoring.baseline_variation`), which is evidence and stays the same in a replay.
+    A drop of the metric counts when it exceeds ``metric_drop`` *and* its 95 % interval excludes zero: where nothing
+    has changed, that happens in at most one of forty runs, however few the outcomes.
+    """
+    if evidence["rows"] < policy["min_rows"]:
+        reason = f"{evidence['rows']:,} predictions are logged; drift is judged from {policy['min_rows']:,} on."
+        return Decision("monitoring", "wait", (reason, *abstentions(evidence)), dict(evidence), dict(policy))
+    findings = [judge(evidence, policy) for judge in (drifted_features, drifted_scores, dropped_performance)]
+    alarms = [sentence for alarm, sentence in findings if alarm]
+    told = alarms or [sentence for _, sentence in findings]
+    reasons = (*told, *unknown_variation(evidence), *abstentions(evidence))
+    return Decision("monitoring", "retrain" if alarms else "keep", reasons, dict(evidence), dict(policy))
+
+
+def sampling_verdict(evidence: Mapping[str, Any], sampling: Sampling) -> Decision:
+    """Decide what the final fit does about rare positives, from validation figures of real rows (:func:`judge`).
+
+    Returns ``resample``, with the sampler as ``evidence["kept"]``, or ``leave``: the rows stay as they are.
+    """
+    return decide_sampling(evidence, sampling.model_dump(mode="json"))
+
+
+def decide_sampling(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
+    """Apply a sampling policy: the keys of :class:`configs.training.Sampling`."""
+    kept, reasons = judge(evidence, policy)
+    action: Action = "leave" if kept == "none" else "resample"
+    return Decision("sampling", action, tuple(reasons), {**evidence, "kept": kept}, dict(policy))
+
+
+def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Keep the finite values, as plain floats: a metric that is not a number counts as missing."""
+    return {name: float(value) for name, value in metrics.items() if value is not None and isfinite(value)}
+
+
+_RULES: dict[Rule, Callable[[Mapping[str, Any], Mapping[str, Any]], Decision]] = {
+    "promotion": decide_promotion,
+    "monitoring": decide_monitoring,
+    "sampling": decide_sampling,
+}

@@ -1,0 +1,230 @@
+"""The gates between a new version and the alias champion: each is what was measured, the bound, and a sentence.
+
+All are monotone: better evidence never turns a gate that was passed into one that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ray_cluster.decisions.monitoring_rules import metric_name
+from ray_cluster.evaluation.metrics import MIN_CLASS_ROWS
+from ray_cluster.evaluation.slices import judged_slices
+
+__all__ = ["GateError", "GateResult", "judge_promotion"]
+
+Facts = Mapping[str, Any]
+
+_TOLERANCE = 1e-12  # a margin of 0.002 must count 0.302 - 0.300 as reached
+
+
+class GateError(ValueError):
+    """Evidence that a policy cannot be applied to; one sentence."""
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate. ``passed`` is None where it was left out, and ``reason`` then says why."""
+
+    gate: str
+    measured: float | str | None
+    bound: float | str | None
+    passed: bool | None
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return asdict(self)
+
+
+def judge_promotion(evidence: Facts, policy: Facts) -> list[GateResult]:
+    """Every gate of :class:`configs.promotion.Gate`, in the order in which they are told.
+
+    Args:
+        evidence: ``challenger`` and ``champion`` (metric -> value on the same rows; None without a champion), and what
+            :func:`ray_cluster.promotion.challenge.challenge` measured beside: ``gain``, ``slices``, ``latency_ms``,
+            ``size_mb``, ``behaviour``, ``fairness``. A part may be missing: then what compares with the champion is
+            left out, and an absolute bound is not reached.
+        policy: the fields of the gate.
+
+    Raises:
+        GateError: the interval was measured at another confidence than the policy asks for.
+    """
+    return [result for gate in _GATES for result in gate(evidence, policy)]
+
+
+def _minimum(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
+    for metric, minimum in policy["minimum"].items():
+        value, name = evidence["challenger"].get(metric), metric_name(metric)
+        if value is None:
+            reason = f"The challenger has no {name}; the gate asks for {minimum:g} or more."
+        elif value < minimum:
+            reason = f"The challenger's {name} {value:.4f} is below the minimum {minimum:g}."
+        else:
+            reason = f"The challenger's {name} {value:.4f} reaches the minimum {minimum:g}."
+        yield GateResult(f"minimum {name}", value, minimum, value is not None and value >= minimum, reason)
+
+
+def _gain(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
+    metric, margin, champion = policy["metric"], policy["margin"], evidence["champion"]
+    name = metric_name(metric)
+    new, old = evidence["challenger"].get(metric), (champion or {}).get(metric)
+    passed, gain = False, None
+    if new is None:
+        reason = f"The challenger has no {name}, which is the metric of the gate."
+    elif champion is None:
+        passed, reason = True, f"There is no champion yet; the first version has {name} {new:.4f}."
+    elif old is None:
+        reason = f"The champion has no {name} on these rows, so the challenger cannot be compared."
+    else:
+        gain = new - old
+        passed = gain > 0 and gain >= margin - _TOLERANCE
+        compared = f"the champion's {old:.4f} by {abs(gain):.4f} on the same held-out rows"
+        if passed:
+            reason = f"The challenger's {name} {new:.4f} exceeds {compared}; the gate asks for {margin:g}."
+        elif gain > 0:
+            reason = f"The challenger's {name} {new:.4f} exceeds {compared}, less than the margin {margin:g}."
+        else:
+            reason = (
+                f"The challenger's {name} {new:.4f} does not exceed the champion's {old:.4f} on the same held-out "
+                f"rows; the gate asks for a gain, with a margin of {margin:g}."
+            )
+    yield GateResult(f"gain in {name}", gain, None if champion is None else margin, passed, reason)
+
+
+def _interval(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
+    found, confidence, tolerance = evidence.get("gain"), policy.get("confidence"), policy.get("tolerance")
+    if evidence["champion"] is None or confidence is None or tolerance is None:
+        return
+    gate = f"gain, {confidence:.0%} sure"
+    if not found:
+        yield GateResult(gate, None, -tolerance, None, "No interval of the gain was measured.")
+        return
+    if found["confidence"] != confidence:
+        raise GateError(
+            f"The interval of the gain was measured at confidence {found['confidence']:g}, not {confidence:g}; "
+            "register a new run under the new policy to measure it."
+        )
+    low = found["low"]
+    passed = low is not None and low > -tolerance
+    if low is None:
+        reason = "The held-out rows do not give an interval of the gain, so that the challenger cannot be trusted."
+    else:
+        reason = (
+            f"With {confidence:.0%} confidence the gain in {metric_name(found['metric'])} is between {low:+.4f} and "
+            f"{found['high']:+.4f} (paired bootstrap of {found['blocks']:,} {found['block']}s); its lower end "
+            f"{'is above' if passed else 'is not above'} {-tolerance:g}."
+        )
+    yield GateResult(gate, low, -tolerance, passed, reason)
+
+
+def _slices(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
+    bound, parts = policy.get("slice_drop"), evidence.get("slices") or []
+    if bound is None or evidence["champion"] is None or not parts:
+        return
+    enough = judged_slices(parts)
+    if not enough:
+        reason = f"No slice has {MIN_CLASS_ROWS} rows of each class, so none is judged."
+        yield GateResult("worst slice", None, bound, None, reason)
+        return
+    worst = max(enough, key=lambda part: float(part["champion"] - part["challenger"]))
+    drop = worst["champion"] - worst["challenger"]
+    lost = [part for part in enough if part["champion"] - part["challenger"] > bound + _TOLERANCE]
+    change = (
+        f"The slice {worst['slice']} = {worst['value']} ({worst['rows']:,} rows) goes from ROC AUC "
+        f"{worst['champion']:.4f} to {worst['challenger']:.4f}"
+    )
+    if lost:
+        more = f", and {len(lost) - 1} more lose as much" if len(lost) > 1 else ""
+        reason = f"{change}, a loss of {drop:.4f}, more than {bound:g}{more}."
+    else:
+        reason = f"{change}, which is the worst change of {len(enough)} slices; none loses more than {bound:g}."
+    yield GateResult("worst slice", drop, bound, not lost, reason)
+
+
+def _calibration(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
+    new, old = evidence["challenger"].get("ece"), (evidence["champion"] or {}).get("ece")
+    bound, rise = policy.get("ece"), policy.get("ece_rise")
+    if bound is not None:
+        yield _at_most("calibration error", "expected calibration error", new, bound, "", ".4f")
+    if rise is not None and new is not None and old is not None:
+        passed = new - old <= rise + _TOLERANCE
+        reason = (
+            f"The expected calibration error goes from the champion's {old:.4f} to {new:.4f}; "
+            f"{'within' if passed else 'more than'} the rise of {rise:g} that the gate allows."
+        )
+        yield GateResult("rise of calibration error", new - old, rise, passed, reason)
+
+
+def _cost(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
+    for key, gate, unit, form in (
+        ("latency_ms", "latency of one row", " ms", ".1f"),
+        ("size_mb", "size of the bundle", " MB", ".2f"),
+    ):
+        found = evidence.get(key) or {}
+        value, bound = found.get("challenger"), policy.get(key)
+        if bound is not None:
+            yield _at_most(gate, gate, value, bound, unit, form)
+        elif value is not None:
+            beside = f"; the champion's is {found['champion']:{form}}{unit}" if found.get("champion") else ""
+            reason = f"The {gate} is {value:{form}}{unit}{beside}; the gate has no bound for it."
+            yield GateResult(f"{gate},{unit}", value, None, None, reason)
+
+
+def _behaviour(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
+    required = [test for test in evidence.get("behaviour") or [] if test.get("required")]
+    if not policy.get("behaviour") or not required:
+        return
+    failed = [test for test in required if test.get("passed") is False]
+    unjudged = sum(test.get("passed") is None for test in required)
+    if failed:
+        told = "; ".join(f"{test['name']} ({test['says']})" for test in failed)
+        reason = f"{len(failed)} of {len(required)} required behavioural tests {_fail(len(failed))}: {told}."
+    else:
+        few = f"; {unjudged} had too few rows to judge" if unjudged else ""
+        reason = f"None of {len(required)} required behavioural tests fails{few}."
+    yield GateResult("behavioural tests", f"{len(failed)} failed", "0 failed", not failed, reason)
+
+
+def _fairness(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
+    for part in evidence.get("fairness") or []:
+        gate = f"fairness by {part['column']}"
+        if not part.get("gaps"):
+            reason = f"Fewer than two groups of {part['column']} have enough rows, so no gap between them is judged."
+            yield GateResult(gate, None, part["bound"], None, reason)
+            continue
+        kind, gap = max(((name, each["gap"]) for name, each in part["gaps"].items()), key=lambda pair: float(pair[1]))
+        within, judged = gap <= part["bound"], bool(policy.get("fairness"))
+        reason = (
+            f"The largest gap between groups of {part['column']} is {gap:.3f} ({kind.replace('_', ' ')}), "
+            f"{'within' if within else 'above'} the bound {part['bound']:g}"
+            f"{'.' if judged else '; the gate only shows it (gate.fairness).'}"
+        )
+        yield GateResult(gate, gap, part["bound"], within if judged else None, reason)
+
+
+def _at_most(gate: str, name: str, value: float | None, bound: float, unit: str, form: str) -> GateResult:
+    if value is None:
+        reason = f"The {name} was not measured; the gate asks for at most {bound:g}{unit}."
+    else:
+        passed = "within" if value <= bound else "above"
+        reason = f"The {name} is {value:{form}}{unit}, {passed} the bound {bound:g}{unit}."
+    return GateResult(f"{gate},{unit}" if unit else gate, value, bound, value is not None and value <= bound, reason)
+
+
+def _fail(count: int) -> str:
+    return "fails" if count == 1 else "fail"
+
+
+_GATES: tuple[Callable[[Facts, Facts], Iterable[GateResult]], ...] = (
+    _minimum,
+    _gain,
+    _interval,
+    _slices,
+    _calibration,
+    _cost,
+    _behaviour,
+    _fairness,
+)

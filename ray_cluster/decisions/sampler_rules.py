@@ -1,0 +1,62 @@
+"""What the court's measurements amount to: which contender is kept, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray_cluster.decisions.monitoring_rules import metric_name
+
+__all__ = ["judge"]
+
+
+def judge(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The contender that is kept ("none" where none helps), and the reasons in sentences.
+
+    Args:
+        evidence: ``metric``, ``rows``, ``positives`` and ``days`` of the validation period, ``level`` of the intervals,
+            and ``contenders``: ``{contender, value, gain, low, high, error}`` with the gain over ``none`` on the same
+            real rows, of which "none" is the first.
+        policy: as :class:`configs.training.Sampling`. Of several with a lower bound above zero the one with the
+            highest is kept; a method that the file asks for is kept whatever its gain.
+    """
+    metric = metric_name(evidence["metric"])
+    plain = evidence["contenders"][0]
+    rest = [each for each in evidence["contenders"][1:] if each["contender"] in _asked(policy)]
+    judged = [each for each in rest if not each.get("error") and each["contender"] != "threshold"]
+    reasons = [
+        f"Without sampling the {metric} is {plain['value']:.4f} on {evidence['rows']:,} real validation rows, "
+        f"{evidence['positives']:,} of them positive; the intervals are of {evidence['level']:.1%} each."
+    ]
+    if policy["method"] != "court":
+        mine = judged[0] if judged else None
+        told = f"The model's file asks for {policy['method']}"
+        if mine is None:
+            return "none", [*reasons, f"{told}, which cannot be: {rest[0]['error'] if rest else 'it did not run.'}"]
+        return policy["method"], [*reasons, f"{told}, so it is kept; {_gain(mine)}."]
+    helping = sorted((each for each in judged if each["low"] > 0), key=lambda each: -each["low"])
+    if helping:
+        best = helping[0]
+        reasons.append(f"{best['contender']} is kept: {_gain(best)}, which is above zero throughout.")
+        others = helping[1:]
+    else:
+        reasons.append("Nothing is kept: no contender's gain is above zero throughout its interval.")
+        others = []
+    for each in rest:
+        if each.get("error"):
+            reasons.append(f"{each['contender']} could not contend: {each['error']}")
+        elif each["contender"] == "threshold":
+            reasons.append("threshold is the same fit, so its ranking is the same; it moves only where a score counts.")
+        elif each in others:
+            reasons.append(f"{each['contender']} would help too: {_gain(each)}.")
+        elif not helping or each is not helping[0]:
+            reasons.append(f"{each['contender']} is not kept: {_gain(each)}.")
+    return (helping[0]["contender"] if helping else "none"), reasons
+
+
+def _asked(policy: Mapping[str, Any]) -> list[str]:
+    return list(policy["contenders"]) if policy["method"] == "court" else ["threshold", policy["method"]]
+
+
+def _gain(each: Mapping[str, Any]) -> str:
+    return f"it gains {each['gain']:+.4f} (interval {each['low']:+.4f} to {each['high']:+.4f})"

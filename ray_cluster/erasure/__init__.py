@@ -1,0 +1,1 @@
+"""Erase an entity from everything that Headrace keeps, with a receipt."""

@@ -1,0 +1,194 @@
+"""Erase an entity everywhere: tables, features, online values, prediction log, scores, reports; with a receipt.
+
+The order is that in which values are derived, so that nothing brings back what was erased: first the value is listed
+for every later ingest, then its rows are removed, then what was computed from them, then what was written about them.
+Every step does nothing where nothing is left, so a killed erasure is simply run again.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from configs.reading import nearest
+from configs.settings import Settings
+from feature_repo.frames.frame_parts import remove_idle_parts
+from feature_repo.materialization.feature_erasure import ErasedFeatures, erase_features, join_keys, scrub_online
+from feature_repo.storage.files import locked, read_json, write_json
+from feature_repo.tables.table_erasure import ErasedRows, erase_rows, known_values, remember_erasure
+from ray_cluster.erasure.documents import Mention, remains, strike_logs, strike_out
+from ray_cluster.erasure.records import erase_predictions, erase_relabels, erase_scores
+
+__all__ = [
+    "ForgetError",
+    "Receipt",
+    "forget",
+    "resolve",
+]
+
+
+class ForgetError(LookupError):
+    """There is no such entity or value; one sentence with the nearest."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was forgotten, when, by whom, and how much of it lay where; the value itself only as a salted hash.
+
+    ``kept``: what was left, and why.
+    """
+
+    join_key: str
+    value_sha256: str
+    salt: str
+    at: str
+    by: str
+    dry_run: bool
+    tables: dict[str, ErasedRows] = field(default_factory=dict)
+    features: dict[str, ErasedFeatures] = field(default_factory=dict)
+    predictions: dict[str, int] = field(default_factory=dict)
+    scores: dict[str, int] = field(default_factory=dict)
+    relabels: dict[str, int] = field(default_factory=dict)
+    documents: dict[str, int] = field(default_factory=dict)
+    kept: list[dict[str, str]] = field(default_factory=list)
+
+    def counts(self) -> Iterator[tuple[str, str, int]]:
+        """(kind, place, number removed) for every place looked at."""
+        for table, rows in self.tables.items():
+            yield "table rows", table, rows.rows
+            yield "quarantined rows", table, rows.quarantined
+        for view, erased in self.features.items():
+            yield "feature rows", view, erased.rows
+            yield "online values", view, erased.online
+        for kind, found in (
+            ("predictions", self.predictions),
+            ("scored rows", self.scores),
+            ("relabels", self.relabels),
+            ("mentions", self.documents),
+        ):
+            for place, number in found.items():
+                yield kind, place, number
+
+    @property
+    def total(self) -> int:
+        """Everything that was removed, or would be."""
+        return sum(number for _, _, number in self.counts())
+
+
+def resolve(settings: Settings, name: str) -> str:
+    """The join key that ``name`` says: itself, or that of the entity of this name.
+
+    Raises:
+        ForgetError: there is none (with the nearest).
+    """
+    known = join_keys(settings)
+    if name in known:
+        return name
+    from feast import Entity
+
+    from feature_repo import features
+
+    entities = {each.name: each.join_key for each in vars(features).values() if isinstance(each, Entity)}
+    if name in entities:
+        return entities[name]
+    both = sorted({*known, *entities})
+    raise ForgetError(f"There is no entity or join key '{name}'.{nearest(name, both)} Known: {', '.join(both)}.")
+
+
+def forget(settings: Settings, join_key: str, value: str, dry_run: bool = False) -> tuple[Receipt, Path | None]:
+    """Remove the entity whose ``join_key`` is ``value``; returns the receipt and where it is kept.
+
+    ``dry_run``: only count. Again, it finds nothing and says so.
+
+    Raises:
+        ForgetError: nothing holds the value and it was never forgotten (with the nearest value).
+    """
+    with locked(settings.home, "forget"):
+        listed = (read_json(settings.home / "erasures.json") or {}).get(join_key, [])
+        if value not in listed:
+            found = _receipt(settings, join_key, value, dry_run=True)
+            if not found.total:
+                near = nearest(value, known_values(settings, join_key))
+                raise ForgetError(
+                    f"Nothing under {settings.home} holds {join_key} = '{value}'.{near} To keep it out before it ever "
+                    "comes, add it to erasures.json there."
+                )
+            if dry_run:
+                return found, None
+            remember_erasure(settings, join_key, value)
+        receipt = _receipt(settings, join_key, value, dry_run)
+        if dry_run:
+            return receipt, None
+        moment = datetime.fromisoformat(receipt.at)
+        path = settings.home / "receipts" / f"forget-{moment:%Y%m%dT%H%M%S%fZ}-{receipt.value_sha256[:12]}.json"
+        write_json(path, {**asdict(receipt), "total": receipt.total})
+    return receipt, path
+
+
+def _receipt(settings: Settings, join_key: str, value: str, dry_run: bool) -> Receipt:
+    salt = secrets.token_hex(16)
+    tables = {
+        name: erase_rows(settings, name, join_key, value, dry_run)
+        for name, table in settings.tables.items()
+        if join_key in table.columns
+    }
+    features = erase_features(settings, join_key, value, dry_run)
+    predictions = erase_predictions(settings, join_key, value, dry_run)
+    scores = erase_scores(settings, join_key, value, dry_run)
+    relabels = erase_relabels(settings, join_key, value, dry_run)
+    mention = Mention(value)
+    if not dry_run:
+        remove_idle_parts(settings)
+    documents = strike_out(settings, mention, dry_run) | strike_logs(settings, mention, dry_run)
+    kept = [] if dry_run else _kept(settings, join_key, mention)
+    return Receipt(
+        join_key=join_key,
+        value_sha256=hashlib.sha256(f"{salt}{value}".encode()).hexdigest(),
+        salt=salt,
+        at=datetime.now(UTC).isoformat(),
+        by=getpass.getuser(),
+        dry_run=dry_run,
+        tables=tables,
+        features=features,
+        predictions=predictions,
+        scores=scores,
+        relabels=relabels,
+        documents=documents,
+        kept=kept,
+    )
+
+
+def _kept(settings: Settings, join_key: str, mention: Mention) -> list[dict[str, str]]:
+    """What is left on purpose, or could not be reached."""
+    found = [
+        {"place": "erasures.json", "why": "holds the value, so that no later ingest brings its rows back"},
+        {"place": "sources", "why": "what the tables are read from is not Headrace's; remove it there too"},
+        {
+            "place": "registered versions",
+            "why": "were fitted on the rows too; their bundles and held-out rows hold request ids and features, no "
+            "join key: train anew and delete the old versions where that is not enough",
+        },
+    ]
+    linked = [
+        f"{name}.{column}"
+        for name, table in settings.tables.items()
+        for column, target in table.references.items()
+        if join_key not in table.columns and join_key in settings.tables[target.partition(".")[0]].columns
+    ]
+    if linked:
+        found.append({"place": ", ".join(linked), "why": "rows that name removed rows by id, but not the entity"})
+    if settings.databases.kind == "embedded":
+        if reason := scrub_online(settings):
+            found.append({"place": "online.db", "why": f"{reason}; run it again with the endpoints down"})
+    else:
+        found += [
+            {"place": "Redis", "why": "its own files on disk hold removed values until it writes them anew"},
+            {"place": "PostgreSQL", "why": "the databases of Prefect and MLflow were not searched"},
+        ]
+    found += [{"place": str(path), "why": why} for path, why in remains(settings, mention).items()]
+    return found

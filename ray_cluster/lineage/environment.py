@@ -1,0 +1,181 @@
+"""What made a model besides its data: code, libraries, machine, and settings without secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from configs.settings import Settings
+
+__all__ = [
+    "CodeState",
+    "code_files",
+    "code_fingerprint",
+    "git_state",
+    "is_commit",
+    "library_versions",
+    "machine",
+    "masked_settings",
+    "without_secrets",
+]
+
+#: Folders whose Python files decide what is trained.
+FOLDERS = ("configs", "feature_repo", "ray_cluster")
+#: A larger diff is cut here, in bytes.
+PATCH_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class CodeState:
+    """The working tree of a repository.
+
+    Attributes:
+        facts: ``commit``, ``branch``, ``dirty`` (a tracked file differs), ``changed`` and ``untracked`` (files),
+            ``patch_bytes`` and ``patch_complete``. Without a repository, ``commit`` says so and the rest is empty.
+        patch: the diff to the commit, at most :data:`PATCH_BYTES` long.
+    """
+
+    facts: dict[str, Any]
+    patch: str
+
+
+def git_state(root: Path) -> CodeState:
+    """Commit of the repository at ``root``, and how the working tree differs from it."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        nothing: dict[str, Any] = {"branch": None, "dirty": False, "changed": [], "untracked": []}
+        return CodeState({"commit": "none: not a git repository", **nothing}, "")
+    diff = _git(root, "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--no-textconv") or ""
+    changed = (_git(root, "diff", "HEAD", "--name-only") or "").split("\n")
+    untracked = (_git(root, "ls-files", "--others", "--exclude-standard") or "").split("\n")
+    patch = diff.encode()[:PATCH_BYTES].decode(errors="ignore")
+    facts = {
+        "commit": commit.strip(),
+        "branch": (_git(root, "rev-parse", "--abbrev-ref", "HEAD") or "").strip() or None,
+        "dirty": bool(diff.strip()),
+        "changed": [name for name in changed if name],
+        "untracked": [name for name in untracked if name][:200],
+        "patch_bytes": len(diff.encode()),
+        "patch_complete": len(patch) == len(diff),
+    }
+    return CodeState(facts, patch)
+
+
+def is_commit(root: Path, commit: str) -> bool:
+    """Whether the repository at ``root`` still has a commit."""
+    return _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+
+def code_fingerprint(*folders: Path) -> str:
+    """Fingerprint of the Python files below some folders."""
+    digest = hashlib.blake2b(digest_size=8)
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def code_files(root: Path) -> dict[str, str]:
+    """Path below ``root`` -> digest, of every Python file that decides what is trained."""
+    return {
+        path.relative_to(root).as_posix(): hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
+        for folder in FOLDERS
+        for path in sorted((root / folder).rglob("*.py"))
+    }
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git prints; None when it fails or is not there."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+#: Libraries that decide what a model is; those that are not installed are left out.
+LIBRARIES = (
+    "xgboost",
+    "scikit-learn",
+    "imbalanced-learn",
+    "numpy",
+    "scipy",
+    "pandas",
+    "polars",
+    "duckdb",
+    "pyarrow",
+    "optuna",
+    "ray",
+    "mlflow",
+    "skops",
+    "feast",
+)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that decide what a model is."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Interpreter, operating system and processors, as far as they can change a floating-point result."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
+
+
+MASK = "**********"
+_NAMES = re.compile(r"passw|secret|token|credential|api_?key", re.IGNORECASE)
+_LOGIN = re.compile(r"(://)[^/@\s]+@")
+
+
+def masked_settings(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON: secret values, passwords in addresses and environment variables of Ray masked."""
+    document = settings.model_dump(mode="json")
+    variables = document["ray"]["runtime_env"].get("env_vars")
+    if isinstance(variables, dict):
+        document["ray"]["runtime_env"]["env_vars"] = dict.fromkeys(variables, MASK)
+    shown: dict[str, Any] = _masked(document)
+    return shown
+
+
+def without_secrets(settings: Settings, text: str) -> str:
+    """A text without the secret values that the settings hold, and without logins in addresses."""
+    for secret in _secrets(settings):
+        text = text.replace(secret, MASK)
+    return _LOGIN.sub(rf"\g<1>{MASK}@", text)
+
+
+def _masked(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _masked(each, str(key)) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_masked(each, name) for each in value]
+    if isinstance(value, str):
+        return MASK if _NAMES.search(name) else _LOGIN.sub(rf"\g<1>{MASK}@", value)
+    return value
+
+
+def _secrets(settings: Settings) -> Iterator[str]:
+    for value in vars(settings.databases).values():
+        if isinstance(value, SecretStr) and value.get_secret_value():
+            yield value.get_secret_value()

@@ -1,0 +1,248 @@
+"""Who notices when definitions change: registered versions and live applications, change by change.
+
+A version takes a feature when its model's service has it and the version's own list names it. Where MLflow is not up
+to say which, every feature of the service counts as taken; a plan errs on the side of the live model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+from configs import load_model, model_names
+from configs.settings import Settings
+from feature_repo.definitions.apply import Check, Pending
+from feature_repo.definitions.plan import Change, Definitions
+from ray_cluster import registry
+from ray_cluster.serving.rollout import ServeError
+from ray_cluster.serving.serve_api import GATEWAY, details, facts_of
+
+__all__ = ["BlastRadius", "LiveModelError", "Impact", "Dependent", "blast_radius", "guard", "dependents"]
+
+#: Versions of a model that are looked at beside those that are live or have an alias: the newest so many.
+_NEWEST = 10
+
+
+class LiveModelError(RuntimeError):
+    """The change would break a model that is live; one sentence with the view, the change, the model and a way on."""
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """A model version that takes features of ``service``.
+
+    ``version`` is None where it is unknown, ``features`` None where all of the service count. ``live``: it answers
+    requests, or is what will once Serve is up again. ``note`` says what is not known and why.
+    """
+
+    model: str
+    service: str
+    version: int | None
+    live: bool
+    aliases: tuple[str, ...] = ()
+    features: frozenset[str] | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        version = "of a version not known" if self.version is None else f"version {self.version}"
+        marks = ", ".join([*self.aliases, *(["live"] if self.live else [])])
+        return f"{self.model} {version}" + (f" ({marks})" if marks else "")
+
+    def takes(self, change: Change, before: Definitions) -> bool:
+        """Whether the version takes a feature that the change touches."""
+        if change.service not in (None, self.service) or self.service not in before.services:
+            return False
+        taken = before.services[self.service].features
+        return any(each in taken and (self.features is None or each[1] in self.features) for each in change.features)
+
+
+@dataclass(frozen=True)
+class Impact:
+    """One change and the versions that take what it touches."""
+
+    change: Change
+    dependents: tuple[Dependent, ...]
+
+    @property
+    def breaks(self) -> bool:
+        """Whether somebody is there that it breaks."""
+        return self.change.effect == "breaks" and bool(self.dependents)
+
+
+@dataclass(frozen=True)
+class BlastRadius:
+    """Everything an apply would do, and to whom. ``notes``: what could not be found out, and why."""
+
+    impacts: tuple[Impact, ...]
+    removed: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def breaks(self) -> bool:
+        """Whether some registered version is broken by some change."""
+        return any(impact.breaks for impact in self.impacts)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence for each change that a live model notices."""
+        found = []
+        for impact in self.impacts:
+            if live := [str(taker) for taker in impact.dependents if taker.live]:
+                how = "breaks" if impact.breaks else "gives other values than were trained on to"
+                found.append(f"{impact.change}: {how} {', '.join(live)}")
+        return found
+
+    @property
+    def refusals(self) -> list[tuple[Change, Dependent]]:
+        """The changes that break live models, with the models: what an apply refuses."""
+        return [
+            (impact.change, taker)
+            for impact in self.impacts
+            if impact.breaks
+            for taker in impact.dependents
+            if taker.live
+        ]
+
+    def refusal(self) -> str | None:
+        """Why an apply is refused, in one sentence, or None."""
+        found = self.refusals
+        if not found:
+            return None
+        change, taker = found[0]
+        others = len({str(each) for each, _ in found}) - 1
+        more = f" ({others} more: `headrace plan`)" if others else ""
+        takes = "may take" if taker.note else "takes"
+        reason = f" ({taker.note})" if taker.note else ""
+        return (
+            f"Nothing was applied: {change}, which the live model {taker} {takes}{reason}{more}; put it back, bring a "
+            "version live that does without it, or go on with `headrace apply --force`."
+        )
+
+
+def blast_radius(settings: Settings, waiting: Pending) -> BlastRadius:
+    """Who takes what ``waiting`` would change; asks MLflow and Serve only when something there is touched."""
+    if all(change.effect == "safe" for change in waiting.changes):
+        return BlastRadius(tuple(Impact(change, ()) for change in waiting.changes), tuple(waiting.removed))
+    known, notes = dependents(settings)
+    impacts = tuple(
+        Impact(
+            change,
+            tuple(each for each in known if change.effect != "safe" and each.takes(change, waiting.before)),
+        )
+        for change in waiting.changes
+    )
+    return BlastRadius(impacts, tuple(waiting.removed), tuple(notes))
+
+
+def guard(settings: Settings, force: bool, show: Callable[[BlastRadius], Any]) -> Check:
+    """A check for :func:`feature_repo.definitions.feature_store.apply` that refuses what breaks a live model, unless forced.
+
+    ``show`` is given what was found, before it is refused or goes on.
+    """
+
+    def check(waiting: Pending) -> None:
+        found = blast_radius(settings, waiting)
+        show(found)
+        reason = found.refusal()
+        if reason and not force:
+            raise LiveModelError(reason)
+
+    return check
+
+
+def dependents(settings: Settings) -> tuple[list[Dependent], list[str]]:
+    """Every version that is live, has an alias or is among the newest of its model, and what could not be asked."""
+    serving, source = _serving(settings)
+    serve_up, known_live = source == "answered", source != "unknown"
+    mlflow_up = _answers(f"{settings.url('mlflow')}/health")
+    notes = {
+        "answered": [],
+        "kept": ["Serve is not up: what it was last told to run counts as live"],
+        "unknown": ["Serve is not up and was told nothing here: every champion counts as live"],
+    }[source]
+    if not mlflow_up:
+        notes.append("MLflow is not up: every feature of a model's service counts as taken")
+    services = {name: load_model(name).feature_service for name in model_names()}
+    services |= {name: service for name, (service, _) in serving.items()}
+    found: list[Dependent] = []
+    for model, service in sorted(services.items()):
+        running = serving[model][1] if model in serving else None
+        if mlflow_up:
+            versions, skipped = _registered(settings, model, service, model in serving, running, known_live)
+            found += versions
+            if skipped:
+                notes.append(f"{model}: {skipped} older versions without an alias were not looked at")
+        elif model in serving:
+            facts = facts_of(settings, model) if serve_up else None
+            features = frozenset(facts["features"]) if facts and facts.get("features") else None
+            found.append(Dependent(model, service, running, True, (), features, "" if features else _UNKNOWN))
+        elif _may_hold_models(settings):
+            found.append(Dependent(model, service, None, not known_live, (), None, _UNKNOWN))
+    return found, notes
+
+
+_UNKNOWN = "unknown: MLflow is not up"
+
+
+def _registered(
+    settings: Settings, model: str, service: str, deployed: bool, running: int | None, known_live: bool
+) -> tuple[list[Dependent], int]:
+    """The versions of one model that matter, and how many others there are."""
+    known = registry.versions(settings, model)
+    wanted = [each for n, each in enumerate(known) if n < _NEWEST or each.aliases or each.version == running]
+    found = []
+    for each in wanted:
+        live = (deployed and each.version == running) or (not known_live and "champion" in each.aliases)
+        features = frozenset(registry.version_features(settings, model, each.version))
+        found.append(Dependent(model, service, each.version, live, each.aliases, features))
+    if deployed and running not in [each.version for each in wanted]:
+        note = "unknown: the version that answers is not registered in MLflow"
+        found.append(Dependent(model, service, running, True, (), None, note))
+    return found, len(known) - len(wanted)
+
+
+def _serving(
+    settings: Settings,
+) -> tuple[dict[str, tuple[str, int | None]], Literal["answered", "kept", "unknown"]]:
+    """Model → (feature service, version) of every application, and who says so.
+
+    Serve itself (answered), or, when it is not up, the configuration that `headrace up` brings back (kept).
+    """
+    try:
+        running: dict[str, Any] = details(settings, timeout=3)
+        source: Literal["answered", "kept", "unknown"] = "answered"
+        declared: Iterable[Any] = [
+            each.get("deployed_app_config") or {"name": name}
+            for name, each in running.items()
+            if each["status"] != "DELETING"
+        ]
+    except ServeError:
+        path = settings.home / "serve" / "config.yaml"
+        source = "kept" if path.exists() else "unknown"
+        declared = yaml.safe_load(path.read_text(encoding="utf-8")).get("applications", []) if path.exists() else []
+    found: dict[str, tuple[str, int | None]] = {}
+    for each in declared:
+        name = each["name"]
+        if name == GATEWAY or not each.get("args"):
+            continue
+        told = next((part["user_config"]["version"] for part in each.get("deployments", [])), None)
+        answers = (facts_of(settings, name) or {}).get("version") if source == "answered" else None
+        found[name] = (each["args"]["feature_service"], answers or told)
+    return found, source
+
+
+def _may_hold_models(settings: Settings) -> bool:
+    """Whether anything may be registered: the embedded MLflow makes its database when it is first started."""
+    return settings.databases.kind != "embedded" or (settings.home / "databases" / "mlflow.db").exists()
+
+
+def _answers(url: str) -> bool:
+    import httpx
+
+    try:
+        return httpx.get(url, timeout=3, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False

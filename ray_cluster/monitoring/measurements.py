@@ -1,0 +1,191 @@
+"""What is measured of a stretch of the prediction log: drift per feature, of the score, and performance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from configs.model import ModelSpec
+from feature_repo.frames.request_ids import id_texts
+from ray_cluster.decisions.monitoring_rules import beyond
+from ray_cluster.evaluation.column_profile import MonitoringError, profile_column
+from ray_cluster.monitoring.baseline_variation import ShortReferenceError, Stretches, baseline_variation, cut
+from ray_cluster.monitoring.binning import Bins
+from ray_cluster.monitoring.drift import column_drift
+from ray_cluster.monitoring.performance import Scored, performance
+
+__all__ = ["expand_features", "feature_columns", "known_at", "measure", "scored", "with_outcomes"]
+
+#: Columns of a reference that are not features, beside the request's own id.
+RESERVED = ("id", "score", "label", "prediction_time")
+
+
+def measure(
+    spec: ModelSpec, predictions: pd.DataFrame, outcomes: pd.DataFrame, reference: pd.DataFrame, as_of: pd.Timestamp
+) -> dict[str, Any]:
+    """Measure logged predictions against the held-out rows of the version that made them.
+
+    Args:
+        spec: the model; ``monitoring.ignore`` marks features that are measured but not judged.
+        predictions: rows of the prediction log, ``features`` as a column of dicts or expanded to ``features.*``.
+        outcomes: ``id``, ``label`` (0 or 1) and optionally ``known_at``.
+        reference: feature columns, ``score``, ``label`` and ``prediction_time`` of the held-out rows.
+        as_of: nothing served or known later is looked at.
+
+    Returns:
+        JSON: ``model``, ``as_of``, ``rows`` (those with a score; nothing else is measured), ``abstained`` (logged
+        rows without a score, as the model abstained), ``first``, ``last``, ``versions`` (version -> rows),
+        ``features`` (one object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``natural``,
+        ``drifted`` and ``ignored``), ``prediction``, ``stretches`` (``days`` and ``count`` of what ``natural`` was
+        found over, or ``unknown``: why there is none), ``performance`` (None before the first outcome) and
+        ``unmatched`` (features that only one side has).
+
+    Raises:
+        MonitoringError: a column is missing, or no logged feature is one of the reference's.
+    """
+    _need(predictions, ["as_of", "score"], "prediction log")
+    _need(reference, ["score", "label"], "reference")
+    _need(outcomes, ["id", "label"], "outcomes")
+    predictions = known_at(predictions, "as_of", as_of)
+    logged = len(predictions)
+    predictions = scored(predictions)
+    features = expand_features(predictions)
+    names = feature_columns(spec, reference)
+    shared = [name for name in names if name in features]
+    if len(predictions) and not shared:
+        raise MonitoringError(
+            f"None of the features in the prediction log ({', '.join(map(str, features.columns[:5])) or 'none'}, ...) "
+            f"is a column of the reference ({', '.join(names[:5])}, ...); expected predictions of the same model."
+        )
+    times = pd.to_datetime(predictions["as_of"], utc=True)
+    stretches, facts = _stretches(reference, times)
+    versions = predictions["version"].value_counts().sort_index() if "version" in predictions else pd.Series(dtype=int)
+    return {
+        "model": spec.name,
+        "as_of": as_of.isoformat(),
+        "rows": len(predictions),
+        "abstained": logged - len(predictions),
+        "reference_rows": len(reference),
+        "first": times.min().isoformat() if len(times) else None,
+        "last": times.max().isoformat() if len(times) else None,
+        "versions": {str(version): int(rows) for version, rows in versions.items()},
+        "features": [_feature(spec, name, reference[name], features[name], stretches) for name in shared],
+        "prediction": _prediction(spec, reference["score"], predictions["score"], stretches),
+        "stretches": facts,
+        "performance": _performance(spec, predictions, outcomes, reference, as_of),
+        "unmatched": {
+            "only_in_reference": [name for name in names if name not in features] if len(predictions) else [],
+            "only_in_log": [str(name) for name in features.columns if name not in names],
+        },
+    }
+
+
+def feature_columns(spec: ModelSpec, reference: pd.DataFrame) -> list[str]:
+    """Names of the reference's feature columns: all but the id, score, label and prediction time."""
+    return [str(name) for name in reference.columns if name not in (*RESERVED, spec.requests.id)]
+
+
+def expand_features(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the served feature values, one column each, on the index of ``predictions``.
+
+    >>> log = pd.DataFrame({"features": [{"wind": 3.0}, {"wind": None}]})
+    >>> expand_features(log)["wind"].tolist()
+    [3.0, nan]
+    """
+    if "features" in predictions:
+        return pd.DataFrame(predictions["features"].tolist(), index=predictions.index)
+    prefixed = [name for name in predictions.columns if str(name).startswith("features.")]
+    return predictions[prefixed].rename(columns=lambda name: str(name).removeprefix("features."))
+
+
+def scored(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The predictions that have a score: the model saw no input of a row for which it abstained."""
+    return predictions[predictions["score"].notna()]
+
+
+def known_at(rows: pd.DataFrame, column: str, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Rows whose ``column`` is a time up to ``as_of``; all rows when there is no such column."""
+    if column not in rows:
+        return rows
+    return rows[pd.to_datetime(rows[column], utc=True) <= as_of]
+
+
+def with_outcomes(predictions: pd.DataFrame, outcomes: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
+    """Join outcomes known at ``as_of`` to the last prediction of each id: the prediction columns and ``label``."""
+    if "id" not in predictions:
+        return predictions.head(0).assign(label=pd.Series(dtype="int64"))
+    last = predictions.dropna(subset=["id"]).sort_values("as_of", kind="stable").drop_duplicates("id", keep="last")
+    labels = known_at(outcomes, "known_at", as_of)[["id", "label"]].dropna().drop_duplicates("id", keep="last")
+    joined = last.assign(id=id_texts(last["id"])).merge(labels.assign(id=id_texts(labels["id"])), on="id")
+    return joined.assign(label=joined["label"].astype("int64"))
+
+
+def _stretches(reference: pd.DataFrame, current: pd.Series[Any]) -> tuple[Stretches | None, dict[str, Any]]:
+    """The reference's stretches and what is said of them; None and why, where there are none."""
+    if "prediction_time" not in reference:
+        return None, {"unknown": "The reference has no prediction_time, so its natural variation is not known."}
+    try:
+        stretches = cut(pd.to_datetime(reference["prediction_time"], utc=True), current)
+    except ShortReferenceError as error:
+        return None, {"unknown": str(error)}
+    return stretches, stretches.to_dict()
+
+
+def _drift(
+    name: str, reference: pd.Series[Any], current: pd.Series[Any], stretches: Stretches | None
+) -> dict[str, Any]:
+    profile = profile_column(reference, name)
+    bins = Bins.of(profile, len(current))
+    natural = None if stretches is None else baseline_variation(bins, bins.codes(reference, name), stretches)
+    return column_drift(name, profile, current, bins).to_dict() | {"natural": natural}
+
+
+def _feature(
+    spec: ModelSpec, name: str, reference: pd.Series[Any], current: pd.Series[Any], stretches: Stretches | None
+) -> dict[str, Any]:
+    drift = _drift(name, reference, current, stretches)
+    ignored = name in spec.monitoring.ignore
+    return drift | {"ignored": ignored, "drifted": not ignored and beyond(drift, spec.monitoring.feature_psi)}
+
+
+def _prediction(
+    spec: ModelSpec, reference: pd.Series[Any], current: pd.Series[Any], stretches: Stretches | None
+) -> dict[str, Any]:
+    drift = _drift("score", reference, current, stretches)
+    means = {"mean": current.mean() if len(current) else None, "reference_mean": reference.mean()}
+    return (
+        drift
+        | {"drifted": beyond(drift, spec.monitoring.prediction_psi)}
+        | {name: None if value is None else float(value) for name, value in means.items()}
+    )
+
+
+def _performance(
+    spec: ModelSpec, predictions: pd.DataFrame, outcomes: pd.DataFrame, reference: pd.DataFrame, as_of: pd.Timestamp
+) -> dict[str, Any] | None:
+    joined = with_outcomes(predictions, outcomes, as_of)
+    if not len(joined):
+        return None
+    return performance(
+        _scored(joined, "as_of"), _scored(reference.dropna(subset=["label"]), "prediction_time"), spec.gate.metric
+    )
+
+
+def _scored(rows: pd.DataFrame, time: str) -> Scored:
+    days: npt.NDArray[np.int64] | None = None
+    if time in rows:
+        dates = pd.to_datetime(rows[time], utc=True).dt.floor("D")
+        days = np.unique(dates.to_numpy(), return_inverse=True)[1].astype(np.int64)
+    return Scored(rows["label"].to_numpy(dtype=np.float64), rows["score"].to_numpy(dtype=np.float64), days)
+
+
+def _need(frame: pd.DataFrame, columns: list[str], what: str) -> None:
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise MonitoringError(
+            f"The {what} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has "
+            f"{', '.join(map(str, frame.columns[:12])) or 'none'}."
+        )

@@ -1,0 +1,313 @@
+"""The model card of one version, as Markdown and as HTML, from the same parts.
+
+The parts follow M. Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray_cluster.reports.formats import amount, metric, moment, percent, words
+
+__all__ = [
+    "CardFacts",
+    "Part",
+    "Rows",
+    "card_parts",
+    "card_html",
+    "card_markdown",
+    "short_form",
+]
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card is made from; ``documents`` is the evidence of the version's run, by name."""
+
+    model: str
+    version: int
+    status: str
+    created: str
+    run_id: str
+    documents: Facts = field(default_factory=dict)
+    words: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table; columns from ``text`` on are numbers and stand to the right."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text: int = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a card: paragraphs, lists (tuples) and tables, in order. ``quiet``: there is nothing to tell."""
+
+    id: str
+    title: str
+    blocks: tuple[str | tuple[str, ...] | Rows, ...]
+    quiet: bool = False
+
+
+def card_parts(facts: CardFacts) -> list[Part]:
+    """The nine parts of the card, always all of them."""
+    made = (_details, _use, _factors, _metrics, _evaluation_data, _training_data, _ethics, _caveats, _provenance)
+    return [part(facts) for part in made]
+
+
+def _details(facts: CardFacts) -> Part:
+    spec, evaluation, said = facts.documents.get("model") or {}, facts.documents.get("evaluation") or {}, facts.words
+    params = evaluation.get("params") or {}
+    found = [
+        f"Model {facts.model}, version {facts.version}, registered {moment(facts.created)}: {facts.status}.",
+        f"Owner: {said['owner']}." if said.get("owner") else "Owner: not named in the model's file (card.owner).",
+        f"Type: {evaluation['family']}" + (f" with {_settings(params)}." if params else ".")
+        if evaluation.get("family")
+        else "Type: not recorded.",
+    ]
+    if calibration := evaluation.get("calibration"):
+        kind = calibration.get("method") or calibration.get("chosen") or calibration.get("calibration")
+        found.append(f"Calibration: {kind}." if kind else "Calibration: see the evidence.")
+    if evaluation.get("threshold") is not None:
+        found.append(f"Threshold of the decision: {metric(evaluation['threshold'], 4)}.")
+    blocks: list[str | tuple[str, ...]] = [spec["description"]] if spec.get("description") else []
+    return Part("details", "Model details", (*blocks, tuple(found)))
+
+
+def _use(facts: CardFacts) -> Part:
+    requests, said = (facts.documents.get("model") or {}).get("requests") or {}, facts.words
+    found = [
+        said.get("intended_use") or "What it is meant for is not written in the model's file (card.intended_use).",
+        f"Out of scope: {said['out_of_scope']}"
+        if said.get("out_of_scope")
+        else "What it is not meant for is not written in the model's file (card.out_of_scope).",
+    ]
+    if requests:
+        asked = [*(requests.get("entities") or {}), *(requests.get("fields") or {})]
+        found.append(f"It is asked with {', '.join(asked)}, and answers with a probability and a decision.")
+    quiet = not (said.get("intended_use") or said.get("out_of_scope"))
+    return Part("use", "Intended use", tuple(found), quiet)
+
+
+def _factors(facts: CardFacts) -> Part:
+    parts = (facts.documents.get("evaluation") or {}).get("slices") or []
+    if not parts:
+        return _nothing("factors", "Factors", "No slices are declared for this model, so none was measured.")
+    worst = (facts.documents.get("evaluation") or {}).get("worst_slice")
+    rows = tuple(
+        (
+            f"{part['slice']} = {part['value']}",
+            amount(part["rows"]),
+            percent(part["positives"] / part["rows"]),
+            _with_interval(part, "roc_auc"),
+            _with_interval(part, "average_precision"),
+        )
+        for part in parts
+    )
+    named = (
+        (f"The worst slice is {worst['slice']} = {worst['value']}, with ROC AUC {metric(worst['roc_auc'])}.",)
+        if worst
+        else ()
+    )
+    header = ("Slice", "Rows", "Positive", "ROC AUC", "Average precision")
+    return Part("factors", "Factors", (*named, Rows(header, rows)))
+
+
+def _metrics(facts: CardFacts) -> Part:
+    evaluation, decision = facts.documents.get("evaluation") or {}, facts.documents.get("decision") or {}
+    found, sure = evaluation.get("metrics") or {}, evaluation.get("intervals") or {}
+    if not found:
+        return _nothing("metrics", "Metrics", "This version was not evaluated.")
+    rows = tuple((words(name), metric(value, 4), _interval(sure.get(name))) for name, value in found.items())
+    blocks: list[str | Rows] = [Rows(("On the held-out rows", "Value", "95 % interval"), rows)]
+    if not sure:
+        blocks.append("No intervals were measured.")
+    if baselines := evaluation.get("baselines"):
+        beside = tuple(
+            (name, metric(each.get("average_precision"), 4), metric(each.get("roc_auc"), 4))
+            for name, each in baselines.items()
+        )
+        blocks.append(Rows(("Beside", "Average precision", "ROC AUC"), beside))
+    if tests := evaluation.get("behaviour"):
+        told = tuple(
+            (test["name"], test["says"], {True: "passed", False: "failed", None: "too few rows"}[test["passed"]])
+            for test in tests
+        )
+        blocks.append(Rows(("Behavioural test", "Expected", "Result"), told, text=3))
+    if decision.get("gates"):
+        judged = tuple(
+            (str(gate["gate"]), _value(gate["measured"]), _value(gate["bound"]), _passed(gate["passed"]))
+            for gate in decision["gates"]
+        )
+        blocks += [f"The promotion gate said {decision['action']}.", Rows(("Gate", "Measured", "Bound", ""), judged)]
+    return Part("metrics", "Metrics", tuple(blocks))
+
+
+def _evaluation_data(facts: CardFacts) -> Part:
+    held_out = ((facts.documents.get("evaluation") or {}).get("periods") or {}).get("held_out")
+    if not held_out:
+        return _nothing("evaluation-data", "Evaluation data", "Nothing is recorded about the held-out rows.")
+    return Part(
+        "evaluation-data",
+        "Evaluation data",
+        (f"The latest period, never used to fit, tune or choose: {_period(held_out)}.",),
+    )
+
+
+def _training_data(facts: CardFacts) -> Part:
+    dataset = facts.documents.get("dataset") or {}
+    periods = (facts.documents.get("evaluation") or {}).get("periods") or {}
+    if not dataset:
+        return _nothing("training-data", "Training data", "Nothing is recorded about the training rows.")
+    found = [
+        f"{amount(dataset.get('rows'))} rows of feature service {dataset.get('feature_service')}, as known at "
+        f"{moment(dataset.get('as_of'))}; fingerprint {dataset.get('fingerprint')}.",
+        *(f"{name.capitalize()}: {_period(periods[name])}." for name in ("train", "validation") if name in periods),
+    ]
+    label = (facts.documents.get("model") or {}).get("label") or {}
+    if label:
+        found.append(f"A row is positive where {label.get('positive')} (table {label.get('table')}).")
+    tables = tuple((name, str(fingerprint)) for name, fingerprint in (dataset.get("tables") or {}).items())
+    blocks: list[tuple[str, ...] | Rows] = [tuple(found)]
+    if tables:
+        blocks.append(Rows(("Table", "Fingerprint"), tables, text=2))
+    return Part("training-data", "Training data", tuple(blocks))
+
+
+def _ethics(facts: CardFacts) -> Part:
+    gaps = (facts.documents.get("evaluation") or {}).get("fairness") or []
+    said = tuple(facts.words.get("ethical_considerations") or ())
+    if not gaps:
+        none = "No groups are declared for this model, so no gap between groups was measured."
+        return Part("ethics", "Ethical considerations", (none, *([said] if said else [])), quiet=not said)
+    rows = tuple(
+        (
+            part["column"],
+            name.replace("_", " "),
+            f"{metric(gap['gap'])} ({metric(gap['low'])} to {metric(gap['high'])})",
+            metric(part["bound"]),
+        )
+        for part in gaps
+        for name, gap in (part.get("gaps") or {}).items()
+    )
+    header = ("Groups by", "Largest gap in", "Gap (95 % interval)", "Bound")
+    small = [
+        f"Too small to judge by {part['column']}: {', '.join(part['too_small'])}." for part in gaps if part["too_small"]
+    ]
+    return Part("ethics", "Ethical considerations", (Rows(header, rows, text=2), *small, *([said] if said else [])))
+
+
+def _caveats(facts: CardFacts) -> Part:
+    said = [str(each) for each in facts.words.get("caveats") or ()]
+    evaluation, dataset = facts.documents.get("evaluation") or {}, facts.documents.get("dataset") or {}
+    if (dataset.get("git") or {}).get("dirty"):
+        said.append("It was trained from a working tree with uncommitted changes.")
+    failed = [test["name"] for test in evaluation.get("behaviour") or [] if test["passed"] is False]
+    if failed:
+        said.append(f"Behavioural tests that fail: {', '.join(failed)}.")
+    reasons = (facts.documents.get("decision") or {}).get("reasons") or []
+    if (facts.documents.get("decision") or {}).get("action") == "refuse":
+        said += [str(reason) for reason in reasons]
+    if not said:
+        return _nothing(
+            "caveats", "Caveats and recommendations", "None are written in the model's file (card.caveats)."
+        )
+    return Part("caveats", "Caveats and recommendations", (tuple(said),))
+
+
+def _provenance(facts: CardFacts) -> Part:
+    dataset = facts.documents.get("dataset") or {}
+    git, libraries = dataset.get("git") or {}, dataset.get("libraries") or {}
+    found = [f"MLflow run {facts.run_id}."]
+    if git:
+        found.append(f"git commit {git.get('commit')}{', with uncommitted changes' if git.get('dirty') else ''}.")
+    if libraries:
+        found.append(f"Libraries: {', '.join(f'{name} {version}' for name, version in libraries.items())}.")
+    blocks: list[tuple[str, ...] | Rows] = [tuple(found)]
+    if events := facts.documents.get("history"):
+        rows = tuple(
+            (moment(event["at"]), str(event["what"]), str(event["by"]), str(event.get("why") or "")) for event in events
+        )
+        blocks.append(Rows(("When", "What", "By", "Why"), rows, text=4))
+    return Part("provenance", "Provenance and history", tuple(blocks))
+
+
+def _nothing(id_: str, title: str, sentence: str) -> Part:
+    return Part(id_, title, (sentence,), quiet=True)
+
+
+def _settings(params: Facts) -> str:
+    return ", ".join(f"{name} = {amount(value)}" for name, value in params.items())
+
+
+def _period(facts: Facts) -> str:
+    span = f"{moment(facts.get('start'))} to {moment(facts.get('end'))}"
+    rows, positives = facts.get("rows"), facts.get("positives")
+    share = f", {percent(positives / rows)} positive" if rows and positives is not None else ""
+    return f"{span}, {amount(rows)} rows{share}"
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return f"{metric(ends[0], 4)} to {metric(ends[1], 4)}" if ends else "-"
+
+
+def _with_interval(part: Facts, name: str) -> str:
+    ends = (part.get("intervals") or {}).get(name)
+    return metric(part.get(name)) + (f" ({metric(ends[0])} to {metric(ends[1])})" if ends else "")
+
+
+def _value(value: Any) -> str:
+    return metric(value, 4) if isinstance(value, float) else amount(value)
+
+
+def _passed(passed: bool | None) -> str:
+    return {True: "passed", False: "not passed", None: "not judged"}[passed]
+
+
+def short_form(facts: CardFacts) -> str:
+    """A few lines of Markdown for the version's page in MLflow."""
+    spec, decision = facts.documents.get("model") or {}, facts.documents.get("decision") or {}
+    found = facts.documents.get("evaluation", {}).get("metrics") or {}
+    figures = ", ".join(
+        f"{words(name)} {metric(found[name])}"
+        for name in ("average_precision", "roc_auc", "ece")
+        if found.get(name) is not None
+    )
+    lines = [f"**{facts.model} version {facts.version}**: {facts.status}.", spec.get("description") or ""]
+    lines.append(f"Held out: {figures}." if figures else "It was not evaluated.")
+    if decision:
+        lines.append(f"The gate said *{decision['action']}*: {' '.join(decision['reasons'])}")
+    lines.append("The whole card: `card/card.md` among the artifacts of the run.")
+    return "\n\n".join(line for line in lines if line)
+
+
+def card_markdown(facts: CardFacts) -> str:
+    """The card as one Markdown document."""
+    lines = [f"# Model card: {facts.model}, version {facts.version}", ""]
+    for part in card_parts(facts):
+        lines += [f"## {part.title}", ""]
+        for block in part.blocks:
+            if isinstance(block, Rows):
+                rule = ["---" if place < block.text else "---:" for place in range(len(block.header))]
+                rows = [block.header, tuple(rule), *block.rows]
+                lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+            elif isinstance(block, tuple):
+                lines += [f"- {item}" for item in block]
+            else:
+                lines += [block]
+            lines += [""]
+    return "\n".join(lines)
+
+
+def card_html(facts: CardFacts) -> str:
+    """The card as one self-contained page."""
+    from ray_cluster.reports.page import environment
+
+    return environment().get_template("card.html.j2").render(facts=facts, parts=card_parts(facts))

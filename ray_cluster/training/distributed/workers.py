@@ -1,0 +1,228 @@
+"""XGBoost fitted by several Ray workers in step, each with a share of the rows; a worker that dies is replaced."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import ray
+import xgboost
+from ray.exceptions import RayError, RayTaskError
+from ray.util import get_node_ip_address
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from xgboost import collective
+from xgboost.core import XGBoostError
+from xgboost.tracker import RabitTracker
+
+from configs.model import ModelSpec
+from ray_cluster.cluster.capacity import share
+from ray_cluster.training.distributed.devices import Device, FitError, gpus_of
+from ray_cluster.training.distributed.shares import ArrayShare, FileShare
+
+if TYPE_CHECKING:
+    import xgboost
+
+__all__ = [
+    "Worker",
+    "WorkerLostError",
+    "Team",
+    "fit_by_workers",
+]
+
+#: Seconds that one worker waits for another within a round before it fails.
+TIMEOUT = 600
+
+
+class Worker:
+    """A Ray actor's methods, to be called in the order in which they stand, on all workers at once."""
+
+    def __init__(self, rank: int) -> None:
+        self._rank = rank
+
+    def join(self, tracker: dict[str, str | int] | None) -> None:
+        """Meet the other workers at the tracker; None where there are none."""
+        if tracker:
+            collective.init(**tracker, dmlc_task_id=f"{self._rank:06d}", dmlc_timeout=TIMEOUT)
+
+    def load(self, share: ArrayShare | FileShare, params: dict[str, Any]) -> None:
+        """Bin the share."""
+        self._params = params
+        self._matrix = share.matrix(int(params.get("max_bin") or 256), int(params["nthread"]))
+
+    def boost(self, model: bytes | None, done: int, rounds: int) -> bytes | None:
+        """Add ``rounds`` trees to ``model`` (UBJSON), which has ``done``; the first worker returns the result.
+
+        The booster is made anew, with draws of its own seed: going on from a model is the same whether the worker
+        fitted it or found it.
+        """
+        params = {**self._params, "seed": int(self._params["seed"]) + done}
+        booster = xgboost.Booster(params, [self._matrix], None if model is None else bytearray(model))
+        for number in range(done, done + rounds):
+            booster.update(self._matrix, number)
+        return bytes(booster.save_raw("ubj")) if self._rank == 0 else None
+
+    def leave(self) -> None:
+        """Say good-bye to the other workers."""
+        if collective.is_distributed():
+            collective.finalize()
+
+
+#: Seconds in which Ray tells that a worker died after another has failed for that reason.
+_NEWS = 15.0
+
+
+class WorkerLostError(RuntimeError):
+    """A worker's process or node is gone; the others have to be dismissed."""
+
+
+class Team:
+    """Workers that get their room in the cluster all at once, so that two fits cannot wait for each other's."""
+
+    def __init__(self, workers: int, cpus: float, gpus: float) -> None:
+        """Ask for that many ``workers``, with so many ``cpus`` and ``gpus`` each."""
+        cpus = share(cpus, workers)
+        room = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+        self._tracker: Any = None
+        self._room = placement_group([room] * workers, strategy="SPREAD")
+        actor = ray.remote(num_cpus=cpus, num_gpus=gpus)(Worker)
+        self.workers: list[Any] = [
+            actor.options(
+                scheduling_strategy=PlacementGroupSchedulingStrategy(self._room, placement_group_bundle_index=rank)
+            ).remote(rank)
+            for rank in range(workers)
+        ]
+
+    def begin(self, shares: Sequence[Any], params: dict[str, Any]) -> None:
+        """Meet, and load the shares."""
+        arguments = None
+        if len(self.workers) > 1:
+            self._tracker = RabitTracker(len(self.workers), _here(), sortby="task")
+            self._tracker.start()
+            arguments = self._tracker.worker_args()
+        self._all([worker.join.remote(arguments) for worker in self.workers])
+        self._all([worker.load.remote(share, params) for worker, share in zip(self.workers, shares, strict=True)])
+
+    def boost(self, model: bytes | None, done: int, rounds: int) -> bytes:
+        """Add ``rounds`` trees to ``model``, which has ``done``."""
+        start = ray.put(model)
+        added: bytes = self._all([worker.boost.remote(start, done, rounds) for worker in self.workers])[0]
+        return added
+
+    def leave(self) -> None:
+        """Take leave of each other when all is done."""
+        self._all([worker.leave.remote() for worker in self.workers])
+        if self._tracker is not None:
+            self._tracker.wait_for(30)
+
+    def dismiss(self) -> None:
+        """End the workers, whatever they are doing, and give back their room."""
+        for worker in self.workers:
+            ray.kill(worker)
+        remove_placement_group(self._room)
+        if self._tracker is not None:
+            with suppress(XGBoostError):  # it was waiting for workers that are gone; it is stopped all the same
+                self._tracker.free()
+
+    def _all(self, calls: list[Any]) -> list[Any]:
+        """Results of one call to each worker; the first that fails ends the waiting.
+
+        Raises:
+            WorkerLostError: a worker died.
+            FitError: a worker failed though none died.
+        """
+        pending = calls
+        while pending:
+            ready, pending = ray.wait(pending, timeout=0.5)
+            for call in ready:
+                try:
+                    ray.get(call)
+                except RayTaskError as error:
+                    if lost := self._death(pending):
+                        raise WorkerLostError(lost) from error
+                    raise FitError(f"A worker of the fit failed: {_told(error.cause)}.") from error
+                except RayError as error:
+                    raise WorkerLostError(_told(error)) from error
+        return ray.get(calls)  # type: ignore[no-any-return]
+
+    def _death(self, pending: list[Any]) -> str:
+        """Why another worker died, where that is why one failed: its connection broke before Ray told."""
+        ready, _ = ray.wait(pending, num_returns=len(pending), timeout=_NEWS) if pending else ([], [])
+        for call in ready:
+            try:
+                ray.get(call)
+            except RayTaskError:
+                continue
+            except RayError as error:
+                return _told(error)
+        return ""
+
+
+def _here() -> str:
+    """Address at which the nodes of the cluster reach this process."""
+    return str(get_node_ip_address())  # type: ignore[no-untyped-call]
+
+
+def _told(error: BaseException) -> str:
+    """What an error says on one line, without XGBoost's stack of addresses."""
+    return " ".join(str(error).partition("Stack trace:")[0].partition("\n\t")[0].split()).rstrip(".")
+
+
+logger = logging.getLogger(__name__)
+
+#: How often workers are replaced before a fit is given up.
+ATTEMPTS = 4
+
+
+def fit_by_workers(
+    spec: ModelSpec, params: dict[str, Any], rounds: int, shares: Sequence[Any], device: Device = "cpu"
+) -> xgboost.XGBClassifier:
+    """Fit on ``shares``, one worker each, for ``rounds`` boosting rounds; an ordinary fitted classifier.
+
+    Args:
+        params: as a trial carries them; ``class_weight`` is in the shares.
+        shares: references to a :class:`~.shares.ArrayShare` or :class:`~.shares.FileShare` each.
+
+    Raises:
+        FitError: workers died time and again, or one failed.
+    """
+    import xgboost
+
+    cpus = spec.tuning.cpus_per_trial
+    classifier = xgboost.XGBClassifier(
+        **{name: value for name, value in params.items() if name != "class_weight"},
+        n_estimators=rounds,
+        tree_method="hist",
+        n_jobs=max(1, int(cpus)),
+        random_state=spec.tuning.seed,
+    )
+    names = {"n_jobs": "nthread", "random_state": "seed"}
+    native = {names.get(name, name): value for name, value in classifier.get_xgb_params().items() if value is not None}
+    model: bytes | None = None
+    done = 0
+    for _ in range(ATTEMPTS):
+        team = Team(len(shares), cpus, gpus_of(spec, device))
+        try:
+            team.begin(shares, {**native, "device": device})
+            while done < rounds:
+                step = min(spec.fit.checkpoint_every, rounds - done)
+                model = team.boost(model, done, step)
+                done += step
+            with suppress(WorkerLostError):
+                team.leave()
+            break
+        except WorkerLostError as lost:
+            logger.warning("A worker of the fit died; going on from round %d of %d: %s", done, rounds, lost)
+            reason = str(lost)
+        finally:
+            team.dismiss()
+    else:
+        raise FitError(
+            f"The fit lost workers {ATTEMPTS} times, lastly in round {done} of {rounds} ({reason}); "
+            "give them more memory, or lower fit.rows_per_part."
+        )
+    assert model is not None  # rounds are at least one
+    classifier.load_model(bytearray(model))
+    return classifier

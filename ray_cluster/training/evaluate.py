@@ -1,0 +1,112 @@
+"""Everything measured once on the held-out rows, after every choice has been made: the evidence ``evaluation``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from configs.evaluation import CostThreshold
+from configs.model import ModelSpec
+from configs.reading import nearest
+from ray_cluster.evaluation.behaviour import check_behaviour, run_behaviour
+from ray_cluster.evaluation.bootstrap import intervals
+from ray_cluster.evaluation.fairness import fairness
+from ray_cluster.evaluation.importance import permutation_importance, shap_importance
+from ray_cluster.evaluation.metrics import cost_evidence, curves, metrics, ranking, reliability
+from ray_cluster.evaluation.slices import slices, worst_slice
+from ray_cluster.training.calibration import Calibrated, Settled
+from ray_cluster.training.data import TrainingData
+from ray_cluster.training.finalists import Chosen
+from ray_cluster.training.inputs import learned
+from ray_cluster.training.sampling.prior import PriorCorrected
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+__all__ = ["EvaluationError", "check_evaluation", "evaluate"]
+
+Values = np.ndarray[Any, Any]
+_RESAMPLES = 500
+
+
+class EvaluationError(ValueError):
+    """A slice or group that the rows do not have; one sentence with the nearest name."""
+
+
+def check_evaluation(spec: ModelSpec, rows: pd.DataFrame, features: pd.DataFrame) -> None:
+    """See that slices, groups and behavioural tests are about columns that there are, before anything is fitted.
+
+    Raises:
+        EvaluationError, BehaviourError: one is not.
+    """
+    known = [str(column) for column in {**dict.fromkeys(rows), **dict.fromkeys(features)}]
+    groups = spec.fairness.groups if spec.fairness else []
+    for where, names in (("slices", spec.slices), ("fairness.groups", groups)):
+        for name in names:
+            if name not in known:
+                raise EvaluationError(
+                    f"Model '{spec.name}', {where}: there is no column '{name}' in the training rows."
+                    f"{nearest(name, known)} Known: {', '.join(known)}."
+                )
+    check_behaviour(spec.name, spec.behaviour, features)
+
+
+def evaluate(
+    spec: ModelSpec,
+    data: TrainingData,
+    chosen: Chosen,
+    settled: Settled,
+    pipeline: Pipeline,
+    baselines: dict[str, Values],
+) -> tuple[dict[str, Any], Values]:
+    """Measure the finished bundle on the held-out rows; returns the evidence, and the scores, shape (held out,)."""
+    held_out, threshold = data.periods.held_out, settled.threshold
+    features, y = data.features[held_out], data.y[held_out]
+    rows = data.rows[held_out].assign(**features)
+    days = data.days[held_out]
+
+    def score(frame: pd.DataFrame) -> Values:
+        found: Values = pipeline.predict_proba(frame)[:, 1]
+        return found
+
+    encode, classifier = pipeline[0], pipeline[-1]
+    scores = score(features)
+    raw = scores
+    if isinstance(classifier, Calibrated):
+        raw = classifier.classifier.predict_proba(encode.transform(features).astype("float32"))[:, 1]
+    while isinstance(classifier, Calibrated | PriorCorrected):
+        classifier = classifier.classifier
+    measured, parts = metrics(y, scores, threshold), slices(rows, spec.slices, y, scores, days)
+    found: dict[str, Any] = {
+        "periods": data.periods.describe(data.rows["label"]),
+        "folds": chosen.evidence,
+        "family": chosen.trial.family,
+        "params": {**chosen.trial.params, "iterations": chosen.trial.iterations},
+        "threshold": threshold,
+        "metrics": measured,
+        "intervals": {
+            name: list(ends)
+            for name, ends in intervals(y, scores, days, threshold, count=_RESAMPLES).items()
+            if name in measured
+        },
+        "baselines": {name: ranking(y, values) for name, values in baselines.items()},
+        "calibration": {
+            **settled.evidence,
+            "ece_before": metrics(y, raw, threshold)["ece"],
+            "ece_after": measured["ece"],
+        },
+        "curves": {**curves(y, scores), "calibration_before": reliability(y, raw)},
+        "slices": parts,
+        "worst_slice": worst_slice(parts),
+        "importance": permutation_importance(score, features, y, spec.tuning.metric),
+        "shap": shap_importance(encode, classifier, features),
+        "behaviour": run_behaviour(spec.behaviour, features, rows[spec.requests.id].tolist(), y, score, threshold),
+        "inputs": learned(encode, spec.inputs),
+    }
+    if isinstance(spec.threshold, CostThreshold):
+        found["costs"] = cost_evidence(y, scores, threshold, spec.threshold.costs, days)
+    if spec.fairness:
+        found["fairness"] = fairness(rows, spec.fairness, y, scores, threshold, days)
+    return found, scores

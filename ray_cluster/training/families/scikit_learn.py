@@ -1,0 +1,126 @@
+"""The families of scikit-learn: fitted by warm start (gradient boosting, forest, perceptron) or in one go (logistic).
+
+Random forest: Breiman, "Random Forests", Machine Learning 45, 2001; its iterations are trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from ray_cluster.training.families.fit_steps import Fit
+
+__all__ = [
+    "ScikitFit",
+    "WarmStartFit",
+    "HistGradientBoostingFit",
+    "RandomForestFit",
+    "MLPFit",
+    "LogisticRegressionFit",
+]
+
+
+class ScikitFit(Fit):
+    """A classifier of scikit-learn's; ``step`` is its parameter that holds the number of iterations, if any."""
+
+    step: ClassVar[str] = ""
+
+    @classmethod
+    def estimator(cls) -> Any:
+        """The class."""
+        raise NotImplementedError
+
+    def fixed(self) -> dict[str, Any]:
+        """Parameters that the family sets itself."""
+        return {"random_state": self.seed}
+
+    def begin(self) -> None:
+        self.model = self.estimator()(**{**self.params, **self.fixed()})
+
+    def advance(self, iterations: int, stopped: Callable[[], bool]) -> None:
+        self.model.fit(self.rows.x, self.rows.y, sample_weight=self.rows.weights)
+        self.done = iterations
+
+    @classmethod
+    def known(cls) -> set[str] | None:
+        return set(cls.estimator()().get_params())
+
+
+class WarmStartFit(ScikitFit):
+    """A classifier that goes on from what it has when ``warm_start`` is set and ``step`` is raised."""
+
+    def fixed(self) -> dict[str, Any]:
+        return {"random_state": self.seed, "warm_start": True}
+
+    def advance(self, iterations: int, stopped: Callable[[], bool]) -> None:
+        self.model.set_params(**{self.step: iterations})
+        super().advance(iterations, stopped)
+
+
+class HistGradientBoostingFit(WarmStartFit):
+    """Boosting rounds; it bins the rows anew at each step."""
+
+    step = "max_iter"
+
+    @classmethod
+    def estimator(cls) -> Any:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        return HistGradientBoostingClassifier
+
+    def fixed(self) -> dict[str, Any]:
+        return {**super().fixed(), "early_stopping": False}
+
+
+class RandomForestFit(WarmStartFit):
+    """Trees; those that are there already are kept."""
+
+    step = "n_estimators"
+
+    @classmethod
+    def estimator(cls) -> Any:
+        from sklearn.ensemble import RandomForestClassifier
+
+        return RandomForestClassifier
+
+    def fixed(self) -> dict[str, Any]:
+        return {**super().fixed(), "n_jobs": self.threads}
+
+
+class MLPFit(ScikitFit):
+    """Epochs of Adam or of gradient descent; each shuffles the rows by the seed and its own number."""
+
+    encoding = "one_hot"
+
+    @classmethod
+    def estimator(cls) -> Any:
+        from sklearn.neural_network import MLPClassifier
+
+        return MLPClassifier
+
+    def advance(self, iterations: int, stopped: Callable[[], bool]) -> None:
+        while self.done < iterations and not stopped():
+            self.model.set_params(random_state=self.seed + self.done)
+            self.model.partial_fit(self.rows.x, self.rows.y, classes=[0, 1], sample_weight=self.rows.weights)
+            self.done += 1
+
+
+class LogisticRegressionFit(ScikitFit):
+    """One step; a fit that has not converged after ``max_iter`` is taken as it is."""
+
+    encoding = "one_hot"
+
+    @classmethod
+    def estimator(cls) -> Any:
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression
+
+    def advance(self, iterations: int, stopped: Callable[[], bool]) -> None:
+        import warnings
+
+        from sklearn.exceptions import ConvergenceWarning
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            super().advance(iterations, stopped)

@@ -1,0 +1,260 @@
+"""Sampler selection: each sampler is fitted, compared on real validation rows, and kept only if it helps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from configs.model import ModelSpec
+from ray_cluster.cluster.capacity import share
+from ray_cluster.cluster.connection import wait
+from ray_cluster.decisions.decision import Decision, sampling_verdict
+from ray_cluster.evaluation.bootstrap import intervals, paired_bootstrap
+from ray_cluster.evaluation.metrics import f1_threshold
+from ray_cluster.training.data import TrainingData
+from ray_cluster.training.families import fit_steps, preprocessing
+from ray_cluster.training.sampling.copula import copula
+from ray_cluster.training.sampling.prior import corrected, prior_shift
+from ray_cluster.training.sampling.sampled_rows import Sampled, SamplingError, as_they_are, class_weight, undersample
+from ray_cluster.training.sampling.smote import adasyn, smote, smotenc
+from ray_cluster.training.sampling.synthetic_rows import check_rows
+from ray_cluster.training.search import Search, TrialResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "resample",
+    "Ruling",
+    "contend",
+    "contender_scores",
+    "hold_court",
+]
+
+_SAMPLERS = {
+    "class_weight": class_weight,
+    "undersample": undersample,
+    "smote": smote,
+    "smotenc": smotenc,
+    "adasyn": adasyn,
+    "copula": copula,
+}
+
+
+def resample(method: str, features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> Sampled:
+    """What to fit on in place of some training rows; the same arguments give the same rows, to the bit.
+
+    Args:
+        method: "none", "threshold" (the rows as they are) or a sampler of :mod:`configs.training`.
+        features, y, ids: training rows only: model inputs (text or float64), labels 0 or 1, and what names each row.
+        ratio: positives per negative afterwards; where there are as many already, nothing is done.
+
+    Raises:
+        SamplingError: the sampler cannot work on these rows.
+    """
+    if method in ("none", "threshold"):
+        return as_they_are(features, y, ids)
+    return _SAMPLERS[method](features, y, ids, ratio, seed)
+
+
+Values = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What the final fit does about rare positives.
+
+    Attributes:
+        method: "none", or the sampler that is kept.
+        validation_scores: of the kept sampler's fit, corrected for its prior shift, shape (validation rows,); None
+            where there was no court, or nothing is kept: then the search's own stand.
+        document: the evidence ``sampling``: the decision, and ``contenders`` with their held-out figures and the
+            checks of their rows; None where the model's file asks for no sampling.
+    """
+
+    method: str
+    validation_scores: Values | None = None
+    document: dict[str, Any] | None = None
+
+    def applied(self, search: Search) -> Search:
+        """The search with the validation scores of what is fitted in the end; the threshold is chosen on them."""
+        return search if self.validation_scores is None else replace(search, validation_scores=self.validation_scores)
+
+
+def hold_court(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> Ruling:
+    """Try what ``spec.sampling`` names, as Ray tasks, with the point of ``trial``; data are placed once.
+
+    Fitted on the same latest ``tuning.rows`` of the training period as the search. The intervals of all contenders
+    together have ``sampling.confidence`` (Bonferroni), by a paired bootstrap of days.
+    """
+    asked = spec.sampling
+    if asked.method == "none":
+        return Ruling("none")
+    names = asked.contenders if asked.method == "court" else ("threshold", asked.method)
+    results = _contended(spec, trial, data, [name for name in ("none", *names) if name != "threshold"])
+    if "threshold" in names:
+        results["threshold"] = {**results["none"], "seconds": 0.0}
+    decision, table = _measure(spec, data, ["none", *names], results)
+    kept = str(decision.evidence["kept"])
+    return Ruling(
+        kept,
+        None if kept == "none" else np.asarray(results[kept]["validation"]),
+        {"decision": decision.to_dict(), "kept": kept, "trial": trial.trial, "contenders": table},
+    )
+
+
+def contender_scores(spec: ModelSpec, trial: TrialResult, data: TrainingData, method: str) -> Values:
+    """The validation scores of one contender again, shape (validation rows,)."""
+    return np.asarray(_contended(spec, trial, data, [method])[method]["validation"])
+
+
+def _contended(
+    spec: ModelSpec, trial: TrialResult, data: TrainingData, methods: list[str]
+) -> dict[str, dict[str, Any]]:
+    """What :func:`contend` gives for each method, as Ray tasks on data that are placed once."""
+    import ray
+
+    tuning, periods = spec.tuning, data.periods
+    train = np.flatnonzero(periods.train)[-tuning.rows :]
+    fold = ray.put(
+        {
+            "x": data.features.iloc[train],
+            "y": data.y[train],
+            "ids": data.rows[spec.requests.id].to_numpy()[train],
+            "validation": data.features[periods.validation],
+            "validation_y": data.y[periods.validation],
+            "held_out": data.features[periods.held_out],
+            "inputs": spec.inputs,
+        }
+    )
+    task = ray.remote(num_cpus=share(tuning.cpus_per_trial))(contend)
+    threads = max(1, int(tuning.cpus_per_trial))
+    found = wait([task.remote(name, trial, fold, spec.sampling.ratio, tuning.seed, threads) for name in methods])
+    return dict(zip(methods, found, strict=True))
+
+
+def contend(
+    method: str, trial: TrialResult, fold: dict[str, Any], ratio: float, seed: int, threads: int
+) -> dict[str, Any]:
+    """Sample, fit and score one contender; ``fold`` as the court places it.
+
+    Everything is learned from the training rows: encoding and cleaning from the real ones, the sampler from them too.
+
+    Returns:
+        ``validation`` and ``held_out`` scores, ``seconds``, ``rows``, ``positives``, ``synthetic``, ``shift``, ``note``
+        and ``checks``; or ``error``, a sentence.
+    """
+    started = perf_counter()
+    x, y = fold["x"], fold["y"]
+    try:
+        sampled = resample(method, x, y, fold["ids"], ratio, seed)
+    except SamplingError as error:
+        return {"error": str(error), "seconds": perf_counter() - started}
+    encode = preprocessing(x, fold["inputs"], trial.family).fit(x)
+    fitted = fit_steps(
+        trial.family,
+        trial.params,
+        encode.transform(sampled.features).astype("float32"),
+        sampled.y,
+        trial.iterations,
+        seed,
+        threads=threads,
+        weights=sampled.fit_weights,
+    )
+    shift = prior_shift(sampled, y)
+
+    def scores(rows: pd.DataFrame) -> Values:
+        found = fitted.predict_proba(encode.transform(rows).astype("float32"))[:, 1]
+        return corrected(found, shift).astype("float32") if shift else np.asarray(found, dtype="float32")
+
+    found: dict[str, Any] = {name: scores(fold[name]) for name in ("validation", "held_out")}
+    new = sampled.synthetic
+    seconds = perf_counter() - started
+    checks = None
+    if new.any():
+        held_back = fold["validation"][fold["validation_y"] == 1]
+        checks = check_rows(x[y == 1], sampled.features[new], held_back, seed)
+    return {
+        **found,
+        "seconds": seconds,
+        "rows": len(sampled.y),
+        "positives": int(sampled.y.sum()),
+        "synthetic": int(new.sum()),
+        "shift": shift,
+        "note": sampled.note,
+        "checks": checks,
+    }
+
+
+def _measure(
+    spec: ModelSpec, data: TrainingData, names: list[str], results: dict[str, dict[str, Any]]
+) -> tuple[Decision, list[dict[str, Any]]]:
+    """The decision, from validation rows alone, and the table of all contenders with their held-out figures."""
+    metric, periods = spec.tuning.metric, data.periods
+    y, held_out_y = data.y[periods.validation], data.y[periods.held_out]
+    days, held_out_days = (
+        data.rows["prediction_time"][mask].dt.floor("D").to_numpy() for mask in (periods.validation, periods.held_out)
+    )
+    compared = [name for name in names if name not in ("none", "threshold")]
+    level = 1 - (1 - spec.sampling.confidence) / max(len(compared), 1)
+    plain = results["none"]
+    judged, table = [], []
+    for name in names:
+        result = results[name]
+        row: dict[str, Any] = {"contender": name, "error": result.get("error")}
+        if not row["error"]:
+            gain = _gain(y, plain["validation"], result["validation"], days, metric, level, name)
+            row |= {"value": _metric(metric, y, result["validation"]), **gain}
+        judged.append(row)
+        table.append({**row, "seconds": result["seconds"]})
+        if row["error"]:
+            continue
+        threshold = 0.5 if name == "none" else f1_threshold(y, result["validation"])
+        table[-1] |= {name: result[name] for name in ("rows", "positives", "synthetic", "shift", "note", "checks")}
+        table[-1] |= {
+            "threshold": threshold,
+            "f1": _f1(y, result["validation"], threshold),
+            "held_out": {
+                metric: _metric(metric, held_out_y, result["held_out"]),
+                "interval": intervals(
+                    held_out_y, result["held_out"], held_out_days, count=300, ranking_only=True, seed=spec.tuning.seed
+                )[metric],
+                "f1": _f1(held_out_y, result["held_out"], threshold),
+                **_gain(held_out_y, plain["held_out"], result["held_out"], held_out_days, metric, 0.95, name, 300),
+            },
+        }
+    evidence = {
+        "metric": metric,
+        "level": level,
+        "rows": len(y),
+        "positives": int(y.sum()),
+        "days": len(np.unique(days)),
+        "contenders": judged,
+    }
+    return sampling_verdict(evidence, spec.sampling), table
+
+
+def _gain(
+    y: Values, plain: Values, scores: Values, days: Values, metric: str, level: float, name: str, count: int = 1000
+) -> dict[str, float]:
+    if name in ("none", "threshold") or np.array_equal(plain, scores):
+        return {"gain": 0.0, "low": 0.0, "high": 0.0}
+    found = paired_bootstrap(y, plain, scores, days, metric, count=count, level=level)
+    return {"gain": found.gain, "low": found.low, "high": found.high}
+
+
+def _metric(metric: str, y: Values, scores: Values) -> float:
+    from ray_cluster.evaluation.metrics import ranking
+
+    return ranking(y, scores)[metric]
+
+
+def _f1(y: Values, scores: Values, threshold: float) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(y, scores >= threshold, zero_division=0))
