@@ -139,9 +139,9 @@ def speed(entities: int, rounds: int, folder: Path, redis: str | None) -> dict[s
     """Rows per second into SQLite, or into Redis at ``redis``, of each contender, round by round."""
     from benchmarks.online_read import clean
     from benchmarks.online_write import own_benchmark
+    from feature_repo.online import open_values
     from feature_repo.online.codec import pack
     from feature_repo.online.redis_values import redis_address
-    from feature_repo.online.values import open_values
 
     settings, few = home_of(folder / "all", redis), home_of(folder / "few", redis)
     history(settings, entities, 4)

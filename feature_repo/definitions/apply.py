@@ -17,8 +17,8 @@ from feature_repo.definitions.load import feast_objects, features_module, finger
 from feature_repo.definitions.plan import Change, Definitions, ViewDefinition, diff
 from feature_repo.definitions.registry_lock import Record, RegistrationError, exclusive, record, recorded
 from feature_repo.materialization.view_files import state
+from feature_repo.online import open_values
 from feature_repo.online.layout import ViewLayout
-from feature_repo.online.values import open_values
 from feature_repo.storage.files import locked
 from feature_repo.transforms import VIEWS, code
 

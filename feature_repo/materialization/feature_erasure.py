@@ -13,8 +13,9 @@ from configs.settings import Settings
 from feature_repo.materialization.backfill import compute
 from feature_repo.materialization.online_write import bring_online
 from feature_repo.materialization.view_files import MissingDataError, ViewState, remember, state, sweep, view_files
+from feature_repo.online import open_values
 from feature_repo.online.layout import ViewLayout, layouts
-from feature_repo.online.values import OnlineValues, open_values
+from feature_repo.online.values import OnlineValues
 from feature_repo.storage.files import locked
 from feature_repo.tables.table_erasure import rows_of
 from feature_repo.transforms import VIEWS

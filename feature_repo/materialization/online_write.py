@@ -23,8 +23,9 @@ from feature_repo.materialization.view_files import (
     sweep,
     view_folder,
 )
+from feature_repo.online import open_values
 from feature_repo.online.layout import ViewLayout, layouts
-from feature_repo.online.values import OnlineValues, open_values
+from feature_repo.online.values import OnlineValues
 from feature_repo.storage.files import locked, replacing
 from feature_repo.tables.table_files import quoted, scan
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from configs.settings import Settings
 from feature_repo.online.layout import ViewLayout
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["KNOWN_UNTIL", "Found", "OnlineError", "OnlineValues", "moment_bytes", "moment_of", "open_values"]
+__all__ = ["KNOWN_UNTIL", "Found", "OnlineError", "OnlineValues", "moment_bytes", "moment_of"]
 
 
 #: Name under which a view's ``known_until`` is kept among its keys, none of which begins with a null character.
@@ -84,22 +83,6 @@ class OnlineValues(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
-
-
-def open_values(settings: Settings) -> OnlineValues:
-    """The environment's online store: the file ``home/online.db`` (embedded), or Redis (production).
-
-    Raises:
-        OnlineError: HEADRACE_REDIS cannot be understood.
-    """
-    if settings.databases.kind == "embedded":
-        from feature_repo.online.sqlite_values import SqliteValues
-
-        return SqliteValues(settings.home / "online.db")
-    from feature_repo.online.redis_values import RedisValues
-
-    assert settings.databases.redis is not None
-    return RedisValues(settings.databases.redis.get_secret_value(), namespace=settings.databases.prefix)
 
 
 def moment_bytes(moment: datetime) -> bytes:

@@ -12,7 +12,6 @@ from configs.table import Table
 
 if TYPE_CHECKING:
     Series: TypeAlias = pd.Series[Any]
-    Series: TypeAlias = pd.Series[Any]
 
 __all__ = [
     "clean",

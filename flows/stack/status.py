@@ -88,8 +88,8 @@ def _models(settings: Settings) -> list[tuple[str, ...]]:
 def _features(settings: Settings) -> list[tuple[str, ...]]:
     from feature_repo.frames.expired_values import in_words
     from feature_repo.materialization.view_files import freshness
+    from feature_repo.online import open_values
     from feature_repo.online.layout import layouts
-    from feature_repo.online.values import open_values
 
     states = freshness(settings)
     if not states:

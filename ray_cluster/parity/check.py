@@ -101,6 +101,7 @@ def check_parity(
     Raises:
         ParityError: no prediction was logged in the window.
     """
+    from ray_cluster.parity.causes import CAUSES
     from ray_cluster.reports.parity_page import write_parity_page
 
     log = read_predictions(settings, spec.name, as_of - window, as_of)
@@ -139,7 +140,7 @@ def check_parity(
         **summary(lines, compare(lines, retrieved(asked), sources, then)),
     }
     path = parity_folder(settings, spec.name) / f"{as_of:%Y%m%dT%H%M%SZ}.json"
-    page = write_parity_page(path.with_suffix(".html"), result, spec.parity.minimum if spec.parity else None)
+    page = write_parity_page(path.with_suffix(".html"), result, CAUSES, spec.parity.minimum if spec.parity else None)
     write_json(path, result)
     return result, page
 

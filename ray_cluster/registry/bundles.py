@@ -24,7 +24,6 @@ from configs.model import load_model, model_names
 from configs.settings import Settings
 from ray_cluster.registry.mlflow_client import RegistryError, connect
 from ray_cluster.registry.versions import VersionFacts, champion, version
-from ray_cluster.training.families.custom import class_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +65,7 @@ def trusted_for(settings: Settings, model: str, held: Collection[str]) -> list[s
     if model not in model_names():
         return TRUSTED
     families = load_model(model, str(settings.folder)).tuning.families
-    packages = {class_path(each.estimator).partition(".")[0] for each in families if each.estimator is not None}
+    packages = {_package(each.estimator) for each in families if each.estimator is not None}
     return [*TRUSTED, *(name for name in held if name.partition(".")[0] in packages and _is_class(name))]
 
 
@@ -86,6 +85,18 @@ def check_types(settings: Settings, model: str, pipeline: Any) -> list[str]:
             "XGBoost, numpy and the packages of its own estimators; keep no other objects in the fitted estimator."
         )
     return trusted
+
+
+def _package(estimator: str) -> str:
+    """The package that defines the class at ``package.module:Class``."""
+    module, _, name = estimator.partition(":")
+    try:
+        return str(getattr(import_module(module), name).__module__).partition(".")[0]
+    except (ImportError, AttributeError) as error:
+        raise RegistryError(
+            f"estimator = '{estimator}' cannot be loaded ({type(error).__name__}: {error}); install the package that "
+            "the model was trained with, or correct tuning.families in the model's file."
+        ) from None
 
 
 def _is_class(name: str) -> bool:

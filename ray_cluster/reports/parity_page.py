@@ -8,28 +8,28 @@ from typing import Any
 
 from feature_repo.frames.expired_values import in_words
 from feature_repo.storage.files import replacing
-from ray_cluster.parity.causes import CAUSES
 from ray_cluster.reports.charts import COLOURS, SERIES, figure, svg
 from ray_cluster.reports.formats import FILTERS
 
 __all__ = ["render_parity", "write_parity_page"]
 
 _FOLDER = Path(__file__).parent
-#: Colours of the causes that a page shows, in the order of CAUSES; more than these share the last.
+#: Colours of the causes that a page shows, in the order of the causes; more than these share the last.
 _COLOURS = (*SERIES, "muted", "ink")
 
 
-def write_parity_page(path: Path, result: Mapping[str, Any], minimum: float | None) -> Path:
+def write_parity_page(path: Path, result: Mapping[str, Any], causes: Mapping[str, str], minimum: float | None) -> Path:
     """Write the page of a result (:func:`ray_cluster.parity.check.check_parity`) and return its path.
 
-    ``minimum`` is the bound of the model's YAML, where it has one.
+    ``causes``: cause -> sentence that explains it, in the order of the page. ``minimum``: the bound of the model's
+    file, if it has one.
     """
     with replacing(path) as temporary:
-        temporary.write_text(render_parity(result, minimum), encoding="utf-8")
+        temporary.write_text(render_parity(result, causes, minimum), encoding="utf-8")
     return path
 
 
-def render_parity(result: Mapping[str, Any], minimum: float | None) -> str:
+def render_parity(result: Mapping[str, Any], causes: Mapping[str, str], minimum: float | None) -> str:
     """The page; every value is escaped."""
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
@@ -38,14 +38,14 @@ def render_parity(result: Mapping[str, Any], minimum: float | None) -> str:
         loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update({**FILTERS, "share": share, "in_words": in_words})
-    shown = [name for name in CAUSES if name in result["causes"]]
+    shown = [name for name in causes if name in result["causes"]]
     colours = {name: _COLOURS[min(place, len(_COLOURS) - 1)] for place, name in enumerate(shown)}
     chart = _days(result["days"], colours)
     return environment.get_template("parity.html.j2").render(
         result=result,
         minimum=minimum,
         short=minimum is not None and result["share"] < minimum,
-        causes=CAUSES,
+        causes=causes,
         colours=colours,
         most=max(result["causes"].values(), default=1),
         chart=None if chart is None else Markup(chart),

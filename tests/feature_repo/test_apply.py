@@ -248,8 +248,8 @@ def test_what_a_check_raises_leaves_everything(tmp_path):
 def test_a_removed_view_leaves_no_files_and_no_values(tmp_path):
     import pyarrow as pa
 
+    from feature_repo.online import open_values
     from feature_repo.online.layout import layout_of
-    from feature_repo.online.values import open_values
 
     settings = load_settings(variables={"HEADRACE_HOME": str(tmp_path / "home")})
     feature_store.apply(settings, definitions=module(tmp_path, ONE))

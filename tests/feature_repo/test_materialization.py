@@ -29,9 +29,9 @@ from feature_repo.materialization import online_write as bringing
 from feature_repo.materialization.backfill import compute
 from feature_repo.materialization.online_write import FeatureError, bring_online, materialize_view
 from feature_repo.materialization.view_files import MissingDataError, ViewState, remember, state, view_files
+from feature_repo.online import open_values
 from feature_repo.online.codec import decode
 from feature_repo.online.layout import layouts
-from feature_repo.online.values import open_values
 from tests.feature_repo.raw_tables import FLIGHT_VIEWS, change, put, raw, small_settings
 
 POSTGRES = os.environ.get("HEADRACE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")

@@ -21,10 +21,10 @@ from configs.settings import Settings
 from feature_repo.definitions import feature_store
 from feature_repo.definitions.load import registered
 from feature_repo.materialization.online_write import materialize_view
+from feature_repo.online import open_values
 from feature_repo.online.layout import layouts
 from feature_repo.online.reader import OnlineReader
 from feature_repo.online.redis_values import redis_address
-from feature_repo.online.values import open_values
 from tests.feature_repo.raw_tables import put, raw, small_settings
 
 POSTGRES = os.environ.get("HEADRACE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")

@@ -11,8 +11,8 @@ import pytest
 
 from configs import Settings, load_settings
 from feature_repo.materialization.view_files import ViewState, remember
+from feature_repo.online import open_values
 from feature_repo.online.layout import layouts
-from feature_repo.online.values import open_values
 from flows.stack.status import sections
 
 NOW = datetime(2013, 12, 17, tzinfo=UTC)

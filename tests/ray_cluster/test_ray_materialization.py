@@ -14,8 +14,9 @@ import pytest
 from configs.settings import Settings
 from feature_repo.materialization.online_write import Brought, materialize_view
 from feature_repo.materialization.view_files import view_files
+from feature_repo.online import open_values
 from feature_repo.online.layout import layouts
-from feature_repo.online.values import OnlineError, open_values
+from feature_repo.online.values import OnlineError
 from ray_cluster.cluster.feature_tasks import materialize_views
 from tests.feature_repo.raw_tables import FLIGHT_VIEWS, put, raw, small_settings
 

@@ -11,7 +11,7 @@ from configs.reading import nearest
 from ray_cluster.training.families.fit_steps import Encoding, FamilyError
 from ray_cluster.training.families.scikit_learn import ScikitFit
 
-__all__ = ["class_path", "custom_fit"]
+__all__ = ["custom_fit"]
 
 
 def custom_fit(path: str) -> type[ScikitFit]:
@@ -54,16 +54,6 @@ def custom_fit(path: str) -> type[ScikitFit]:
             self.done = iterations
 
     return CustomFit
-
-
-def class_path(path: str) -> str:
-    """Where the class at ``package.module:Class`` is defined, with dots only.
-
-    Raises:
-        FamilyError: as in :func:`custom_fit`.
-    """
-    found, _ = _load(path)
-    return f"{found.__module__}.{found.__qualname__}"
 
 
 def _load(path: str) -> tuple[Any, bool]:

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from configs.settings import CONFIGS, Settings
 from feature_repo.materialization.online_write import materialize_view
 from feature_repo.materialization.view_files import state, view_files
+from feature_repo.online import open_values
 from feature_repo.online.layout import layouts
 from feature_repo.online.redis_values import redis_address
-from feature_repo.online.values import open_values
 from feature_repo.tables import manifest, table_path
 from ray_cluster.erasure.documents import Mention
 from ray_cluster.erasure.erasure import ForgetError, forget, resolve

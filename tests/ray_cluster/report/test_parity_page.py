@@ -55,7 +55,7 @@ def result(**more: Any) -> dict[str, Any]:
 
 
 def test_the_page_needs_nothing_else_and_escapes_values() -> None:
-    page = render_parity(result(), 0.99)
+    page = render_parity(result(), CAUSES, 0.99)
     assert not re.search(r'(src|href)="(?!#)', page) and "@import" not in page
     assert "<script>alert" not in page and "&lt;script&gt;alert(1)" in page
     assert "below the minimum of 99.00%" in page and CAUSES["late row"].split(",")[0] in page
@@ -66,7 +66,7 @@ def test_a_clean_result_says_so() -> None:
     same = {"count": 10, "equal": 10, "share": 1.0, "causes": {}}
     views, features = [{"view": "weather", **same}], [{"feature": "temp", "view": "weather", **same}]
     clean = result(share=1.0, equal=10, rows_equal=10, causes={}, views=views, features=features, examples=[])
-    page = render_parity(clean | {"days": [{"day": "2013-12-29", **same}]}, None)
+    page = render_parity(clean | {"days": [{"day": "2013-12-29", **same}]}, CAUSES, None)
     assert "No value differs." in page and "1 feature is equal in every value" in page and "minimum" not in page
 
 
