@@ -12,6 +12,8 @@ from typing import Annotated, Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
+from configs.errors import HeadraceError
+
 __all__ = ["ConfigError", "Duration", "Frozen", "merge", "nearest", "read_yaml", "validated"]
 
 #: libyaml's safe loader reads ten times as fast as the one in Python.
@@ -19,7 +21,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class ConfigError(ValueError):
+class ConfigError(HeadraceError, ValueError):
     """A settings file or a model file that cannot be used; the message is one sentence for a person."""
 
 

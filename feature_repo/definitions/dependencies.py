@@ -7,6 +7,7 @@ from pathlib import Path
 
 from configs.model import ModelSpec
 from configs.settings import Settings
+from feature_repo.online.layout import FeatureServiceError
 from feature_repo.storage.files import read_json, write_json
 from feature_repo.transforms import VIEWS
 
@@ -19,7 +20,7 @@ def service_views(settings: Settings, service: str) -> list[str]:
     Kept beside the features, as asking features.py means importing Feast, which takes seconds.
 
     Raises:
-        LookupError: features.py has no such service (with the nearest name).
+        FeatureServiceError: features.py has no such service.
     """
     definitions = Path(__file__).with_name("features.py")
     fingerprint = hashlib.blake2b(definitions.read_bytes(), digest_size=8).hexdigest()
@@ -40,13 +41,7 @@ def service_views(settings: Settings, service: str) -> list[str]:
         }
         write_json(path, held)
     if service not in held["services"]:
-        from configs.reading import nearest
-
-        known = list(held["services"])
-        raise LookupError(
-            f"There is no feature service '{service}' in feature_repo/features.py.{nearest(service, known)} "
-            f"Known: {', '.join(known)}."
-        )
+        raise FeatureServiceError.of(service, list(held["services"]))
     return list(held["services"][service])
 
 

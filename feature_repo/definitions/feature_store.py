@@ -12,10 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from configs.reading import nearest
 from configs.settings import Settings
 from feature_repo.definitions.apply import Check, is_current, register
 from feature_repo.definitions.registry_lock import exclusive
+from feature_repo.online.layout import FeatureServiceError
 from feature_repo.transforms import VIEWS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def retrieve(
     at that moment, also where it has expired and the features are null for that; NaT where there is none.
 
     Raises:
-        LookupError: Feast's registry has no such feature service.
+        FeatureServiceError: Feast's registry has no such feature service.
     """
     store = open_store(settings)
     entity_frame = requests.rename(columns={at: "event_timestamp"})
@@ -109,10 +109,7 @@ def _service(store: FeatureStore, name: str) -> FeatureService:
         return store.get_feature_service(name)
     except FeatureServiceNotFoundException:
         known = sorted(each.name for each in store.list_feature_services())
-        raise LookupError(
-            f"There is no feature service '{name}' in Feast's registry.{nearest(name, known)} Known: "
-            f"{', '.join(known) or 'none'}. Define it in feature_repo/features.py and run `headrace apply`."
-        ) from None
+        raise FeatureServiceError.of(name, known) from None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from configs.errors import HeadraceError
 from configs.reading import nearest
 from feature_repo.definitions.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition
 
@@ -24,7 +25,7 @@ __all__ = ["DefinitionError", "feast_objects", "features_module", "fingerprint",
 _FEATURES = "feature_repo.features"
 
 
-class DefinitionError(ValueError):
+class DefinitionError(HeadraceError, ValueError):
     """``features.py`` cannot be used as it is; one sentence."""
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from configs.errors import HeadraceError
 from feature_repo.storage import locks
 
 __all__ = ["Record", "RegistrationError", "exclusive", "record", "recorded"]
@@ -19,7 +20,7 @@ __all__ = ["Record", "RegistrationError", "exclusive", "record", "recorded"]
 _TABLE = "headrace_applied"
 
 
-class RegistrationError(RuntimeError):
+class RegistrationError(HeadraceError, RuntimeError):
     """The registry cannot be used; one sentence."""
 
 

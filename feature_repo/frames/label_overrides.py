@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs.errors import HeadraceError
 from configs.settings import Settings
 from feature_repo.frames.request_ids import id_texts
 from feature_repo.storage.files import locked, replacing
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Relabel", "RelabelError", "append", "labels_folder", "overlay", "overlay_version", "relabelled", "standing"]
 
 
-class RelabelError(ValueError):
+class RelabelError(HeadraceError, ValueError):
     """A correction that cannot be taken, or an overlay that cannot be read; one sentence."""
 
 

@@ -11,13 +11,15 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from configs.errors import HeadraceError
+
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["RequestIdError", "id_text", "id_texts"]
 
 
-class RequestIdError(ValueError):
+class RequestIdError(HeadraceError, ValueError):
     """A value that identifies no request; one sentence."""
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.definitions.dependencies import model_tables, service_views
@@ -53,7 +54,7 @@ PREDICTION_TIME = "prediction_time"
 LABEL_KNOWN_AT = "label_known_at"
 
 
-class FrameError(ValueError):
+class FrameError(HeadraceError, ValueError):
     """There are no usable rows; one sentence that says which were looked for."""
 
     @classmethod

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.errors import HeadraceError
 from configs.settings import Settings
 from feature_repo.materialization.backfill import bounded, compute
 from feature_repo.materialization.view_files import (
@@ -54,7 +55,7 @@ _AT = "greatest(event_timestamp, known_at)"
 _ORDER = "epoch_us(event_timestamp)::HUGEINT * 18446744073709551616 + epoch_us(known_at)"
 
 
-class FeatureError(ValueError):
+class FeatureError(HeadraceError, ValueError):
     """A view's files lack what its definition promises; one sentence with the feature and where to mend it."""
 
 

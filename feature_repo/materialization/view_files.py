@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs.errors import HeadraceError
 from feature_repo.storage.files import read_json, write_json
 from feature_repo.transforms import VIEWS
 
@@ -35,7 +36,7 @@ __all__ = [
 FRESH = ".fresh.parquet"
 
 
-class MissingDataError(FileNotFoundError):
+class MissingDataError(HeadraceError, FileNotFoundError):
     """A table or view that is needed holds nothing yet; one sentence with the command that fills it."""
 
 

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from configs.errors import HeadraceError
 from feature_repo.offline.point_in_time import Integers, grouped
 
-__all__ = ["Asked", "Entities", "KeyTypeError", "Unit", "kind"]
+__all__ = ["Asked", "Entities", "KeyTypeError", "RetrievalError", "Unit", "kind"]
 
 #: Unit in which times are compared.
 Unit = Literal["us", "ns"]
@@ -20,7 +21,11 @@ Unit = Literal["us", "ns"]
 _NANOSECONDS = (2**63 - 1) // 1000
 
 
-class KeyTypeError(ValueError):
+class RetrievalError(HeadraceError, ValueError):
+    """Features cannot be retrieved: a source, a column or the request rows do not fit; one sentence."""
+
+
+class KeyTypeError(RetrievalError):
     """A join key has another type in the request rows than in the view; one sentence with both and the mending."""
 
 
@@ -77,7 +82,7 @@ class Asked:
         Rounding loses nothing: a whole number is at or before *t* exactly when it is at or before *t* rounded down.
 
         Raises:
-            ValueError: a time lies outside what nanoseconds can hold, and the view's times are nanoseconds.
+            RetrievalError: a time lies outside what nanoseconds can hold, and the view's times are nanoseconds.
         """
         if unit == self.unit:
             return self.times, self.times
@@ -87,7 +92,7 @@ class Asked:
         outside = (np.abs(self.times) > _NANOSECONDS) & ~missing
         if outside.any():
             moment = np.datetime64(int(self.times[outside][0]), "us")
-            raise ValueError(
+            raise RetrievalError(
                 f"Request time {moment} cannot be compared with feature view '{view}', whose times are nanoseconds "
                 "(1677 to 2262); write its files with microseconds."
             )

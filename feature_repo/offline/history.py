@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from feature_repo.offline.entity_rows import Unit, kind
+from feature_repo.offline.entity_rows import RetrievalError, Unit, kind
 
 __all__ = ["Extent", "History", "entity_part"]
 
@@ -48,20 +48,20 @@ class History:
         """Types of the columns.
 
         Raises:
-            ValueError: the files lack a column, or a time is not a time; names the view.
+            RetrievalError: the files lack a column, or a time is not a time; names the view.
         """
         if "schema" in self._read:
             return self._read["schema"]  # type: ignore[no-any-return]
         found = pl.Schema(pl.read_parquet_schema(self.files[0]))
         for column in (*self.keys, self.event, self.known, *self.features):
             if column not in found:
-                raise ValueError(
+                raise RetrievalError(
                     f"{self.files[0]} has no column '{column}' of feature view '{self.view}'; it has "
                     f"{', '.join(found)}. Run `headrace run materialize`, which computes it again."
                 )
         for column in (self.event, self.known):
             if not found[column].is_temporal() or found[column] == pl.Time:
-                raise ValueError(
+                raise RetrievalError(
                     f"Column '{column}' of feature view '{self.view}' holds {found[column]}; expected a timestamp."
                 )
         self._read["schema"] = found

@@ -24,7 +24,7 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 from pydantic import field_validator
 
-from feature_repo.offline.entity_rows import Asked
+from feature_repo.offline.entity_rows import Asked, RetrievalError
 from feature_repo.offline.history import History
 from feature_repo.offline.join import ViewJoin, join_views, latest, rows_between
 from feature_repo.offline.retrieval_plan import asked_of, micros, planned, request_table, request_times, source_files
@@ -189,11 +189,11 @@ class AsofOfflineStore(OfflineStore):
         """One row per row of ``entity_df``, in its order, with the columns of every feature view joined on.
 
         Raises:
-            ValueError: ``entity_df`` is no DataFrame, lacks a join key or a time, or has a feature's name taken.
+            RetrievalError: ``entity_df`` is no DataFrame, lacks a join key or a time, or has a feature's name taken.
         """
         if not isinstance(entity_df, pd.DataFrame):
             what = "none" if entity_df is None else "a query"
-            raise ValueError(
+            raise RetrievalError(
                 f"Pass the request rows as a pandas DataFrame, one row per entity and time; got {what}. To read all "
                 "rows of a view between two times, use `pull_all_from_table_or_query` or its Parquet files."
             )
@@ -298,7 +298,9 @@ class AsofOfflineStore(OfflineStore):
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """Any FileSource will do: `apply` may come before the first Parquet file is written."""
         if not isinstance(data_source, FileSource):
-            raise ValueError(f"Source '{data_source.name}' is a {type(data_source).__name__}; expected a FileSource.")
+            raise RetrievalError(
+                f"Source '{data_source.name}' is a {type(data_source).__name__}; expected a FileSource."
+            )
 
     def get_table_column_names_and_types_from_data_source(
         self, config: RepoConfig, data_source: DataSource

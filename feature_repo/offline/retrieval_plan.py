@@ -17,7 +17,7 @@ from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
 from feature_repo.materialization.view_files import MissingDataError, view_files
-from feature_repo.offline.entity_rows import Asked
+from feature_repo.offline.entity_rows import Asked, RetrievalError
 from feature_repo.offline.history import History
 from feature_repo.offline.join import ViewJoin
 
@@ -30,7 +30,7 @@ def planned(
     """What to join for one view, checked now; its files are looked up when it runs."""
     source = view.batch_source
     if source is None:
-        raise ValueError(f"Feature view '{view.name}' has no source to read from.")
+        raise RetrievalError(f"Feature view '{view.name}' has no source to read from.")
     name = view.projection.name_to_use()  # type: ignore[no-untyped-call]
     prefix = view.projection.name_alias or view.name
     features = [ref.split(":")[1] for ref in feature_refs if ref.split(":")[0] == name]
@@ -42,12 +42,12 @@ def planned(
         if column.name != DUMMY_ENTITY_ID
     }
     if missing := sorted(set(keys.values()) - taken):
-        raise ValueError(
+        raise RetrievalError(
             f"The request rows lack the join key '{missing[0]}' of feature view '{view.name}'; "
             f"they have {sorted(taken)}."
         )
     if clash := sorted(taken & set(outputs)):
-        raise ValueError(
+        raise RetrievalError(
             f"The request rows have a column '{clash[0]}', which is also a feature of view '{view.name}'; rename it, "
             "or pass full_feature_names=True."
         )
@@ -78,7 +78,7 @@ def request_times(column: pd.Series) -> pd.Series:
     try:
         return pd.to_datetime(column, utc=True)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"Column '{column.name}' of the request rows is no time ({error}).") from None
+        raise RetrievalError(f"Column '{column.name}' of the request rows is no time ({error}).") from None
 
 
 def request_table(rows: pd.DataFrame) -> pa.Table:
@@ -86,7 +86,9 @@ def request_table(rows: pd.DataFrame) -> pa.Table:
     try:
         return pa.Table.from_pandas(rows, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(f"A column of the request rows mixes types; give it one: {', '.join(error.args)}.") from None
+        raise RetrievalError(
+            f"A column of the request rows mixes types; give it one: {', '.join(error.args)}."
+        ) from None
 
 
 def asked_of(requests: pa.Table, at: str, keys: list[str]) -> Asked:
@@ -104,7 +106,7 @@ def asked_of(requests: pa.Table, at: str, keys: list[str]) -> Asked:
 def source_files(config: RepoConfig, source: DataSource) -> tuple[str, ...]:
     """The Parquet files of a source: the name of a view, or a path below the root (file, folder or pattern)."""
     if not isinstance(source, FileSource):
-        raise ValueError(f"Source '{source.name}' is a {type(source).__name__}; expected a FileSource.")
+        raise RetrievalError(f"Source '{source.name}' is a {type(source).__name__}; expected a FileSource.")
 
     root = Path(config.offline_store.root)
     path = root / source.path

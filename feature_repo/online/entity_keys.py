@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from configs.errors import HeadraceError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -20,7 +22,7 @@ _SPECIAL = re.compile(r"[%|\x00]|^#")
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")
 
 
-class KeyValueError(ValueError):
+class KeyValueError(HeadraceError, ValueError):
     """A value that cannot be a join key; one sentence says which."""
 
 

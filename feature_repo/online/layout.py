@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from configs.errors import HeadraceError
+from configs.reading import nearest
 from configs.settings import Settings
 from feature_repo.storage.files import read_json, write_json
 
-__all__ = ["KINDS", "LayoutError", "ViewLayout", "kind_of", "layout_of", "layouts", "project_name"]
+__all__ = [
+    "FeatureServiceError",
+    "KINDS",
+    "LayoutError",
+    "ViewLayout",
+    "kind_of",
+    "layout_of",
+    "layouts",
+    "project_name",
+]
 
 #: Kind of a feature online → the Feast types that are kept as it.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -28,7 +39,19 @@ KINDS: dict[str, tuple[str, ...]] = {
 _NO_ENTITY = "__dummy"
 
 
-class LayoutError(ValueError):
+class FeatureServiceError(HeadraceError, LookupError):
+    """There is no such feature service."""
+
+    @classmethod
+    def of(cls, name: str, known: Sequence[str]) -> FeatureServiceError:
+        """The error about the service ``name``, with the nearest of the ``known`` names."""
+        return cls(
+            f"There is no feature service '{name}' in feature_repo/features.py.{nearest(name, list(known))} Known: "
+            f"{', '.join(known) or 'none'}."
+        )
+
+
+class LayoutError(HeadraceError, ValueError):
     """A feature view that the online store cannot hold; one sentence says which feature, its type and what fits."""
 
 

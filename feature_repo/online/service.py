@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.settings import Settings
-from feature_repo.online.layout import KINDS, LayoutError, ViewLayout, layouts
+from feature_repo.online.layout import KINDS, FeatureServiceError, LayoutError, ViewLayout, layouts
 
 __all__ = ["OnDemand", "Service", "feature_service"]
 
@@ -47,23 +47,19 @@ def feature_service(settings: Settings, name: str) -> Service:
     """The feature service ``name`` of features.py.
 
     Raises:
-        LookupError: there is none (with the nearest name).
+        FeatureServiceError: there is none.
         LayoutError: it uses something that cannot be read online.
     """
     from feast import FeatureService
     from feast.on_demand_feature_view import OnDemandFeatureView
 
-    from configs.reading import nearest
     from feature_repo import features as definitions
 
     declared = list(vars(definitions).values())
     services = {each.name: each for each in declared if isinstance(each, FeatureService)}
     on_demand = {each.name: each for each in declared if isinstance(each, OnDemandFeatureView)}
     if name not in services:
-        raise LookupError(
-            f"There is no feature service '{name}' in feature_repo/features.py.{nearest(name, list(services))} "
-            f"Known: {', '.join(services)}."
-        )
+        raise FeatureServiceError.of(name, list(services))
     held = layouts(settings)
     found = Service(name, [], {}, {}, {}, [])
     for projection in services[name].feature_view_projections:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from configs.errors import HeadraceError
 from feature_repo.online.layout import ViewLayout
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ KNOWN_UNTIL = b"\0known_until"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class OnlineError(RuntimeError):
+class OnlineError(HeadraceError, RuntimeError):
     """The online store could not be reached or cannot hold what it was given; one sentence says which and why."""
 
 

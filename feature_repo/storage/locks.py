@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from configs.errors import HeadraceError
 from feature_repo.storage.files import locked
 
 __all__ = ["LockError", "exclusive"]
 
 
-class LockError(RuntimeError):
+class LockError(HeadraceError, RuntimeError):
     """The database that keeps the lock does not answer; one sentence without its password."""
 
 

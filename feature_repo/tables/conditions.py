@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from configs.errors import HeadraceError
 from configs.table import Table
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["ConditionError", "arrow_type", "prove", "unfulfilled"]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-class ConditionError(ValueError):
+class ConditionError(HeadraceError, ValueError):
     """A row condition that cannot be run; one sentence with the condition and how to mend it."""
 
 

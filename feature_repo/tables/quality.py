@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from configs.errors import HeadraceError
 from configs.table import Column, Table
 from feature_repo.tables.cleaning import DTYPES, coerce
 from feature_repo.tables.conditions import unfulfilled
@@ -27,7 +28,7 @@ _WHOLE = 20
 _SAID = {"integer": "int64", "number": "float64", "boolean": "bool", "time": "datetime64[us, UTC]", "string": "str"}
 
 
-class TableError(ValueError):
+class TableError(HeadraceError, ValueError):
     """A whole table that cannot be used; one sentence for a person. Nothing of the table was changed."""
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from configs.errors import HeadraceError
 from configs.table import Table
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _NUMERIC, _BOOLEAN, _DATE, _TIMESTAMP, _TIMESTAMPTZ = 1700, 16, 1082, 1114, 1184
 _CURSOR = {"integer": "int8", "number": "float8", "time": "timestamptz", "string": "text"}
 
 
-class SourceError(ValueError):
+class SourceError(HeadraceError, ValueError):
     """A source that cannot be read; one sentence with what was looked for and how to mend it."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.transforms.rolling import TransformError
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -24,7 +26,7 @@ def calendar_features(inputs: pd.DataFrame) -> pd.DataFrame:
     departure = _times(inputs["scheduled_departure"])
     arrival = _times(inputs["scheduled_arrival"])
     if missing := int(departure.isna().sum()):
-        raise ValueError(f"scheduled_departure is missing in {missing} of {len(departure)} requests.")
+        raise TransformError(f"scheduled_departure is missing in {missing} of {len(departure)} requests.")
     # wall-clock seconds since 1970, by integers: pandas' own fields take a quarter of a millisecond for one row
     seconds = departure.tz_convert("America/New_York").tz_localize(None).to_numpy("M8[s]").view("i8")
     days, of_day = np.divmod(seconds, 86_400)

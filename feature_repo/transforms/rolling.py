@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
-__all__ = ["Query", "longest", "rolling"]
+from configs.errors import HeadraceError
+
+__all__ = ["TransformError", "Query", "longest", "rolling"]
+
+
+class TransformError(HeadraceError, ValueError):
+    """A feature cannot be computed from what it is given; one sentence."""
 
 
 class Query(NamedTuple):
@@ -70,7 +76,7 @@ def rolling(source: str, keys: str, features: Mapping[str, tuple[str, str]], tie
 def _length(text: str) -> timedelta:
     found = re.fullmatch(r"(\d+) (SECOND|MINUTE|HOUR|DAY|WEEK)S?", text.upper())
     if not found:
-        raise ValueError(
+        raise TransformError(
             f"A window of length '{text}' cannot be read; write a whole number and SECONDS, MINUTES, HOURS, DAYS or "
             "WEEKS, such as '7 DAYS'."
         )

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from configs.errors import HeadraceError
 from flows.cli import data_commands, lineage_commands, run_commands, stack_commands
 from flows.cli.label_commands import labels
 from flows.cli.model_commands import models
-from flows.cli.parsing import UsageError, expected
+from flows.cli.parsing import UsageError
 
 __all__ = ["app", "main"]
 
@@ -67,7 +68,11 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("Interrupted; the same command again goes on from what is complete.", 130)
     except Exception as error:
-        sentence = str(error) if expected(error) else f"{type(error).__name__}: {error} (traceback: {_kept(error)})"
+        sentence = (
+            str(error)
+            if isinstance(error, HeadraceError)
+            else f"{type(error).__name__}: {error} (traceback: {_kept(error)})"
+        )
         _release(error)
         _fail(sentence, 1)
 

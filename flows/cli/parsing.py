@@ -6,7 +6,9 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["FLOWS", "UsageError", "call", "checked", "expected", "known_model", "moment", "parameter", "which_model"]
+from configs.errors import HeadraceError
+
+__all__ = ["FLOWS", "UsageError", "call", "checked", "known_model", "moment", "parameter", "which_model"]
 
 #: Every flow that ``headrace run`` takes; each is ``flows.<name>:<name>``.
 FLOWS = ("ingest", "materialize", "train", "register", "deploy", "score", "monitor", "parity", "lifecycle")
@@ -21,7 +23,7 @@ _EXPECTED = {
 }
 
 
-class UsageError(ValueError):
+class UsageError(HeadraceError, ValueError):
     """The command line asks for what there is not; one sentence."""
 
 
@@ -90,11 +92,6 @@ def known_model(model: str) -> str:
     return load_model(model).name
 
 
-def expected(error: BaseException | None) -> bool:
-    """Whether an error is one of ours, whose message is one sentence for a person."""
-    return type(error).__module__.split(".")[0] in ("configs", "feature_repo", "ray_cluster", "flows")
-
-
 def _fits(function: Any, given: dict[str, Any]) -> None:
     """Refuse what Prefect would refuse in many lines: a value that is not of its parameter's type."""
     from typing import get_type_hints
@@ -114,7 +111,7 @@ def _quiet_console() -> None:
     """Leave the traceback of an expected error to Prefect's page of the run; its sentence ends what is printed here."""
 
     def without_traceback(record: logging.LogRecord) -> bool:
-        if record.exc_info and expected(record.exc_info[1]):
+        if record.exc_info and isinstance(record.exc_info[1], HeadraceError):
             record.exc_info = record.exc_text = None
         return True
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
-from configs import ConfigError, Settings, load_model, load_settings, model_names
+from configs import Settings, load_model, load_settings, model_names
+from configs.errors import HeadraceError
 from feature_repo.frames.expired_values import check_model
 from flows.stack.probing import is_free, owner
 from flows.stack.processes import read_record
@@ -76,7 +77,7 @@ def _configuration(settings: Settings) -> Iterator[Check]:
             else:
                 check_model(settings, load_model(name))
             yield Check(file, True, "valid")
-        except (ConfigError, LookupError) as error:
+        except HeadraceError as error:
             yield Check(file, False, str(error), "correct the file")
     yield Check(
         "feature_store.yaml",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from configs.errors import HeadraceError
 from configs.settings import Settings
 from flows.stack.services import MARK, Service, ray_folder
 
@@ -21,7 +22,7 @@ __all__ = ["Record", "StackError", "end", "log_path", "processes_of", "read_reco
 GRACE_SECONDS = 10.0
 
 
-class StackError(RuntimeError):
+class StackError(HeadraceError, RuntimeError):
     """A server cannot be started, used or stopped; the message is one sentence for a person."""
 
 

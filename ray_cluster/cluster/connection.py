@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from configs.errors import HeadraceError
 from configs.settings import Settings
 
 __all__ = ["ClusterError", "connected", "wait"]
 
 
-class ClusterError(ConnectionError):
+class ClusterError(HeadraceError, ConnectionError):
     """No Ray cluster answers; one sentence with the address and how to start one."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal, get_args
 
+from configs.errors import HeadraceError
 from configs.model import Monitoring
 from configs.promotion import Gate
 from configs.training import Sampling
@@ -43,7 +44,7 @@ Action = Literal["promote", "refuse", "keep", "wait", "retrain", "resample", "le
 Rule = Literal["promotion", "monitoring", "sampling"]
 
 
-class DecisionError(ValueError):
+class DecisionError(HeadraceError, ValueError):
     """Evidence that no decision can be made from, or a stored decision that cannot be read."""
 
 

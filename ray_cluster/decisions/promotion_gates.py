@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from configs.errors import HeadraceError
 from ray_cluster.decisions.monitoring_rules import metric_name
 from ray_cluster.evaluation.metrics import MIN_CLASS_ROWS
 from ray_cluster.evaluation.slices import judged_slices
@@ -20,7 +21,7 @@ Facts = Mapping[str, Any]
 _TOLERANCE = 1e-12  # a margin of 0.002 must count 0.302 - 0.300 as reached
 
 
-class GateError(ValueError):
+class GateError(HeadraceError, ValueError):
     """Evidence that a policy cannot be applied to; one sentence."""
 
 

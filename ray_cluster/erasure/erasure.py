@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from configs.errors import HeadraceError
 from configs.reading import nearest
 from configs.settings import Settings
 from feature_repo.frames.frame_parts import remove_idle_parts
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 
-class ForgetError(LookupError):
+class ForgetError(HeadraceError, LookupError):
     """There is no such entity or value; one sentence with the nearest."""
 
 

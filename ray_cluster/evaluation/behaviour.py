@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from configs.errors import HeadraceError
 from configs.evaluation import BehaviourTest, Direction, Invariance, Minimum
 from configs.reading import nearest
 from feature_repo.frames.request_ids import id_text
@@ -29,7 +30,7 @@ ROWS = 2000
 _ENOUGH = 20
 
 
-class BehaviourError(ValueError):
+class BehaviourError(HeadraceError, ValueError):
     """A test that does not fit the features; one sentence with the test and what was expected."""
 
 

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from configs.errors import HeadraceError
+
 __all__ = [
+    "MetricError",
     "EPSILON",
     "LOWER_IS_BETTER",
     "Ranked",
@@ -24,6 +27,11 @@ __all__ = [
     "percentiles",
     "resamples",
 ]
+
+
+class MetricError(HeadraceError, ValueError):
+    """A metric or its inputs are not usable; one sentence."""
+
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -252,11 +260,11 @@ def paired_bootstrap(
         level: share of the resamples inside the interval.
 
     Raises:
-        ValueError: the arrays differ in length, or the metric is not known.
+        MetricError: the arrays differ in length, or the metric is not known.
     """
     rows = len(np.asarray(y))
     if not len(np.asarray(a)) == len(np.asarray(b)) == rows:
-        raise ValueError(
+        raise MetricError(
             f"y, a and b have {rows}, {len(np.asarray(a))} and {len(np.asarray(b))} rows; expected the same."
         )
     blocks = blocks_of(days, rows)
@@ -266,7 +274,7 @@ def paired_bootstrap(
     )
     known = first.metrics()
     if metric not in known:
-        raise ValueError(f"There is no metric '{metric}' to compare models by; known: {', '.join(known)}.")
+        raise MetricError(f"There is no metric '{metric}' to compare models by; known: {', '.join(known)}.")
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     ranking = metric in ("roc_auc", "average_precision")
 

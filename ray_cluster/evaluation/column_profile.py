@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from configs.errors import HeadraceError
+
 __all__ = ["ColumnProfile", "MonitoringError", "aligned_numbers", "numbers", "profile", "profile_column", "words"]
 
 #: Order statistics kept of a numeric column; a KS distance read from them is off by at most 1 / 2002.
@@ -25,7 +27,7 @@ _NUMERIC = {"integer", "floating", "mixed-integer-float", "boolean", "decimal"}
 _TIMES = {"datetime64", "datetime", "date"}
 
 
-class MonitoringError(ValueError):
+class MonitoringError(HeadraceError, ValueError):
     """Predictions, outcomes or a reference that cannot be compared; the message names the column and the value."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import load_model
+from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.reading import nearest
 from configs.settings import Settings
@@ -44,7 +45,7 @@ DECISION = ["accept", "author", "reason"]
 FIRST, LAST = ["model", "id", "prediction_time"], ["given", "probability", "self_confidence", "suggested", "matters"]
 
 
-class QueueError(ValueError):
+class QueueError(HeadraceError, ValueError):
     """A review queue that cannot be read, or that would be lost; one sentence."""
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from configs.errors import HeadraceError
 from configs.model import InputRule
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _POINT = {"max_depth": 5, "learning_rate": 0.1, "min_child_weight": 5, "subsampl
 _ROUNDS = 120
 
 
-class SuspectError(ValueError):
+class SuspectError(HeadraceError, ValueError):
     """Rows that no label can be judged on; one sentence."""
 
 

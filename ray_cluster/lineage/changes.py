@@ -11,6 +11,7 @@ from configs.settings import Settings
 from feature_repo.frames.fingerprints import changed_days, table_contents
 from feature_repo.frames.label_overrides import overlay_version
 from feature_repo.materialization.view_files import state
+from feature_repo.online.layout import FeatureServiceError
 from feature_repo.transforms import VIEWS, code
 from ray_cluster.lineage.environment import code_files, git_state, library_versions, machine
 from ray_cluster.lineage.provenance import erasures_now, on_demand_code
@@ -120,7 +121,7 @@ def _views(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change
 def _on_demand(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change]:
     try:
         now = on_demand_code(settings, provenance["feature_service"])
-    except LookupError as error:
+    except FeatureServiceError as error:
         yield Change("on-demand view", provenance["feature_service"], str(error).rstrip("."), "frame")
         return
     for view, before in provenance["on_demand"].items():

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from configs import load_model, model_names
+from configs.errors import HeadraceError
 from configs.settings import Settings
 from feature_repo.definitions.apply import Check, Pending
 from feature_repo.definitions.plan import Change, Definitions
@@ -26,7 +27,7 @@ __all__ = ["BlastRadius", "LiveModelError", "Impact", "Dependent", "blast_radius
 _NEWEST = 10
 
 
-class LiveModelError(RuntimeError):
+class LiveModelError(HeadraceError, RuntimeError):
     """The change would break a model that is live; one sentence with the view, the change, the model and a way on."""
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from configs import model_names
+from configs.errors import HeadraceError
 from configs.settings import Settings
 from ray_cluster import registry
 from ray_cluster.serving.prediction_log import predictions_folder
@@ -16,7 +17,7 @@ from ray_cluster.serving.prediction_log import predictions_folder
 __all__ = ["PredictionError", "Served", "Traced", "served_by", "trace_prediction"]
 
 
-class PredictionError(LookupError):
+class PredictionError(HeadraceError, LookupError):
     """A prediction that is not in the log; one sentence."""
 
 

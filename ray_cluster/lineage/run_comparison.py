@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from configs.errors import HeadraceError
 from configs.settings import Settings
 from ray_cluster import registry
 
@@ -15,7 +16,7 @@ __all__ = ["CompareError", "Compared", "Comparison", "compare"]
 _NEWEST, _MOST = 4, 8
 
 
-class CompareError(ValueError):
+class CompareError(HeadraceError, ValueError):
     """Runs that cannot be compared; one sentence."""
 
 

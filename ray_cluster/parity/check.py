@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.frames.expired_values import in_words
@@ -29,7 +30,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-class ParityBoundError(RuntimeError):
+class ParityBoundError(HeadraceError, RuntimeError):
     """Training would use features that differ from the served ones by more than the model's YAML allows."""
 
 
@@ -85,7 +86,7 @@ def require(settings: Settings, spec: ModelSpec, as_of: datetime) -> None:
         )
 
 
-class ParityError(ValueError):
+class ParityError(HeadraceError, ValueError):
     """There is nothing to compare; one sentence says what was looked for."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from configs.errors import HeadraceError
 from configs.settings import Settings
 from ray_cluster import registry
 from ray_cluster.decisions.decision import Decision
@@ -95,7 +96,7 @@ def _named(version: int | None) -> str:
     return "no champion" if version is None else f"version {version}"
 
 
-class RetirementError(RuntimeError):
+class RetirementError(HeadraceError, RuntimeError):
     """A version that something live depends on; one sentence with what that is, and a way on."""
 
 

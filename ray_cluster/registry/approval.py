@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
+from configs.errors import HeadraceError
 from configs.reading import nearest
 from configs.settings import Settings
 from ray_cluster.registry.mlflow_client import connect
@@ -26,7 +27,7 @@ ApprovalState = Literal["waiting", "approved", "rejected"]
 _TAG = "headrace.approval"
 
 
-class ApprovalError(ValueError):
+class ApprovalError(HeadraceError, ValueError):
     """An approval that cannot be given; one sentence."""
 
 

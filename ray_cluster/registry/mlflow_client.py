@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from configs.errors import HeadraceError
 from configs.settings import Settings
 from feature_repo.storage import locks
 
@@ -24,7 +25,7 @@ __all__ = [
 KIND = "headrace.kind"
 
 
-class RegistryError(LookupError):
+class RegistryError(HeadraceError, LookupError):
     """A run, version or alias that is not there; one sentence that says what is."""
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs.errors import HeadraceError
 from configs.reading import nearest
 from configs.settings import Settings
 from ray_cluster.registry.mlflow_client import RegistryError, connect
@@ -199,7 +200,7 @@ def remember(settings: Settings, run_id: str, what: str, by: str, why: str = "",
 ALIASES = ("champion", "challenger", "shadow")
 
 
-class AliasError(ValueError):
+class AliasError(HeadraceError, ValueError):
     """An alias that there is not, or that may not be moved so; one sentence."""
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from configs.errors import HeadraceError
 from configs.reading import nearest
 from configs.settings import Settings
 from configs.table import Table
@@ -30,7 +31,7 @@ __all__ = [
 ROWS = 20
 
 
-class TablePageError(LookupError):
+class TablePageError(HeadraceError, LookupError):
     """There is no such table, or nothing is known about it yet; one sentence."""
 
 

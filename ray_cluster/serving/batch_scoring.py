@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.frames.expired_values import AsServed, in_words, retrieve_as_served
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ScoringError", "abstentions", "score_batch"]
 
 
-class ScoringError(RuntimeError):
+class ScoringError(HeadraceError, RuntimeError):
     """Rows that the model does not score; one sentence says why."""
 
 

@@ -19,6 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from configs.errors import HeadraceError
+
 __all__ = [
     "MOST_PROBLEMS",
     "InvalidRequestError",
@@ -68,7 +70,7 @@ class ProblemDetails(BaseModel):
     error_id: str | None = Field(None, description="With status 500: the id under which the log has the traceback")
 
 
-class InvalidRequestError(Exception):
+class InvalidRequestError(HeadraceError):
     """A request that cannot be answered.
 
     Args:

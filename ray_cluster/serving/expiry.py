@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from configs.errors import HeadraceError
 from configs.model import Defaults, Expired
 from feature_repo.frames.expired_values import fill, in_words
 
@@ -33,7 +34,7 @@ class ExpiredValue:
         )
 
 
-class ExpiredValueError(Exception):
+class ExpiredValueError(HeadraceError):
     """A request that is not answered, as the model's YAML refuses expired values of a view.
 
     ``rows`` has the row's number in the request and the expired value for each refused row.

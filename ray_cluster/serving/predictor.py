@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from configs.errors import HeadraceError
 from configs.model import Expired, Requests
 from feature_repo.frames.expired_values import check
 from feature_repo.frames.request_ids import id_text
@@ -68,7 +69,7 @@ class Version(Protocol):
     def features(self) -> list[str]: ...
 
 
-class VersionError(RuntimeError):
+class VersionError(HeadraceError, RuntimeError):
     """A version that cannot answer this application's requests; one sentence says why."""
 
 
@@ -178,7 +179,7 @@ class Predictor:
         """
         version = self.live
         if version is None:
-            raise RuntimeError(f"No version of {self.model} is loaded.")
+            raise VersionError(f"No version of {self.model} is loaded.")
         predictions, observed = self._score(version, rows, self._expired)
         self._log.append([prediction.line for prediction in predictions])
         self._observe(observed)
@@ -283,7 +284,7 @@ class Predictor:
             return [None] * len(inputs)
         scores = np.asarray(version.pipeline.predict_proba(asked), dtype=float)[:, 1]
         if not ((scores >= 0) & (scores <= 1)).all():
-            raise RuntimeError(f"Version {version.version} of {self.model} gave scores outside [0, 1].")
+            raise VersionError(f"Version {version.version} of {self.model} gave scores outside [0, 1].")
         left = iter(scores.tolist())
         return [None if each else next(left) for each in abstains]
 

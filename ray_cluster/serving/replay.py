@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.definitions import feature_store
@@ -20,7 +21,7 @@ __all__ = ["ReplayError", "moments", "replay"]
 _STRETCH = timedelta(hours=1)
 
 
-class ReplayError(RuntimeError):
+class ReplayError(HeadraceError, RuntimeError):
     """The endpoint refused real traffic; one sentence with its answer."""
 
 

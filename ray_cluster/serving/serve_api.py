@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster.serving.app import DEPLOYMENT, AppArgs
@@ -28,7 +29,7 @@ __all__ = [
 GATEWAY = "headrace-gateway"
 
 
-class ServeError(RuntimeError):
+class ServeError(HeadraceError, RuntimeError):
     """Ray Serve did not do what was asked; one sentence says what, and what to look at."""
 
 

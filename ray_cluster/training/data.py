@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from configs.errors import HeadraceError
 from configs.model import ModelSpec, Split
 from configs.settings import Settings
 from feature_repo.frames.frame_parts import FrameParts, build_parts
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 
-class SplitError(ValueError):
+class SplitError(HeadraceError, ValueError):
     """A period without usable rows; one sentence with its bounds."""
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from configs.errors import HeadraceError
 from configs.evaluation import CostThreshold
 from configs.model import ModelSpec
 from configs.reading import nearest
@@ -31,7 +32,7 @@ Values = np.ndarray[Any, Any]
 _RESAMPLES = 500
 
 
-class EvaluationError(ValueError):
+class EvaluationError(HeadraceError, ValueError):
     """A slice or group that the rows do not have; one sentence with the nearest name."""
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from configs.errors import HeadraceError
 from configs.model import Constant, InputRule
 from configs.reading import nearest
 
@@ -25,7 +26,7 @@ __all__ = ["InputsError", "QuantileClip", "WasMissing", "check_inputs", "cleanin
 Values = np.ndarray[Any, Any]
 
 
-class InputsError(ValueError):
+class InputsError(HeadraceError, ValueError):
     """A rule that does not fit the features; one sentence with the rule, the feature and what was expected."""
 
 

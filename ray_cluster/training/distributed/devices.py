@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from configs.errors import HeadraceError
 from configs.model import ModelSpec
 
 __all__ = ["Device", "FitError", "again_on", "check_cluster", "cluster_resources", "device_of", "gpus_of", "on_device"]
@@ -12,7 +13,7 @@ __all__ = ["Device", "FitError", "again_on", "check_cluster", "cluster_resources
 Device = Literal["cpu", "cuda"]
 
 
-class FitError(RuntimeError):
+class FitError(HeadraceError, RuntimeError):
     """The final fit cannot be made as the model's file says; one sentence says why and how to mend it."""
 
 

@@ -17,6 +17,7 @@ from xgboost import collective
 from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
+from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from ray_cluster.cluster.capacity import share
 from ray_cluster.training.distributed.devices import Device, FitError, gpus_of
@@ -74,7 +75,7 @@ class Worker:
 _NEWS = 15.0
 
 
-class WorkerLostError(RuntimeError):
+class WorkerLostError(HeadraceError, RuntimeError):
     """A worker's process or node is gone; the others have to be dismissed."""
 
 

@@ -10,13 +10,15 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from configs.errors import HeadraceError
+
 __all__ = ["Encoding", "FamilyError", "Fit", "Rows"]
 
 #: ordinal: texts as codes, missing numbers stay NaN; one_hot: texts one-hot, numbers filled and standardised.
 Encoding = Literal["ordinal", "one_hot"]
 
 
-class FamilyError(ValueError):
+class FamilyError(HeadraceError, ValueError):
     """An estimator or a parameter that cannot be used; one sentence with what was expected."""
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from configs.errors import HeadraceError
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -31,7 +33,7 @@ MOST_SEARCHED = 20_000
 REAL = "real"
 
 
-class SamplingError(ValueError):
+class SamplingError(HeadraceError, ValueError):
     """A sampler that cannot work on the rows it is given; one sentence."""
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from configs.errors import HeadraceError
 from configs.tuning import Budget, Prices, Tuning
 
 __all__ = ["BudgetError", "Spending", "check_budget"]
 
 
-class BudgetError(ValueError):
+class BudgetError(HeadraceError, ValueError):
     """A budget that cannot be counted; one sentence."""
 
 

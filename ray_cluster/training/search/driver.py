@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster.training.search import scheduler
@@ -27,7 +28,7 @@ __all__ = ["Driver", "SearchError"]
 _ATTEMPTS = 3
 
 
-class SearchError(RuntimeError):
+class SearchError(HeadraceError, RuntimeError):
     """No trial has a metric; one sentence with the first failure."""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from configs.errors import HeadraceError
 from configs.tuning import Tuning
 
 __all__ = ["ResourcesError", "Room", "check_resources", "room"]
 
 
-class ResourcesError(RuntimeError):
+class ResourcesError(HeadraceError, RuntimeError):
     """The cluster will never have room for a trial; one sentence with what it has and what was asked for."""
 
 

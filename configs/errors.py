@@ -1,0 +1,11 @@
+"""The root of the errors that Headrace raises for a person to read."""
+
+__all__ = ["HeadraceError"]
+
+
+class HeadraceError(Exception):
+    """An expected error. Its message is one sentence: what failed, the value, what was expected, how to fix it.
+
+    The command line prints the message and exits with 1; any other exception is a bug and keeps its traceback.
+    Subclasses are defined beside the code that raises them, and may also derive from a built-in exception.
+    """
