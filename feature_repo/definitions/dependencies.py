@@ -11,7 +11,7 @@ from feature_repo.online.layout import FeatureServiceError
 from feature_repo.storage.files import read_json, write_json
 from feature_repo.transforms import VIEWS
 
-__all__ = ["model_tables", "service_views"]
+__all__ = ["entity_join_keys", "model_tables", "service_views"]
 
 
 def service_views(settings: Settings, service: str) -> list[str]:
@@ -63,3 +63,12 @@ def model_tables(settings: Settings, spec: ModelSpec, references: bool = False) 
             break
         used |= targets
     return sorted(used)
+
+
+def entity_join_keys() -> dict[str, str]:
+    """Name of each Feast entity in features.py -> its join key."""
+    from feast import Entity
+
+    from feature_repo import features
+
+    return {each.name: each.join_key for each in vars(features).values() if isinstance(each, Entity)}

@@ -18,6 +18,7 @@ from pathlib import Path
 from configs.errors import HeadraceError
 from configs.reading import nearest
 from configs.settings import Settings
+from feature_repo.definitions.dependencies import entity_join_keys
 from feature_repo.frames.frame_parts import remove_idle_parts
 from feature_repo.materialization.feature_erasure import ErasedFeatures, erase_features, join_keys, scrub_online
 from feature_repo.storage.files import locked, read_json, write_json
@@ -90,11 +91,7 @@ def resolve(settings: Settings, name: str) -> str:
     known = join_keys(settings)
     if name in known:
         return name
-    from feast import Entity
-
-    from feature_repo import features
-
-    entities = {each.name: each.join_key for each in vars(features).values() if isinstance(each, Entity)}
+    entities = entity_join_keys()
     if name in entities:
         return entities[name]
     both = sorted({*known, *entities})
