@@ -12,7 +12,7 @@ from feature_repo.definitions.apply import pending
 from feature_repo.definitions.load import registered, written
 from feature_repo.definitions.plan import diff
 from ray_cluster.lineage.impact import LiveModelError, blast_radius, guard
-from tests.feature_repo.definitions_example import module
+from tests.feature_repo.definitions.definitions_example import module
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mixed_rows import mixed
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 from scipy.stats import ks_2samp, spearmanr
 
 from ray_cluster.training.sampling.copula import GaussianCopula

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mixed_rows import mixed
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 from sklearn.linear_model import LogisticRegression
 
 from ray_cluster.training.sampling.prior import PriorCorrected, corrected, prior_shift

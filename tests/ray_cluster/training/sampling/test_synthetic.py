@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 import pytest
-from mixed_rows import mixed
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 from ray_cluster.training.sampling.sampled_rows import SamplingError
 from ray_cluster.training.sampling.synthetic_rows import write_synthetic

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from stand_ins import StandInReader
-from test_serving_endpoint import ROW, SPEC, Served
+from tests.ray_cluster.serving.stand_ins import StandInReader
+from tests.ray_cluster.serving.test_routes import ROW, SPEC, Served
 
 from configs import ConfigError
 from configs.model import Defaults

@@ -80,7 +80,7 @@ def test_any_scikit_learn_classifier_has_one(classifier):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_another_process_gives_the_same(family):
     code = (
-        "from tests.ray_cluster.provenance.test_digest import fitted, model_digest;"
+        "from tests.ray_cluster.lineage.test_model_digest import fitted, model_digest;"
         f"print(model_digest(fitted('{family}'))['model'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

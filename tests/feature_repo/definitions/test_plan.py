@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from feature_repo.definitions.load import DefinitionError, fingerprint, written
 from feature_repo.definitions.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition, diff
-from tests.feature_repo.definitions_example import TEXT, changed, module
+from tests.feature_repo.definitions.definitions_example import TEXT, changed, module
 
 SALES = ViewDefinition("sales", (("shop_id", "String"),), (("sold", "Float64"), ("returned", "Float64")), 21600, "s")
 CART = OnDemandDefinition("cart", (("items", "Int64"),), (("many", "Int64"),), "text", "code")

@@ -21,7 +21,7 @@ from feature_repo.definitions.load import registered, written
 from feature_repo.definitions.plan import diff
 from feature_repo.definitions.registry_lock import RegistrationError, exclusive, recorded
 from feature_repo.storage.files import write_json
-from tests.feature_repo.definitions_example import TEXT, changed, module
+from tests.feature_repo.definitions.definitions_example import TEXT, changed, module
 
 POSTGRES = os.environ.get("HEADRACE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")
 REDIS = os.environ.get("HEADRACE_TEST_REDIS", "127.0.0.1:6379")
@@ -33,7 +33,7 @@ from pathlib import Path
 from configs import load_settings
 from feature_repo.store import apply, open_store
 import feast
-from tests.feature_repo.definitions_example import module
+from tests.feature_repo.definitions.definitions_example import module
 folder, texts = Path(sys.argv[1]), [Path(each).read_text() for each in sys.argv[2:]]
 modules = [module(folder, text) for text in texts]
 settings = load_settings()

@@ -15,7 +15,7 @@ from feature_repo.storage.files import read_json
 from feature_repo.tables import manifest
 from ray_cluster.erasure.erasure import forget
 from ray_cluster.labels.label_review import QueueError, accept_relabels, review_labels, revoke_relabel
-from tests.feature_repo.test_card_frame import AS_OF, made
+from tests.feature_repo.frames.test_training_frame import AS_OF, made
 
 SPEC = load_model("card_fraud", "local")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.over_sampling import ADASYN, SMOTE, SMOTENC
-from mixed_rows import mixed
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 from configs.training import SYNTHETIC, Sampler
 from ray_cluster.training.sampling import sampled_rows as bounds

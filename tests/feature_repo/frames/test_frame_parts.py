@@ -20,7 +20,7 @@ from configs.settings import Settings
 from configs.training import Fit
 from feature_repo.frames.frame_parts import build_parts, windows
 from feature_repo.frames.training_frame import LABEL_KNOWN_AT, FrameError, labels, requests, training_frame
-from tests.feature_repo.test_card_frame import AS_OF, SPEC, made
+from tests.feature_repo.frames.test_training_frame import AS_OF, SPEC, made
 
 END = datetime(2014, 1, 1, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from test_cli import headrace
+from tests.flows.cli.test_app import headrace
 
 
 def test_a_table_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_report import Page
+from tests.ray_cluster.reports.test_lifecycle_report import Page
 
 from configs.settings import Settings, load_settings
 from configs.table import Table

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import ray
-from mixed_rows import mixed
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 from configs import load_model
 from configs.training import Sampling

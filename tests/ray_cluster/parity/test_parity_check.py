@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from served_world import NOON, SPEC, VIEWS, World, registered, world
+from tests.ray_cluster.served_world import NOON, SPEC, VIEWS, World, registered, world
 
 from configs.model import Parity
 from feature_repo.online.reader import OnlineReader

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from stand_ins import FEATURES, StandInPipeline, StandInReader, StandInVersion
+from tests.ray_cluster.serving.stand_ins import FEATURES, StandInPipeline, StandInReader, StandInVersion
 
 from configs import load_model
 from configs.model import Expired

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.test_cli import MLFLOW, headrace
+from tests.flows.cli.test_app import MLFLOW, headrace
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from served_world import NOON, SPEC, World, registered, world
+from tests.ray_cluster.served_world import NOON, SPEC, World, registered, world
 
 from configs import ConfigError
 from configs.model import Defaults

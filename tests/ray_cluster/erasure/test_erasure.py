@@ -30,7 +30,7 @@ from ray_cluster.erasure.erasure import ForgetError, forget, resolve
 from ray_cluster.erasure.records import erase_predictions
 from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder, read_predictions
 from tests.feature_repo.raw_tables import END, put, raw, small_settings
-from tests.ray_cluster.serving.test_serving_log import line as logged_line
+from tests.ray_cluster.serving.test_prediction_log import line as logged_line
 
 VIEWS = ["plane_stats", "carrier_stats", "plane_attributes"]
 REDIS = os.environ.get("HEADRACE_TEST_REDIS", "127.0.0.1:6379")

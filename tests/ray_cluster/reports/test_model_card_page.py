@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ray_cluster.reports.model_card_page import CardFacts, card_html, card_markdown, card_parts, short_form
-from tests.ray_cluster.report.example_evidence import content
+from tests.ray_cluster.reports.example_evidence import content
 
 TITLES = [
     "Model details",

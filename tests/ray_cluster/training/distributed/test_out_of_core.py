@@ -17,7 +17,7 @@ from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.distributed.out_of_core import PARTS_IN_MEMORY, encoder_of_parts, shares_on_disk
 from ray_cluster.training.distributed.shares import deal
 from ray_cluster.training.families import preprocessing
-from tests.feature_repo.test_card_frame import AS_OF, SPEC, made
+from tests.feature_repo.frames.test_training_frame import AS_OF, SPEC, made
 
 
 def spec(**changes: Any) -> ModelSpec:

@@ -367,7 +367,7 @@ CHILD = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from tests.feature_repo.tables.test_postgresql import shop
+from tests.feature_repo.tables.test_query import shop
 from feature_repo import tables
 tables.ingest_table(shop(Path(sys.argv[1]), source={"batch_rows": 400}), "sales", datetime(2014, 1, 1, tzinfo=UTC))
 """
