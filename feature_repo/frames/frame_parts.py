@@ -44,8 +44,8 @@ _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 class FrameParts:
     """A training frame as Parquet files in ``folder``, in the order of their rows; none is empty.
 
-    A part has the columns of :class:`~feature_repo.frames.training_frame.TrainingFrame` and ``label_known_at``. ``fingerprint`` and
-    ``columns`` are those of the frame in one piece, ``overlay`` the version of its label corrections.
+    A part has the columns of :class:`~feature_repo.frames.training_frame.TrainingFrame` and ``label_known_at``.
+    ``fingerprint`` and ``columns`` are those of the whole frame, ``overlay`` is the version of its label corrections.
     """
 
     folder: Path

@@ -128,7 +128,7 @@ def labels(
 ) -> pd.DataFrame:
     """Outcomes known and mature at ``as_of``: columns id, ``label`` (0 or 1), ``label_known_at``.
 
-    Labels are corrected by version ``overlay`` of :mod:`feature_repo.frames.label_overrides`, the newest by default, 0 for none.
+    ``overlay``: version of the label corrections (:mod:`feature_repo.frames.label_overrides`); default newest, 0 none.
     ``only``: ids of the requests whose outcomes are wanted; no more than these are then held in memory.
     """
     _require(settings, spec.label.table)

@@ -32,8 +32,8 @@ _BATCH = 500_000
 def latest(history: History, columns: Sequence[str], start: int, end: int) -> pl.DataFrame:
     """The row that counts at ``end`` of each entity, where it became visible after ``start``; both in microseconds.
 
-    The rule is that of :mod:`feature_repo.offline.point_in_time`, and so is the row that wins among equals. Memory is that
-    of one row per entity and a batch, whatever the length of the history.
+    The rule is that of :mod:`feature_repo.offline.point_in_time`, and so is the row that wins among equals. Memory is
+    that of one row per entity and a batch, whatever the length of the history.
     """
     held: list[pl.DataFrame] = []
     kept = waiting = 0

@@ -27,7 +27,7 @@ LEAST_SHARE = 0.05
 
 
 def compare(before: Facts, now: Facts) -> dict[str, Any]:
-    """Say how the profile ``now`` differs from ``before`` (both of :func:`~feature_repo.tables.table_profile.profile_table`).
+    """Say how the profile ``now`` differs from ``before`` (see :mod:`feature_repo.tables.table_profile`).
 
     Returns:
         ``rows``: [before, now]; ``columns``: those of now, then those gone, each ``{name, status}``, status kept, new,

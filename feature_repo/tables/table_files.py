@@ -81,7 +81,7 @@ def manifest(settings: Settings, table: str) -> Manifest | None:
 
 
 def profile(settings: Settings, table: str) -> list[dict[str, Any]]:
-    """What each column of the table held at its last ingest (:func:`feature_repo.tables.table_profile.profile_table`)."""
+    """Each column of the table at its last ingest (:func:`feature_repo.tables.table_profile.profile_table`)."""
     content = read_json(table_path(settings, table) / "profile.json")
     return content["columns"] if isinstance(content, dict) else []
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from configs import Settings
 from flows.cli.console import console, settings_of
 from flows.cli.parsing import UsageError, known_model
 

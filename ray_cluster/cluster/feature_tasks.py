@@ -51,7 +51,7 @@ def _join(join: ViewJoin, asked: Asked, part: int, parts: int) -> Piece:
 def materialize_views(
     settings: Settings, views: Sequence[str], as_of: datetime, since: datetime | None = None
 ) -> dict[str, Brought]:
-    """As :func:`feature_repo.materialization.online_write.materialize_view` for each view; the caller is connected to Ray.
+    """Call :func:`feature_repo.materialization.online_write.materialize_view` for each view, as Ray tasks.
 
     A view that fails does not stop the others; then the first one's error is raised, as it would be here. A worker
     that dies is replaced, and goes on where it was.

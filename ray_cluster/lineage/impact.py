@@ -139,7 +139,7 @@ def blast_radius(settings: Settings, waiting: Pending) -> BlastRadius:
 
 
 def guard(settings: Settings, force: bool, show: Callable[[BlastRadius], Any]) -> Check:
-    """A check for :func:`feature_repo.definitions.feature_store.apply` that refuses what breaks a live model, unless forced.
+    """A check for :func:`feature_repo.definitions.feature_store.apply` that protects live models unless forced.
 
     ``show`` is given what was found, before it is refused or goes on.
     """

@@ -123,7 +123,7 @@ def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[st
     """Monitor the champion over ``spec.monitoring.window`` before ``as_of``.
 
     Of a champion that nobody asked yet the verdict is to wait. Returns the result
-    (:meth:`ray_cluster.monitoring.monitoring_run.MonitoringResult.to_dict`, with ``version``), and whether it is new: the same
+    (:meth:`MonitoringResult.to_dict`, with ``version``), and whether it is new: the same
     predictions, outcomes and policy give the result kept before.
 
     Raises:

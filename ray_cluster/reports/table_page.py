@@ -26,7 +26,7 @@ class TableContent:
 
     Attributes:
         name, spec: the table and its declaration. manifest: the fields of the ingest's manifest.
-        profile, before: as :func:`feature_repo.tables.table_profile.profile_table` gives them, now and at the ingest before
+        profile, before: as :mod:`~feature_repo.tables.table_profile` gives them, now and at the ingest before
             the content last changed.
         change: :func:`feature_repo.tables.change.compare` of the two. alerts: sentences, the gravest first.
         gates: ``{gate, bound, found, held}``, bound and found as text, held None where it cannot be told.

@@ -237,7 +237,7 @@ class TrainingData:
 def prepare(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> TrainingData:
     """Retrieve the training frame of ``spec`` as known at ``as_of`` and cut it by time.
 
-    ``overlay``: the version of the label corrections (:mod:`feature_repo.frames.label_overrides`), the newest by default.
+    ``overlay``: version of the label corrections (:mod:`feature_repo.frames.label_overrides`), newest by default.
     Parts on disk stay there until ``release`` is called, so that a killed training need not make them again.
 
     Raises:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.ray_cluster.served_world import NOON, SPEC, World, registered, world
 
 from configs import ConfigError
 from configs.model import Defaults
@@ -16,6 +15,7 @@ from feature_repo.frames.training_frame import inputs_fingerprint, model_inputs
 from ray_cluster.parity.comparison import as_requests
 from ray_cluster.serving.batch_scoring import ScoringError, abstentions
 from ray_cluster.serving.prediction_log import read_predictions
+from tests.ray_cluster.served_world import NOON, SPEC, World, registered, world
 
 __all__ = ["registered", "world"]  # fixtures
 

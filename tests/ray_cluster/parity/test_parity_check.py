@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.ray_cluster.served_world import NOON, SPEC, VIEWS, World, registered, world
 
 from configs.model import Parity
 from feature_repo.online.reader import OnlineReader
 from ray_cluster.parity.check import ParityBoundError, ParityError, check_parity, newest, require
 from ray_cluster.serving.prediction_log import read_predictions
+from tests.ray_cluster.served_world import NOON, SPEC, VIEWS, World, registered, world
 
 __all__ = ["registered", "world"]  # fixtures
 

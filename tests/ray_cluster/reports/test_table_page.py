@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ray_cluster.reports.test_lifecycle_report import Page
 
 from configs.settings import Settings, load_settings
 from configs.table import Table
@@ -24,6 +23,7 @@ from ray_cluster.reports import table_report
 from ray_cluster.reports.table_charts import histogram, over_time, rules, shares_of
 from ray_cluster.reports.table_page import TableContent, render_index, render_table
 from ray_cluster.reports.table_report import TablePageError, table_content, write_table_page, write_table_pages
+from tests.ray_cluster.reports.test_lifecycle_report import Page
 
 SECTIONS = ["summary", "schema", "time", "columns", "change", "together", "quarantine"]
 SPEC = {

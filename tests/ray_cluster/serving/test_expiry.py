@@ -10,13 +10,13 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.ray_cluster.serving.stand_ins import StandInReader
-from tests.ray_cluster.serving.test_routes import ROW, SPEC, Served
 
 from configs import ConfigError
 from configs.model import Defaults
 from ray_cluster.serving.app import AppArgs
 from ray_cluster.serving.schema import Answer
+from tests.ray_cluster.serving.stand_ins import StandInReader
+from tests.ray_cluster.serving.test_routes import ROW, SPEC, Served
 
 HOUR = 3600.0
 

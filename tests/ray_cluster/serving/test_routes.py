@@ -16,7 +16,6 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.ray_cluster.serving.stand_ins import FEATURES, StandInPipeline, StandInReader, StandInVersion
 
 from configs import load_model
 from configs.model import Expired
@@ -27,6 +26,7 @@ from ray_cluster.serving.predictor import Observed, Predictor, VersionError
 from ray_cluster.serving.request_batches import Batches
 from ray_cluster.serving.routes import ModelFacts, ViewTraits, routes
 from ray_cluster.serving.schema import RequestSchema
+from tests.ray_cluster.serving.stand_ins import FEATURES, StandInPipeline, StandInReader, StandInVersion
 
 SPEC = load_model("flight_delay")
 NOW = datetime(2013, 12, 17, tzinfo=UTC)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ray_cluster.training.sampling.mixed_rows import mixed
 from scipy.stats import ks_2samp, spearmanr
 
 from ray_cluster.training.sampling.copula import GaussianCopula
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 
 @settings(max_examples=8, deadline=None)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.ray_cluster.training.sampling.mixed_rows import mixed
 from sklearn.linear_model import LogisticRegression
 
 from ray_cluster.training.sampling.prior import PriorCorrected, corrected, prior_shift
 from ray_cluster.training.sampling.sampler_selection import resample
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(-6, 6))

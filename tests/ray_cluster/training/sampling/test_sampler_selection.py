@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import ray
-from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 from configs import load_model
 from configs.training import Sampling
@@ -17,6 +16,7 @@ from ray_cluster.decisions.decision import Decision, replay, sampling_verdict
 from ray_cluster.training.data import TrainingData, split
 from ray_cluster.training.sampling.sampler_selection import contend, hold_court
 from ray_cluster.training.search import TrialResult
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 TRIAL = TrialResult("7", "xgboost", {"max_depth": 3, "learning_rate": 0.2}, "finished", 20, 0.1, 1.0, [])
 AS_OF = datetime(2013, 7, 1, tzinfo=UTC)

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.over_sampling import ADASYN, SMOTE, SMOTENC
-from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 from configs.training import SYNTHETIC, Sampler
 from ray_cluster.training.sampling import sampled_rows as bounds
 from ray_cluster.training.sampling.sampled_rows import SamplingError
 from ray_cluster.training.sampling.sampler_selection import resample
 from ray_cluster.training.sampling.smote import places
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 METHODS = get_args(Sampler)
 NUMBERS = ["amount", "balance"]

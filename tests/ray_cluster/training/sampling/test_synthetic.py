@@ -6,10 +6,10 @@ import json
 
 import pandas as pd
 import pytest
-from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 from ray_cluster.training.sampling.sampled_rows import SamplingError
 from ray_cluster.training.sampling.synthetic_rows import write_synthetic
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 
 def test_a_sample_has_its_origin_and_its_checks(tmp_path):

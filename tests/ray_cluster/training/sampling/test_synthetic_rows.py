@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.ray_cluster.training.sampling.mixed_rows import mixed
 from scipy.stats import ks_2samp
 
 from ray_cluster.training.sampling.copula import GaussianCopula
@@ -18,6 +17,7 @@ from ray_cluster.training.sampling.synthetic_rows import (
     duplicates,
     pair_fidelity,
 )
+from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
 
 def by_hand(real: pd.DataFrame, row: pd.Series) -> float:
