@@ -24,6 +24,11 @@ __all__ = ["DefinitionError", "feast_objects", "features_module", "fingerprint",
 #: The module that holds every Feast object.
 _FEATURES = "feature_repo.features"
 
+#: Columns that stand beside features in training frames, reference rows and feature files, and so name no feature.
+RESERVED = frozenset({"event_timestamp", "id", "known_at", "label", "label_known_at", "prediction_time", "score"})
+#: Endings of the columns of times that a retrieval gives beside the features of each view.
+RESERVED_ENDINGS = ("__event_timestamp", "__known_at")
+
 
 class DefinitionError(HeadraceError, ValueError):
     """``features.py`` cannot be used as it is; one sentence."""
@@ -74,8 +79,8 @@ def written(module: ModuleType, queries: Mapping[str, str] | None = None) -> Def
         queries: view → fingerprint of its query. Where given, every view must have one, and every query a view.
 
     Raises:
-        DefinitionError: two objects share a name, an entity is unknown or has no type, a view has no features, or
-            views and queries do not match.
+        DefinitionError: two objects share a name, an entity is unknown or has no type, a view has no features, a
+            feature has a reserved name, or views and queries do not match.
     """
     from feast import Entity, FeatureService, FeatureView, OnDemandFeatureView
 
@@ -89,6 +94,16 @@ def written(module: ModuleType, queries: Mapping[str, str] | None = None) -> Def
     for name, view in found.views.items():
         if not view.features:
             raise DefinitionError(f"Feature view '{name}' of {_file(module)} declares no features; give it a schema.")
+    given = {name: view.features for name, view in found.views.items()}
+    given |= {name: view.features for name, view in found.on_demand.items()}
+    for name, features in given.items():
+        for feature, _ in features:
+            if feature in RESERVED or feature.endswith(RESERVED_ENDINGS):
+                raise DefinitionError(
+                    f"The feature '{feature}' of view '{name}' of {_file(module)} has a reserved name; rename it, for "
+                    f"example to '{name}_{feature.strip('_')}'. Reserved: {', '.join(sorted(RESERVED))}, and names "
+                    f"that end in {' or '.join(RESERVED_ENDINGS)}."
+                )
     return replace(
         found,
         views={

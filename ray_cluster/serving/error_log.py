@@ -10,6 +10,8 @@ import logging
 import os
 import time
 from pathlib import Path
+from traceback import format_exception
+from typing import Any
 
 from configs.settings import Settings
 from feature_repo.storage.files import locked
@@ -24,6 +26,20 @@ MOST_BYTES, MOST_RECORD_BYTES = 10_000_000, 100_000
 def error_log_path(settings: Settings, application: str) -> Path:
     """Where the warnings and errors of an application's replicas are kept."""
     return settings.home / "logs" / "serving" / f"{application}.log"
+
+
+class _Formatter(logging.Formatter):
+    """UTC time, level, process id, logger and message, and the traceback below."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "%(asctime)s.%(msecs)03dZ %(levelname)s process %(process)d %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
+        )
+        self.converter = time.gmtime
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """The traceback, without ``print``: in a replica Serve replaces it by one that garbles what goes to a file."""
+        return "".join(format_exception(*ei)).rstrip("\n")
 
 
 class ErrorLog(logging.Handler):
@@ -41,11 +57,7 @@ class ErrorLog(logging.Handler):
         super().__init__(logging.WARNING)
         self.path = error_log_path(settings, application)
         self._home, self._lock_name, self._most = settings.home, f"error-log-{application}", most_bytes
-        formatter = logging.Formatter(
-            "%(asctime)s.%(msecs)03dZ %(levelname)s process %(process)d %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
-        )
-        formatter.converter = time.gmtime
-        self.setFormatter(formatter)
+        self.setFormatter(_Formatter())
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

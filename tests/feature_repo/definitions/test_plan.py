@@ -200,6 +200,17 @@ def test_the_fingerprint_follows_the_file(tmp_path):
             None,
             "'footfall' .* declares no features",
         ),
+        (
+            [('Field(name="passers"', 'Field(name="score"')],
+            None,
+            "feature 'score' of view 'footfall' .* 'footfall_score'",
+        ),
+        (
+            [('Field(name="many"', 'Field(name="label"'), ('"many":', '"label":')],
+            None,
+            "feature 'label' of view 'cart'",
+        ),
+        ([('Field(name="sold"', 'Field(name="sales__known_at"')], None, "'sales__known_at' of .* has a reserved name"),
         ([], {"sales": "1"}, "Feature view 'footfall' of shop_features.py has no query; add it to VIEWS"),
         ([], {"sales": "1", "footfall": "2", "fotfall": "3"}, "The query 'fotfall' .* has no feature view"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 import os
 import socket
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -107,3 +109,26 @@ def test_the_middle_of_a_huge_record_is_left_out(settings: Settings) -> None:
     assert "test: first xxx" in text and text.endswith(" last\n")
     assert " bytes left out …" in text
     assert len(text) < MOST_RECORD_BYTES + 100
+
+
+def test_a_traceback_is_whole_where_print_is_replaced(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = print
+
+    def garbling(*parts: object, file: Any = None, **options: Any) -> None:
+        plain(parts, file=file, **options)  # as Serve's own print in a replica does (ray.serve logging_utils)
+
+    monkeypatch.setattr(builtins, "print", garbling)
+    log = ErrorLog(settings, "flight_delay")
+    try:
+        raise ConnectionError("the online store is away")
+    except ConnectionError as error:
+        failed = logging.LogRecord(
+            "test", logging.ERROR, "", 0, "failed", None, (type(error), error, error.__traceback__)
+        )
+    log.emit(failed)
+    lines = log.path.read_text().splitlines()
+    assert lines[1] == "Traceback (most recent call last):"
+    assert lines[-2:] == [
+        '    raise ConnectionError("the online store is away")',
+        "ConnectionError: the online store is away",
+    ]
