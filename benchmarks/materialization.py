@@ -236,8 +236,8 @@ def child(what: str, home: Path, whole: str) -> None:
         stock(Path(whole), online, home, "stock", layout)()
     else:  # what the imports of the first two take
         import duckdb
-        import feature_repo.materialization.bringing
-        import feature_repo.materialization.computing
+        import feature_repo.materialization.online_write
+        import feature_repo.materialization.backfill
         import pandas
         import pyarrow.parquet
 

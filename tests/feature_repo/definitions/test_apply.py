@@ -31,7 +31,7 @@ APPLIER = """
 import sys, time
 from pathlib import Path
 from configs import load_settings
-from feature_repo.store import apply, open_store
+from feature_repo.definitions.feature_store import apply, open_store
 import feast
 from tests.feature_repo.definitions.definitions_example import module
 folder, texts = Path(sys.argv[1]), [Path(each).read_text() for each in sys.argv[2:]]

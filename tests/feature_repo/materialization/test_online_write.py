@@ -310,10 +310,10 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 from datetime import datetime
 from configs.settings import load_settings
-from feature_repo.materialization import fresh_rows
+from feature_repo.materialization import online_write
 from feature_repo.online import sqlite_values, redis_values
-from feature_repo.materialization.bringing import bring_online
-fresh_rows.GROUP = 2048
+from feature_repo.materialization.online_write import bring_online
+online_write.GROUP = 2048
 for store in (sqlite_values.SqliteValues, redis_values.RedisValues):
     def slowly(self, layout, rows, write=store.write):
         number = write(self, layout, rows)

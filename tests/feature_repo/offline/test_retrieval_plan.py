@@ -107,7 +107,7 @@ def test_a_task_imports_no_feast(cluster: None) -> None:
 
     @ray.remote
     def loaded() -> bool:
-        import ray_cluster.joining  # noqa: F401
+        import ray_cluster.cluster.feature_tasks  # noqa: F401
 
         return "feast" in sys.modules
 

@@ -218,7 +218,7 @@ def test_killed_in_the_middle_it_is_finished_by_the_next(tmp_path, moment):
 WRITER = """
 import sys; from pathlib import Path
 from ray_cluster.serving.prediction_log import PredictionLog
-from tests.ray_cluster.erasure.erasure.test_forget import GONE, STAYS, line
+from tests.ray_cluster.erasure.test_erasure import GONE, STAYS, line
 log = PredictionLog(Path(sys.argv[1]), "replica")
 print("go", flush=True)
 for number in range(4000):

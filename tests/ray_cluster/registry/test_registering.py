@@ -168,7 +168,7 @@ import os, sys
 from configs import load_settings
 settings = load_settings()
 os.environ.update(settings.variables())
-from ray_cluster.promotion.registering import register
+from ray_cluster.promotion.registration import register
 from tests.ray_cluster.registry.test_registering import spec_of
 import json
 done = register(settings, spec_of(sys.argv[1] if len(sys.argv) > 1 else "{model}"), "{run}", {{}})

@@ -27,7 +27,7 @@ import uvicorn
 from fastapi import FastAPI
 from configs import load_settings
 from ray_cluster.serving.error_log import log_errors
-from ray_cluster.serving.problems import install
+from ray_cluster.serving.errors import install
 
 app = FastAPI()
 install(app)
