@@ -3,7 +3,7 @@
     python -m benchmarks.materialization [--entities 200000] [--rounds 3] [--redis 127.0.0.1:6379,db=9] [--part all]
 
 Speed: one view of ten float features, every entity's latest of four rows into an empty store. Headrace's
-`bring_online`, Feast's stock `materialize` (on its default offline store and its own SQLite and Redis stores, a
+`write_online`, Feast's stock `materialize` (on its default offline store and its own SQLite and Redis stores, a
 twentieth of the entities, as its speed does not depend on how many there are), and the store's own bulk limit on the
 same values take turns in each round; the best round of each counts, and the ratios are to be trusted.
 
@@ -130,9 +130,9 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def ours(settings: Settings) -> bool:
-    from feature_repo.materialization.online_write import bring_online
+    from feature_repo.materialization.online_write import write_online
 
-    return bring_online(settings, VIEW, UNTIL)
+    return write_online(settings, VIEW, UNTIL)
 
 
 def speed(entities: int, rounds: int, folder: Path, redis: str | None) -> dict[str, list[float]]:
@@ -236,10 +236,11 @@ def child(what: str, home: Path, whole: str) -> None:
         stock(Path(whole), online, home, "stock", layout)()
     else:  # what the imports of the first two take
         import duckdb
-        import feature_repo.materialization.online_write
-        import feature_repo.materialization.backfill
         import pandas
         import pyarrow.parquet
+
+        import feature_repo.materialization.backfill
+        import feature_repo.materialization.online_write
 
         assert all(
             (

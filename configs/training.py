@@ -85,12 +85,12 @@ SYNTHETIC = ("smote", "smotenc", "adasyn", "copula")
 class Sampling(Frozen):
     """How the rows that a model is fitted on are weighted, thinned or added to; validation and held-out rows never are.
 
-    ``court`` tries the ``contenders`` and keeps one only where it helps on the real rows of the validation period.
+    ``select`` tries the ``contenders`` and keeps one only where it helps on the real rows of the validation period.
     ``ratio``: positives per negative afterwards (imbalanced-learn's ``sampling_strategy``); where there are as many
-    already, nothing is done. ``confidence``: of all the intervals of the court together.
+    already, nothing is done. ``confidence``: of all the intervals of the selection together.
     """
 
-    method: Literal["none", Sampler, "court"] = "none"
+    method: Literal["none", Sampler, "select"] = "none"
     ratio: float = Field(0.1, gt=0, le=1)
     contenders: tuple[Contender, ...] = get_args(Contender)
     confidence: float = Field(0.95, gt=0.5, lt=1)
@@ -98,7 +98,9 @@ class Sampling(Frozen):
     @field_validator("method", mode="before")
     @classmethod
     def _known_method(cls, value: object) -> object:
-        known = ["none", *get_args(Sampler), "court"]
+        known = ["none", *get_args(Sampler), "select"]
+        if value == "court":
+            raise ValueError("method court is now called select; write method: select")
         if isinstance(value, str) and value not in known:
             raise ValueError(f"there is no method '{value}'.{nearest(value, known)} Known: {', '.join(known)}")
         return value
@@ -115,8 +117,8 @@ class Sampling(Frozen):
 
     @model_validator(mode="after")
     def _somebody_contends(self) -> Sampling:
-        if self.method == "court" and not self.contenders:
-            raise ValueError("method court has no contenders; name at least one, or method none")
+        if self.method == "select" and not self.contenders:
+            raise ValueError("method select has no contenders; name at least one, or method none")
         if len(set(self.contenders)) != len(self.contenders):
             raise ValueError(f"contenders = {list(self.contenders)}: each once")
         return self

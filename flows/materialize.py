@@ -40,7 +40,7 @@ def materialize_view(view: str, as_of: datetime, since: datetime | None, applied
     Only a view that was never computed, which nobody uses yet, is computed meanwhile.
     """
     from feature_repo.materialization.backfill import compute
-    from feature_repo.materialization.online_write import bring_online
+    from feature_repo.materialization.online_write import write_online
     from feature_repo.materialization.view_files import state
 
     settings, as_of = begin(as_of)
@@ -48,7 +48,7 @@ def materialize_view(view: str, as_of: datetime, since: datetime | None, applied
         applied.result()
     held, computed = compute(settings, view)
     applied.result()
-    moved = bring_online(settings, view, as_of, since)
+    moved = write_online(settings, view, as_of, since)
     return _said(view, held.rows, computed, moved, as_of)
 
 

@@ -68,10 +68,10 @@ def apply(settings: Settings, check: Check | None = None, definitions: ModuleTyp
 
 
 def materialize(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> bool:
-    """Bring one view online as known at ``as_of``, without Feast: :func:`.bringing.bring_online`."""
-    from feature_repo.materialization.online_write import bring_online
+    """Bring one view online as known at ``as_of``, without Feast: :func:`.bringing.write_online`."""
+    from feature_repo.materialization.online_write import write_online
 
-    return bring_online(settings, view, as_of, since)
+    return write_online(settings, view, as_of, since)
 
 
 def retrieve(

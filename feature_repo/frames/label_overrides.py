@@ -22,15 +22,24 @@ from feature_repo.storage.files import locked, replacing
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Relabel", "RelabelError", "append", "labels_folder", "overlay", "overlay_version", "relabelled", "standing"]
+__all__ = [
+    "LabelOverride",
+    "LabelOverrideError",
+    "append",
+    "labels_folder",
+    "overlay",
+    "overlay_version",
+    "with_overrides",
+    "standing",
+]
 
 
-class RelabelError(HeadraceError, ValueError):
+class LabelOverrideError(HeadraceError, ValueError):
     """A correction that cannot be taken, or an overlay that cannot be read; one sentence."""
 
 
 @dataclass(frozen=True)
-class Relabel:
+class LabelOverride:
     """One line of the overlay.
 
     Attributes:
@@ -57,24 +66,24 @@ def labels_folder(settings: Settings, model: str) -> Path:
     return settings.home / "labels" / model
 
 
-def overlay(settings: Settings, model: str, version: int | None = None) -> list[Relabel]:
+def overlay(settings: Settings, model: str, version: int | None = None) -> list[LabelOverride]:
     """The lines of the overlay up to ``version`` (default: all), in order.
 
     Raises:
-        RelabelError: the file holds what is no line of an overlay, or has not got as far as ``version``.
+        LabelOverrideError: the file holds what is no line of an overlay, or has not got as far as ``version``.
     """
     path = labels_folder(settings, model) / "overlay.jsonl"
-    found: list[Relabel] = []
+    found: list[LabelOverride] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), 1):
         try:
-            found.append(Relabel(**json.loads(line)))
+            found.append(LabelOverride(**json.loads(line)))
         except (ValueError, TypeError) as error:
-            raise RelabelError(
+            raise LabelOverrideError(
                 f"{path} line {number} is no relabel ({error}); put back the line as `headrace labels accept` wrote it."
             ) from None
     newest = max((each.version for each in found), default=0)
     if version is not None and version > newest:
-        raise RelabelError(
+        raise LabelOverrideError(
             f"The label overlay of '{model}' is at version {newest}, and version {version} is asked for; "
             f"bring back {path} as it was."
         )
@@ -86,13 +95,13 @@ def overlay_version(settings: Settings, model: str) -> int:
     return max((each.version for each in overlay(settings, model)), default=0)
 
 
-def standing(lines: Sequence[Relabel]) -> dict[str, Relabel]:
+def standing(lines: Sequence[LabelOverride]) -> dict[str, LabelOverride]:
     """The correction in force of each id: the last one, unless it was taken back."""
     last = {each.id: each for each in lines}
     return {identity: each for identity, each in last.items() if each.label is not None}
 
 
-def relabelled(settings: Settings, model: str, known: pd.DataFrame, version: int | None = None) -> pd.DataFrame:
+def with_overrides(settings: Settings, model: str, known: pd.DataFrame, version: int | None = None) -> pd.DataFrame:
     """``known`` (its first column the id, ``label`` 0 or 1) with the corrections of the overlay in ``label``."""
     corrections = {each.id: each.label for each in standing(overlay(settings, model, version)).values()}
     if not corrections:
@@ -101,20 +110,20 @@ def relabelled(settings: Settings, model: str, known: pd.DataFrame, version: int
     return known.assign(label=said.fillna(known["label"]).astype(known["label"].dtype))
 
 
-def append(settings: Settings, model: str, lines: Sequence[Relabel], expected: int) -> int:
+def append(settings: Settings, model: str, lines: Sequence[LabelOverride], expected: int) -> int:
     """Add lines as one new version and return its number; a reader sees all of them or none.
 
     Args:
         expected: the version that the lines were checked against.
 
     Raises:
-        RelabelError: somebody else has added a version meanwhile.
+        LabelOverrideError: somebody else has added a version meanwhile.
     """
     path = labels_folder(settings, model) / "overlay.jsonl"
     with locked(settings.home, f"labels-{model}"):
         now = overlay_version(settings, model)
         if now != expected:
-            raise RelabelError(
+            raise LabelOverrideError(
                 f"The label overlay of '{model}' went from version {expected} to {now} meanwhile; do it again."
             )
         before = path.read_bytes() if path.is_file() else b""
@@ -123,6 +132,6 @@ def append(settings: Settings, model: str, lines: Sequence[Relabel], expected: i
     return now + 1
 
 
-def _line(relabel: Relabel) -> bytes:
+def _line(relabel: LabelOverride) -> bytes:
     content: dict[str, Any] = asdict(relabel)
     return json.dumps(content, ensure_ascii=False).encode() + b"\n"

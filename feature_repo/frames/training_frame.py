@@ -15,7 +15,7 @@ from feature_repo.definitions.dependencies import model_tables, service_views
 from feature_repo.frames.expired_values import defaults, retrieve_as_served
 from feature_repo.frames.fingerprints import frame_fingerprint
 from feature_repo.frames.label_overrides import overlay as relabels
-from feature_repo.frames.label_overrides import overlay_version, relabelled, standing
+from feature_repo.frames.label_overrides import overlay_version, standing, with_overrides
 from feature_repo.tables import connect, manifest
 from feature_repo.transforms import sql
 
@@ -149,7 +149,7 @@ def labels(
             f"SELECT {identity}, ({spec.label.positive})::INTEGER AS label, {known_at} AS label_known_at "
             f'FROM (FROM "{spec.label.table}" {wanted}) {ripe} ORDER BY {identity}'
         ).df()
-    return relabelled(settings, spec.name, found, overlay)
+    return with_overrides(settings, spec.name, found, overlay)
 
 
 def model_inputs(features: pd.DataFrame) -> pd.DataFrame:

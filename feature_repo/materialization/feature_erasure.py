@@ -11,7 +11,7 @@ from typing import Any
 
 from configs.settings import Settings
 from feature_repo.materialization.backfill import compute
-from feature_repo.materialization.online_write import bring_online
+from feature_repo.materialization.online_write import write_online
 from feature_repo.materialization.view_files import MissingDataError, ViewState, remember, state, sweep, view_files
 from feature_repo.online import open_values
 from feature_repo.online.layout import ViewLayout, layouts
@@ -85,7 +85,7 @@ def _again(settings: Settings, view: str, held: ViewState) -> None:
     try:
         compute(settings, view)
         if held.online_until:
-            bring_online(settings, view, datetime.fromisoformat(held.online_until))
+            write_online(settings, view, datetime.fromisoformat(held.online_until))
         emptied = False
     except MissingDataError:  # a table of the view holds no row any more
         emptied = True

@@ -38,9 +38,9 @@ __all__ = [
     "GROUP",
     "FeatureError",
     "write_fresh_rows",
-    "Bringing",
-    "Brought",
-    "bring_online",
+    "OnlineWrite",
+    "ViewUpdate",
+    "write_online",
     "materialize_view",
 ]
 
@@ -185,7 +185,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Brought:
+class ViewUpdate:
     """What was done for one view: rows it holds, whether any were computed, whether online values were brought."""
 
     rows: int
@@ -194,7 +194,7 @@ class Brought:
 
 
 @dataclass(frozen=True)
-class Bringing:
+class OnlineWrite:
     """What is being brought online: the content of ``files`` (by ``code``) as known at ``until``.
 
     ``done`` row groups of the fresh rows are written; ``base`` is the store's own mark from before.
@@ -207,13 +207,13 @@ class Bringing:
     done: int = 0
 
 
-def materialize_view(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> Brought:
-    """Compute one view and bring it online; see :func:`.computing.compute` and :func:`bring_online`."""
+def materialize_view(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> ViewUpdate:
+    """Compute one view and bring it online; see :func:`.computing.compute` and :func:`write_online`."""
     held, computed = compute(settings, view)
-    return Brought(held.rows, computed, bring_online(settings, view, as_of, since))
+    return ViewUpdate(held.rows, computed, write_online(settings, view, as_of, since))
 
 
-def bring_online(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> bool:
+def write_online(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> bool:
     """Bring one view's values, as known at ``as_of``, to the online store; False when it held them already.
 
     A store that already holds what was known later than ``as_of`` is not taken back; what has to be brought then
@@ -238,7 +238,7 @@ def bring_online(settings: Settings, view: str, as_of: datetime, since: datetime
         mark = values.known_until([layout])[view]
         finished = False
         if held.bringing:
-            left = Bringing(**held.bringing)
+            left = OnlineWrite(**held.bringing)
             kept = mark is not None and mark >= datetime.fromisoformat(left.base)
             if kept and _fits(view_folder(settings, view) / FRESH, layout):
                 held = _write(settings, layout, values, held, left)
@@ -261,7 +261,7 @@ def bring_online(settings: Settings, view: str, as_of: datetime, since: datetime
             write_fresh_rows(connection, view_folder(settings, view), layout, held, start, until)
         if mark is None:
             values.set_known_until(layout, _EPOCH)
-        bringing = Bringing(until.isoformat(), held.code, held.files, (mark or _EPOCH).isoformat())
+        bringing = OnlineWrite(until.isoformat(), held.code, held.files, (mark or _EPOCH).isoformat())
         held = replace(held, bringing=asdict(bringing))
         remember(settings, held)
         _write(settings, layout, values, held, bringing)
@@ -276,7 +276,7 @@ def _fits(path: Path, layout: ViewLayout) -> bool:
 
 
 def _write(
-    settings: Settings, layout: ViewLayout, values: OnlineValues, held: ViewState, bringing: Bringing
+    settings: Settings, layout: ViewLayout, values: OnlineValues, held: ViewState, bringing: OnlineWrite
 ) -> ViewState:
     """Write what is left of ``bringing``, note each row group, and at the end what the store holds now."""
     import pyarrow.compute as pc

@@ -12,7 +12,7 @@ import polars as pl
 from configs.errors import HeadraceError
 from feature_repo.offline.point_in_time import Integers, grouped
 
-__all__ = ["Asked", "Entities", "KeyTypeError", "RetrievalError", "Unit", "kind"]
+__all__ = ["EntityRows", "Entities", "KeyTypeError", "RetrievalError", "Unit", "kind"]
 
 #: Unit in which times are compared.
 Unit = Literal["us", "ns"]
@@ -34,7 +34,7 @@ class Entities:
     """The distinct entities of some key columns. ``keys``: one row per entity, its number is its place.
 
     ``order``: the requests that have an entity, by entity and then by time, as places in the order of time
-    (:meth:`Asked.by_time`); ``numbers``: the entity of each.
+    (:meth:`EntityRows.by_time`); ``numbers``: the entity of each.
     """
 
     keys: pl.DataFrame
@@ -43,7 +43,7 @@ class Entities:
 
 
 @dataclass(frozen=True)
-class Asked:
+class EntityRows:
     """``keys``: one column per join key, a row per request; ``times``: of each request, in ``unit`` ("us" or "ns").
 
     A time that is missing is the lowest integer: before everything, so nothing is visible.

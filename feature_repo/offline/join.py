@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from feature_repo.offline.entity_rows import Asked, Entities, Unit
+from feature_repo.offline.entity_rows import Entities, EntityRows, Unit
 from feature_repo.offline.history import Extent, History, entity_part
 from feature_repo.offline.point_in_time import Integers, timeline
 
@@ -94,7 +94,7 @@ class ViewJoin:
     outputs: tuple[str, ...]
     times: tuple[str, str] | None = None
 
-    def bounds(self, asked: Asked) -> tuple[int | None, int]:
+    def bounds(self, asked: EntityRows) -> tuple[int | None, int]:
         """Event times that can matter, microseconds: from the first request less the TTL, to the last request."""
         found = asked.range()
         if found is None:
@@ -111,7 +111,7 @@ class Piece:
     columns: pl.DataFrame
 
 
-def join_views(joins: Sequence[ViewJoin], asked: Asked, limit: int) -> list[pl.DataFrame]:
+def join_views(joins: Sequence[ViewJoin], asked: EntityRows, limit: int) -> list[pl.DataFrame]:
     """The columns of each view for every request row, in their order.
 
     Views with different keys are joined beside each other, on as many threads as there are processors.
@@ -136,19 +136,19 @@ def join_views(joins: Sequence[ViewJoin], asked: Asked, limit: int) -> list[pl.D
     return [found[number] for number in range(len(joins))]
 
 
-def _joined(join: ViewJoin, asked: Asked, limit: int) -> pl.DataFrame:
+def _joined(join: ViewJoin, asked: EntityRows, limit: int) -> pl.DataFrame:
     count = parts(join, asked, limit)
     return assembled([join_part(join, asked, part, count) for part in range(count)], len(asked))
 
 
-def parts(join: ViewJoin, asked: Asked, limit: int, at_least: int = 1) -> int:
+def parts(join: ViewJoin, asked: EntityRows, limit: int, at_least: int = 1) -> int:
     """Into how many parts the entities are split, so that each takes at most ``limit`` bytes."""
     if not join.keys:
         return 1
     return max(1, min(_MOST_PARTS, max(at_least, -(-_extent(join, asked).memory // max(1, limit)))))
 
 
-def join_part(join: ViewJoin, asked: Asked, part: int = 0, parts: int = 1) -> Piece:
+def join_part(join: ViewJoin, asked: EntityRows, part: int = 0, parts: int = 1) -> Piece:
     """The columns of one view for the request rows whose entity falls on ``part`` of ``parts``."""
     history = join.history
     unit = history.unit()
@@ -179,7 +179,7 @@ def assembled(pieces: Sequence[Piece], count: int) -> pl.DataFrame:
     return _gathered(pl.concat([piece.columns for piece in pieces]), source)
 
 
-def _extent(join: ViewJoin, asked: Asked) -> Extent:
+def _extent(join: ViewJoin, asked: EntityRows) -> Extent:
     return join.history.extent(*join.bounds(asked))
 
 

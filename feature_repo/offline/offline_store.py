@@ -24,10 +24,17 @@ from feast.repo_config import FeastConfigBaseModel, RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 from pydantic import field_validator
 
-from feature_repo.offline.entity_rows import Asked, RetrievalError
+from feature_repo.offline.entity_rows import EntityRows, RetrievalError
 from feature_repo.offline.history import History
 from feature_repo.offline.join import ViewJoin, join_views, latest, rows_between
-from feature_repo.offline.retrieval_plan import asked_of, micros, planned, request_table, request_times, source_files
+from feature_repo.offline.retrieval_plan import (
+    entity_rows_of,
+    micros,
+    planned,
+    request_table,
+    request_times,
+    source_files,
+)
 from feature_repo.storage.files import replacing
 
 __all__ = [
@@ -170,7 +177,7 @@ class AsofOfflineStore(OfflineStore):
     supports_filter_by_created_timestamp = True  # always: nothing is seen before it was known
 
     @staticmethod
-    def joined(config: RepoConfig, joins: Sequence[ViewJoin], asked: Asked) -> list[pl.DataFrame]:
+    def joined(config: RepoConfig, joins: Sequence[ViewJoin], asked: EntityRows) -> list[pl.DataFrame]:
         """The columns of each view for every request row: where another engine does the same work elsewhere."""
         return join_views(joins, asked, size(config.offline_store.memory_limit))
 
@@ -204,7 +211,7 @@ class AsofOfflineStore(OfflineStore):
         def run(times: bool) -> pa.Table:
             requests = request_table(rows)
             joins = [each(times) for each in plan]
-            asked = asked_of(requests, at, sorted({key for join in joins for key in join.keys}))
+            asked = entity_rows_of(requests, at, sorted({key for join in joins for key in join.keys}))
             for columns in cls.joined(config, joins, asked):
                 table = columns.to_arrow(compat_level=pl.CompatLevel.oldest())
                 for name in table.column_names:

@@ -17,11 +17,11 @@ from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
 from feature_repo.materialization.view_files import MissingDataError, view_files
-from feature_repo.offline.entity_rows import Asked, RetrievalError
+from feature_repo.offline.entity_rows import EntityRows, RetrievalError
 from feature_repo.offline.history import History
 from feature_repo.offline.join import ViewJoin
 
-__all__ = ["asked_of", "micros", "planned", "request_table", "request_times", "source_files"]
+__all__ = ["entity_rows_of", "micros", "planned", "request_table", "request_times", "source_files"]
 
 
 def planned(
@@ -91,7 +91,7 @@ def request_table(rows: pd.DataFrame) -> pa.Table:
         ) from None
 
 
-def asked_of(requests: pa.Table, at: str, keys: list[str]) -> Asked:
+def entity_rows_of(requests: pa.Table, at: str, keys: list[str]) -> EntityRows:
     """Keys and times of the request rows; ``at``: the column of the times."""
     times = requests[at].combine_chunks()
     unit = times.type.unit
@@ -100,7 +100,7 @@ def asked_of(requests: pa.Table, at: str, keys: list[str]) -> Asked:
     numbers = pc.fill_null(times.cast(pa.int64()), np.iinfo(np.int64).min).to_numpy(zero_copy_only=False)
     columns = pl.from_arrow(requests.select(keys))
     assert isinstance(columns, pl.DataFrame)
-    return Asked(columns, numbers, "ns" if unit == "ns" else "us")
+    return EntityRows(columns, numbers, "ns" if unit == "ns" else "us")
 
 
 def source_files(config: RepoConfig, source: DataSource) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ for command in (
         stack_commands.report,
     ),
     *(run_commands.run, run_commands.predict),
-    *(data_commands.plan, data_commands.apply, data_commands.forget, data_commands.profile),
+    *(data_commands.plan, data_commands.apply, data_commands.erase, data_commands.profile),
     *(lineage_commands.lineage, lineage_commands.reproduce, lineage_commands.compare),
 ):
     app.command()(command)

@@ -1,4 +1,4 @@
-"""Commands on feature definitions and raw tables: what would change, do it, forget an entity, profile a table."""
+"""Commands on feature definitions and raw tables: plan, apply, erase an entity, profile a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from flows.cli.console import console, settings_of
 from flows.cli.parsing import UsageError
 
-__all__ = ["apply", "forget", "plan", "profile"]
+__all__ = ["apply", "erase", "plan", "profile"]
 
 
 def plan(
@@ -42,7 +42,7 @@ def apply(
     console().print(f"[green]Applied[/green]: {changes} changes." if changes else "[green]Applied[/green] before.")
 
 
-def forget(
+def erase(
     context: typer.Context,
     entity: Annotated[str, typer.Argument(help="Entity or join key and its value: plane=N14228.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
@@ -53,8 +53,8 @@ def forget(
 
     name, equals, value = entity.partition("=")
     if not equals or not name or not value:
-        raise UsageError(f"forget {entity}: expected entity=value, such as plane=N14228.")
-    receipt, path = erasure_receipt.forget(settings_of(context), name, value, dry_run)
+        raise UsageError(f"erase {entity}: expected entity=value, such as plane=N14228.")
+    receipt, path = erasure_receipt.erase(settings_of(context), name, value, dry_run)
     if json:
         console().print_json(data=erasure_receipt.as_json(receipt))
     else:

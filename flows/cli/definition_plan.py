@@ -10,7 +10,7 @@ from configs.settings import Settings
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from ray_cluster.lineage.impact import BlastRadius, Impact
+    from ray_cluster.lineage.impact import Impact, ImpactReport
 
 __all__ = ["apply", "as_json", "plan", "tree", "verdict"]
 
@@ -18,16 +18,16 @@ _COLOURS = {"breaks": "red", "values": "yellow", "safe": "green"}
 _WORDS = {"breaks": "breaks", "values": "other values for", "safe": "safe"}
 
 
-def plan(settings: Settings) -> BlastRadius:
+def plan(settings: Settings) -> ImpactReport:
     """What an apply would change, and for whom; nothing is registered."""
     from feature_repo.definitions.apply import pending
     from feature_repo.definitions.feature_store import open_store
-    from ray_cluster.lineage.impact import blast_radius
+    from ray_cluster.lineage.impact import impact_of
 
-    return blast_radius(settings, pending(settings, open_store(settings)))
+    return impact_of(settings, pending(settings, open_store(settings)))
 
 
-def apply(settings: Settings, force: bool, show: Callable[[BlastRadius], Any]) -> int:
+def apply(settings: Settings, force: bool, show: Callable[[ImpactReport], Any]) -> int:
     """Register the definitions, also when just they were applied last: another tool may have been there since.
 
     Returns the number of changes; ``show`` is given the plan before anything is done.
@@ -42,7 +42,7 @@ def apply(settings: Settings, force: bool, show: Callable[[BlastRadius], Any]) -
     return len(register(settings, open_store(settings), guard(settings, force, show)).changes)
 
 
-def verdict(found: BlastRadius) -> str:
+def verdict(found: ImpactReport) -> str:
     """The plan in one sentence."""
     if not found.impacts:
         return "Nothing would change: what features.py defines is registered, and computed by the queries as they are."
@@ -55,7 +55,7 @@ def verdict(found: BlastRadius) -> str:
     return "`headrace apply` does this; it breaks nothing that is registered."
 
 
-def tree(found: BlastRadius) -> Tree:
+def tree(found: ImpactReport) -> Tree:
     """Changes by view, and below each the versions that notice."""
     from rich.markup import escape
     from rich.tree import Tree
@@ -85,7 +85,7 @@ def _effect(impact: Impact) -> str:
     return _WORDS[impact.change.effect] if impact.dependents else f"{_WORDS[impact.change.effect]} no model"
 
 
-def as_json(found: BlastRadius) -> dict[str, Any]:
+def as_json(found: ImpactReport) -> dict[str, Any]:
     """The plan as plain values."""
     return {
         "verdict": verdict(found),

@@ -1,4 +1,4 @@
-"""What `headrace forget` does and shows.
+"""What `headrace erase` does and shows.
 
 It is a command and no flow: Prefect would keep the value among the parameters of the run.
 """
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
     from ray_cluster.erasure.erasure import Receipt
 
-__all__ = ["as_json", "forget", "show"]
+__all__ = ["as_json", "erase", "show"]
 
 
-def forget(settings: Settings, name: str, value: str, dry_run: bool) -> tuple[Receipt, Path | None]:
+def erase(settings: Settings, name: str, value: str, dry_run: bool) -> tuple[Receipt, Path | None]:
     """Forget the entity that ``name`` (an entity or a join key) and ``value`` say; the receipt and its path.
 
     Raises:
-        ForgetError: there is no such entity, join key or value.
+        ErasureError: there is no such entity, join key or value.
     """
     from ray_cluster.erasure import erasure
 
-    return erasure.forget(settings, erasure.resolve(settings, name), value, dry_run)
+    return erasure.erase(settings, erasure.resolve(settings, name), value, dry_run)
 
 
 def as_json(receipt: Receipt) -> dict[str, Any]:

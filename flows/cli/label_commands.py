@@ -52,10 +52,10 @@ def accept(
     reason: Reason = "",
 ) -> None:
     """Take over the accepted rows of a review, all or none; the source stays as it is."""
-    from ray_cluster.labels.label_review import accept_relabels
+    from ray_cluster.labels.label_review import accept_overrides
 
     settings = settings_of(context)
-    done = accept_relabels(settings, file, author, reason)
+    done = accept_overrides(settings, file, author, reason)
     count = len(done.relabels)
     console().print(
         f"[green]Accepted[/green]: {count:,} label{'' if count == 1 else 's'} of {done.model}, version {done.version} "
@@ -99,10 +99,10 @@ def revoke(
     reason: Reason = "",
 ) -> None:
     """Take one correction back; the label is the source's again."""
-    from ray_cluster.labels.label_review import revoke_relabel
+    from ray_cluster.labels.label_review import revoke_override
 
     settings, spec = _here(context, model)
-    done = revoke_relabel(settings, spec, identity, author, reason)
+    done = revoke_override(settings, spec, identity, author, reason)
     console().print(f"[green]Revoked[/green]: {identity}, version {done.version} of the overlay of {spec.name}.")
 
 

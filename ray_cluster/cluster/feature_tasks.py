@@ -12,8 +12,8 @@ from typing import Any
 import ray
 
 from configs.settings import Settings
-from feature_repo.materialization.online_write import Brought, materialize_view
-from feature_repo.offline.entity_rows import Asked
+from feature_repo.materialization.online_write import ViewUpdate, materialize_view
+from feature_repo.offline.entity_rows import EntityRows
 from feature_repo.offline.join import Piece, ViewJoin, join_part
 from feature_repo.online.layout import layouts
 from ray_cluster.cluster.capacity import share
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-def join_parts(joins: Sequence[ViewJoin], asked: Asked, counts: Sequence[int]) -> list[list[Piece]]:
+def join_parts(joins: Sequence[ViewJoin], asked: EntityRows, counts: Sequence[int]) -> list[list[Piece]]:
     """The pieces of each view, by part; ``counts``: into how many parts each view's entities are split.
 
     Raises:
@@ -44,13 +44,13 @@ def join_parts(joins: Sequence[ViewJoin], asked: Asked, counts: Sequence[int]) -
 
 
 @ray.remote
-def _join(join: ViewJoin, asked: Asked, part: int, parts: int) -> Piece:
+def _join(join: ViewJoin, asked: EntityRows, part: int, parts: int) -> Piece:
     return join_part(join, asked, part, parts)
 
 
 def materialize_views(
     settings: Settings, views: Sequence[str], as_of: datetime, since: datetime | None = None
-) -> dict[str, Brought]:
+) -> dict[str, ViewUpdate]:
     """Call :func:`feature_repo.materialization.online_write.materialize_view` for each view, as Ray tasks.
 
     A view that fails does not stop the others; then the first one's error is raised, as it would be here. A worker

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
     from feast.repo_config import RepoConfig
 
-    from feature_repo.offline.entity_rows import Asked
+    from feature_repo.offline.entity_rows import EntityRows
     from feature_repo.offline.join import ViewJoin
 
 __all__ = ["RayAsofOfflineStore", "RayAsofOfflineStoreConfig"]
@@ -38,7 +38,7 @@ class RayAsofOfflineStore(AsofOfflineStore):
     """:class:`AsofOfflineStore` on the environment's Ray cluster, of which every node must see the files."""
 
     @staticmethod
-    def joined(config: RepoConfig, joins: Sequence[ViewJoin], asked: Asked) -> list[pl.DataFrame]:
+    def joined(config: RepoConfig, joins: Sequence[ViewJoin], asked: EntityRows) -> list[pl.DataFrame]:
         """The columns of each view for every request row, each part joined by a Ray task."""
         from feature_repo.offline.join import assembled, parts
         from feature_repo.offline.offline_store import size

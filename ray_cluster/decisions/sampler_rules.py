@@ -1,4 +1,4 @@
-"""What the court's measurements amount to: which contender is kept, and why."""
+"""The rule of the sampler selection: which sampler is kept, and why."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def judge(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[str, 
         f"Without sampling the {metric} is {plain['value']:.4f} on {evidence['rows']:,} real validation rows, "
         f"{evidence['positives']:,} of them positive; the intervals are of {evidence['level']:.1%} each."
     ]
-    if policy["method"] != "court":
+    if policy["method"] != "select":
         mine = judged[0] if judged else None
         told = f"The model's file asks for {policy['method']}"
         if mine is None:
@@ -55,7 +55,7 @@ def judge(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[str, 
 
 
 def _asked(policy: Mapping[str, Any]) -> list[str]:
-    return list(policy["contenders"]) if policy["method"] == "court" else ["threshold", policy["method"]]
+    return list(policy["contenders"]) if policy["method"] == "select" else ["threshold", policy["method"]]
 
 
 def _gain(each: Mapping[str, Any]) -> str:

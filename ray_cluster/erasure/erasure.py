@@ -24,17 +24,17 @@ from feature_repo.materialization.feature_erasure import ErasedFeatures, erase_f
 from feature_repo.storage.files import locked, read_json, write_json
 from feature_repo.tables.table_erasure import ErasedRows, erase_rows, known_values, remember_erasure
 from ray_cluster.erasure.documents import Mention, remains, strike_logs, strike_out
-from ray_cluster.erasure.records import erase_predictions, erase_relabels, erase_scores
+from ray_cluster.erasure.records import erase_label_overrides, erase_predictions, erase_scores
 
 __all__ = [
-    "ForgetError",
+    "ErasureError",
     "Receipt",
-    "forget",
+    "erase",
     "resolve",
 ]
 
 
-class ForgetError(HeadraceError, LookupError):
+class ErasureError(HeadraceError, LookupError):
     """There is no such entity or value; one sentence with the nearest."""
 
 
@@ -86,7 +86,7 @@ def resolve(settings: Settings, name: str) -> str:
     """The join key that ``name`` says: itself, or that of the entity of this name.
 
     Raises:
-        ForgetError: there is none (with the nearest).
+        ErasureError: there is none (with the nearest).
     """
     known = join_keys(settings)
     if name in known:
@@ -95,16 +95,16 @@ def resolve(settings: Settings, name: str) -> str:
     if name in entities:
         return entities[name]
     both = sorted({*known, *entities})
-    raise ForgetError(f"There is no entity or join key '{name}'.{nearest(name, both)} Known: {', '.join(both)}.")
+    raise ErasureError(f"There is no entity or join key '{name}'.{nearest(name, both)} Known: {', '.join(both)}.")
 
 
-def forget(settings: Settings, join_key: str, value: str, dry_run: bool = False) -> tuple[Receipt, Path | None]:
+def erase(settings: Settings, join_key: str, value: str, dry_run: bool = False) -> tuple[Receipt, Path | None]:
     """Remove the entity whose ``join_key`` is ``value``; returns the receipt and where it is kept.
 
     ``dry_run``: only count. Again, it finds nothing and says so.
 
     Raises:
-        ForgetError: nothing holds the value and it was never forgotten (with the nearest value).
+        ErasureError: nothing holds the value and it was never forgotten (with the nearest value).
     """
     with locked(settings.home, "forget"):
         listed = (read_json(settings.home / "erasures.json") or {}).get(join_key, [])
@@ -112,7 +112,7 @@ def forget(settings: Settings, join_key: str, value: str, dry_run: bool = False)
             found = _receipt(settings, join_key, value, dry_run=True)
             if not found.total:
                 near = nearest(value, known_values(settings, join_key))
-                raise ForgetError(
+                raise ErasureError(
                     f"Nothing under {settings.home} holds {join_key} = '{value}'.{near} To keep it out before it ever "
                     "comes, add it to erasures.json there."
                 )
@@ -138,7 +138,7 @@ def _receipt(settings: Settings, join_key: str, value: str, dry_run: bool) -> Re
     features = erase_features(settings, join_key, value, dry_run)
     predictions = erase_predictions(settings, join_key, value, dry_run)
     scores = erase_scores(settings, join_key, value, dry_run)
-    relabels = erase_relabels(settings, join_key, value, dry_run)
+    relabels = erase_label_overrides(settings, join_key, value, dry_run)
     mention = Mention(value)
     if not dry_run:
         remove_idle_parts(settings)

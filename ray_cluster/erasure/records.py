@@ -14,7 +14,7 @@ from feature_repo.tables.table_erasure import rows_of
 
 __all__ = [
     "erase_predictions",
-    "erase_relabels",
+    "erase_label_overrides",
     "erase_scores",
 ]
 
@@ -60,7 +60,7 @@ def _is_of(line: bytes, needle: bytes, join_key: str, value: str) -> bool:
     return held is not None and str(held) == value
 
 
-def erase_relabels(settings: Settings, join_key: str, value: str, dry_run: bool = False) -> dict[str, int]:
+def erase_label_overrides(settings: Settings, join_key: str, value: str, dry_run: bool = False) -> dict[str, int]:
     """Remove lines of overlays and queues of which the entity ``join_key`` was ``value``; path below home → lines.
 
     The other lines keep their versions. A page of suspects is a document, and struck out as those are.

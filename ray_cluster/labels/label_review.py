@@ -15,8 +15,8 @@ from configs.model import ModelSpec
 from configs.reading import nearest
 from configs.settings import Settings
 from feature_repo.frames.label_overrides import (
-    Relabel,
-    RelabelError,
+    LabelOverride,
+    LabelOverrideError,
     append,
     labels_folder,
     overlay,
@@ -35,8 +35,8 @@ __all__ = [
     "read_queue",
     "review_labels",
     "Accepted",
-    "accept_relabels",
-    "revoke_relabel",
+    "accept_overrides",
+    "revoke_override",
 ]
 
 #: The columns that a person fills in.
@@ -163,53 +163,53 @@ class Accepted:
 
     model: str
     version: int
-    relabels: list[Relabel]
+    relabels: list[LabelOverride]
 
 
-def accept_relabels(settings: Settings, path: Path, author: str = "", reason: str = "") -> Accepted:
+def accept_overrides(settings: Settings, path: Path, author: str = "", reason: str = "") -> Accepted:
     """Add every row of the queue that says ``accept`` to the model's overlay, as one version.
 
     ``author`` and ``reason`` stand where a row has none.
 
     Raises:
         QueueError: the file is no review queue.
-        RelabelError: a row cannot be taken: its id is not known, a label is not 0 or 1 or has changed meanwhile,
+        LabelOverrideError: a row cannot be taken: its id is not known, a label is not 0 or 1 or has changed meanwhile,
             author or reason is missing; then no row is.
     """
     rows = [(number, row) for number, row in enumerate(read_queue(path), 2) if _accepted(path, number, row["accept"])]
     if not rows:
-        raise RelabelError(f"{path} accepts nothing; write yes in the column accept of the rows to take over.")
+        raise LabelOverrideError(f"{path} accepts nothing; write yes in the column accept of the rows to take over.")
     names = sorted({row["model"] for _, row in rows})
     if len(names) > 1:
-        raise RelabelError(f"{path} is about {len(names)} models ({', '.join(names)}); accept one file for each.")
+        raise LabelOverrideError(f"{path} is about {len(names)} models ({', '.join(names)}); accept one file for each.")
     spec = load_model(names[0], str(settings.folder))
     version = overlay_version(settings, spec.name)
     now, source, entities = _known(settings, spec, version)
-    found: dict[str, Relabel] = {}
+    found: dict[str, LabelOverride] = {}
     for number, row in rows:
         where, identity = f"{path} line {number} (id {row['id']})", row["id"]
         if identity not in now:
-            raise RelabelError(
+            raise LabelOverrideError(
                 f"{where}: table '{spec.label.table}' has no label of this id.{nearest(identity, list(now))} "
                 "Keep the ids as `headrace labels review` wrote them."
             )
         if identity in found:
-            raise RelabelError(f"{where}: the id was on an earlier line; accept it once.")
+            raise LabelOverrideError(f"{where}: the id was on an earlier line; accept it once.")
         for name in ("given", "suggested"):
             if row[name] not in ("0", "1"):
-                raise RelabelError(f"{where}: {name} = '{row[name]}'; a label is 0 or 1.")
+                raise LabelOverrideError(f"{where}: {name} = '{row[name]}'; a label is 0 or 1.")
         if int(row["given"]) != now[identity]:
-            raise RelabelError(
+            raise LabelOverrideError(
                 f"{where}: the label was {row['given']} when it was reviewed and is {now[identity]} now; "
                 "review it again with `headrace labels review`."
             )
         if row["suggested"] == row["given"]:
-            raise RelabelError(f"{where}: the suggested label {row['suggested']} is the one that it has; leave it out.")
+            raise LabelOverrideError(f"{where}: the label is {row['suggested']} already; leave the line out.")
         said = {"author": row["author"] or author.strip(), "reason": row["reason"] or reason.strip()}
         for name, value in said.items():
             if not value:
-                raise RelabelError(f"{where} has no {name}; fill in its column, or give --{name}.")
-        found[identity] = Relabel(
+                raise LabelOverrideError(f"{where} has no {name}; fill in its column, or give --{name}.")
+        found[identity] = LabelOverride(
             id=identity,
             label=int(row["suggested"]),
             given=source[identity],
@@ -222,25 +222,25 @@ def accept_relabels(settings: Settings, path: Path, author: str = "", reason: st
     return Accepted(spec.name, append(settings, spec.name, made, version), made)
 
 
-def revoke_relabel(settings: Settings, spec: ModelSpec, identity: str, author: str, reason: str) -> Accepted:
+def revoke_override(settings: Settings, spec: ModelSpec, identity: str, author: str, reason: str) -> Accepted:
     """Take the correction of an id back, as a version of its own; the label is the source's again.
 
     Raises:
-        RelabelError: no correction of the id is in force, or author or reason is missing.
+        LabelOverrideError: no correction of the id is in force, or author or reason is missing.
     """
     lines = overlay(settings, spec.name)
     version = max((each.version for each in lines), default=0)
     present = standing(lines)
     if identity not in present:
-        raise RelabelError(
+        raise LabelOverrideError(
             f"No relabel of '{identity}' is in force for model '{spec.name}'.{nearest(identity, list(present))} "
             "`headrace labels list` shows those that are."
         )
     for name, value in (("author", author), ("reason", reason)):
         if not value.strip():
-            raise RelabelError(f"Revoking '{identity}' needs --{name}: it is kept with the relabel.")
+            raise LabelOverrideError(f"Revoking '{identity}' needs --{name}: it is kept with the relabel.")
     old = present[identity]
-    line = Relabel(
+    line = LabelOverride(
         identity, None, old.given, author.strip(), reason.strip(), datetime.now(UTC).isoformat(), entities=old.entities
     )
     return Accepted(spec.name, append(settings, spec.name, [line], version), [line])
@@ -251,7 +251,7 @@ def _accepted(path: Path, number: int, cell: str) -> bool:
         return True
     if cell.lower() in _NO:
         return False
-    raise RelabelError(f"{path} line {number}: accept = '{cell}'; write yes, or leave it empty.")
+    raise LabelOverrideError(f"{path} line {number}: accept = '{cell}'; write yes, or leave it empty.")
 
 
 def _known(

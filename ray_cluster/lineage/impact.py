@@ -21,7 +21,7 @@ from ray_cluster import registry
 from ray_cluster.serving.rollout import ServeError
 from ray_cluster.serving.serve_api import GATEWAY, details, facts_of
 
-__all__ = ["BlastRadius", "LiveModelError", "Impact", "Dependent", "blast_radius", "guard", "dependents"]
+__all__ = ["ImpactReport", "LiveModelError", "Impact", "Dependent", "impact_of", "guard", "dependents"]
 
 #: Versions of a model that are looked at beside those that are live or have an alias: the newest so many.
 _NEWEST = 10
@@ -74,7 +74,7 @@ class Impact:
 
 
 @dataclass(frozen=True)
-class BlastRadius:
+class ImpactReport:
     """Everything an apply would do, and to whom. ``notes``: what could not be found out, and why."""
 
     impacts: tuple[Impact, ...]
@@ -123,10 +123,10 @@ class BlastRadius:
         )
 
 
-def blast_radius(settings: Settings, waiting: Pending) -> BlastRadius:
+def impact_of(settings: Settings, waiting: Pending) -> ImpactReport:
     """Who takes what ``waiting`` would change; asks MLflow and Serve only when something there is touched."""
     if all(change.effect == "safe" for change in waiting.changes):
-        return BlastRadius(tuple(Impact(change, ()) for change in waiting.changes), tuple(waiting.removed))
+        return ImpactReport(tuple(Impact(change, ()) for change in waiting.changes), tuple(waiting.removed))
     known, notes = dependents(settings)
     impacts = tuple(
         Impact(
@@ -135,17 +135,17 @@ def blast_radius(settings: Settings, waiting: Pending) -> BlastRadius:
         )
         for change in waiting.changes
     )
-    return BlastRadius(impacts, tuple(waiting.removed), tuple(notes))
+    return ImpactReport(impacts, tuple(waiting.removed), tuple(notes))
 
 
-def guard(settings: Settings, force: bool, show: Callable[[BlastRadius], Any]) -> Check:
+def guard(settings: Settings, force: bool, show: Callable[[ImpactReport], Any]) -> Check:
     """A check for :func:`feature_repo.definitions.feature_store.apply` that protects live models unless forced.
 
     ``show`` is given what was found, before it is refused or goes on.
     """
 
     def check(waiting: Pending) -> None:
-        found = blast_radius(settings, waiting)
+        found = impact_of(settings, waiting)
         show(found)
         reason = found.refusal()
         if reason and not force:

@@ -106,7 +106,7 @@ def retire(
     """Retire a version: it is never promoted, aliased or deployed again; its evidence stays.
 
     Args:
-        delete_artifacts: also remove its model files. Asked for later, they go then.
+        delete_artifacts: also remove its model files. EntityRows for later, they go then.
 
     Raises:
         RetirementError: it is champion or shadow, answers requests, or is what Serve will load when it is up again.

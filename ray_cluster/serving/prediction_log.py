@@ -1,7 +1,7 @@
 """What the endpoints said: JSON lines under ``predictions/<model>/<UTC day of as_of>/<replica>.jsonl``.
 
 One file has one writer, which appends whole requests with a single ``write``, so a killed replica tears at most the
-last line of its own file. Nothing is ever rewritten but to forget an entity (:mod:`ray_cluster.erasure.erasure`).
+last line of its own file. Nothing is ever rewritten except to erase an entity (:mod:`ray_cluster.erasure.erasure`).
 """
 
 from __future__ import annotations

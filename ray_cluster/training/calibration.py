@@ -25,8 +25,8 @@ __all__ = [
     "Sigmoid",
     "calibrated",
     "fit_calibrator",
-    "Settled",
-    "settle",
+    "OperatingPoint",
+    "choose_operating_point",
 ]
 
 Values = npt.NDArray[Any]
@@ -150,7 +150,7 @@ _ENOUGH = 20
 
 
 @dataclass(frozen=True)
-class Settled:
+class OperatingPoint:
     """The calibrator (None leaves scores as they are), the threshold on calibrated scores, and how both were found."""
 
     calibrator: Calibrator | None
@@ -158,7 +158,7 @@ class Settled:
     evidence: dict[str, Any]
 
 
-def settle(spec: ModelSpec, y: Values, scores: Values, days: Values) -> Settled:
+def choose_operating_point(spec: ModelSpec, y: Values, scores: Values, days: Values) -> OperatingPoint:
     """Choose calibration and threshold on validation rows.
 
     Args:
@@ -182,7 +182,7 @@ def settle(spec: ModelSpec, y: Values, scores: Values, days: Values) -> Settled:
         threshold = cost_threshold(y, probabilities, spec.threshold.costs)
     else:
         threshold = f1_threshold(y, probabilities) if spec.threshold == "f1" else float(spec.threshold)
-    return Settled(
+    return OperatingPoint(
         calibrator,
         threshold,
         {

@@ -16,7 +16,7 @@ from ray_cluster.evaluation.fairness import fairness
 from ray_cluster.evaluation.importance import permutation_importance, shap_importance
 from ray_cluster.evaluation.metrics import cost_evidence, curves, metrics, ranking, reliability
 from ray_cluster.evaluation.slices import slices, worst_slice
-from ray_cluster.training.calibration import Calibrated, Settled
+from ray_cluster.training.calibration import Calibrated, OperatingPoint
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.finalists import Chosen
 from ray_cluster.training.inputs import learned
@@ -58,12 +58,12 @@ def evaluate(
     spec: ModelSpec,
     data: TrainingData,
     chosen: Chosen,
-    settled: Settled,
+    operating_point: OperatingPoint,
     pipeline: Pipeline,
     baselines: dict[str, Values],
 ) -> tuple[dict[str, Any], Values]:
     """Measure the finished bundle on the held-out rows; returns the evidence, and the scores, shape (held out,)."""
-    held_out, threshold = data.periods.held_out, settled.threshold
+    held_out, threshold = data.periods.held_out, operating_point.threshold
     features, y = data.features[held_out], data.y[held_out]
     rows = data.rows[held_out].assign(**features)
     days = data.days[held_out]
@@ -94,7 +94,7 @@ def evaluate(
         },
         "baselines": {name: ranking(y, values) for name, values in baselines.items()},
         "calibration": {
-            **settled.evidence,
+            **operating_point.evidence,
             "ece_before": metrics(y, raw, threshold)["ece"],
             "ece_after": measured["ece"],
         },

@@ -18,7 +18,7 @@ from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster import registry
 from ray_cluster.evaluation.metrics import curves, metrics, ranking
-from ray_cluster.training.calibration import settle
+from ray_cluster.training.calibration import choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
 from ray_cluster.training.search import Search, TrialResult
@@ -79,7 +79,9 @@ def evaluate(spec: ModelSpec, data: TrainingData, fitted: Fitted) -> dict[str, A
     """
     validation = data.periods.validation
     uncalibrated = spec.model_copy(update={"calibration": "none"})
-    threshold = settle(uncalibrated, data.y[validation], fitted.validation_scores, data.days[validation]).threshold
+    threshold = choose_operating_point(
+        uncalibrated, data.y[validation], fitted.validation_scores, data.days[validation]
+    ).threshold
     period = "validation" if fitted.rows == "train" else "held_out"
     mask = getattr(data.periods, period)
     scores = fitted.pipeline.predict_proba(data.features[mask])[:, 1]

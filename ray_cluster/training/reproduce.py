@@ -20,7 +20,7 @@ from ray_cluster.cluster.connection import connected
 from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.lineage.changes import Change, changes_since
 from ray_cluster.lineage.model_digest import model_digest
-from ray_cluster.training.calibration import Settled, calibrated, settle
+from ray_cluster.training.calibration import OperatingPoint, calibrated, choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.distributed.devices import Device, again_on, cluster_resources, device_of, on_device
 from ray_cluster.training.final_fit import fit_final
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Refitted",
     "refit",
-    "settled_again",
+    "operating_point_again",
     "Check",
     "ReproduceError",
     "Reproduction",
@@ -62,21 +62,23 @@ def refit(settings: Settings, spec: ModelSpec, data: TrainingData, documents: Ma
     sampler = documents.get("sampling", {}).get("kept", "none")
     device = device_of(spec, cluster_resources(), trial.family)
     fitted, _ = fit_final(spec, trial, data, calendar, device, sampler)
-    settled = settled_again(spec, data, trial, sampler)
-    pipeline = calibrated(fitted, settled.calibrator)
+    operating_point = operating_point_again(spec, data, trial, sampler)
+    pipeline = calibrated(fitted, operating_point.calibrator)
     y, held_out = data.y, data.periods.held_out
     scores = pipeline.predict_proba(data.features[held_out])[:, 1]
-    return Refitted(pipeline, settled.threshold, scores, metrics(y[held_out], scores, settled.threshold))
+    return Refitted(
+        pipeline, operating_point.threshold, scores, metrics(y[held_out], scores, operating_point.threshold)
+    )
 
 
-def settled_again(spec: ModelSpec, data: TrainingData, trial: TrialResult, sampler: str) -> Settled:
+def operating_point_again(spec: ModelSpec, data: TrainingData, trial: TrialResult, sampler: str) -> OperatingPoint:
     """Calibration and threshold, from the scores that the point gave on the validation windows then."""
     alone = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"finalists": 1})})
     newest = Search([trial], newest_scores(spec, data, trial))
     chosen = choose(alone, data, newest)
     if sampler != "none":
         chosen = chosen.refitted(replace(newest, validation_scores=contender_scores(spec, trial, data, sampler)))
-    return settle(spec, chosen.y, chosen.scores, chosen.days)
+    return choose_operating_point(spec, chosen.y, chosen.scores, chosen.days)
 
 
 class ReproduceError(HeadraceError, RuntimeError):

@@ -21,13 +21,13 @@ from ray_cluster.lineage.environment import code_fingerprint, library_versions
 from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.lineage.provenance import gather
 from ray_cluster.parity.check import require as require_parity
-from ray_cluster.training.calibration import calibrated, settle
+from ray_cluster.training.calibration import calibrated, choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.distributed.devices import check_cluster, cluster_resources, device_of
 from ray_cluster.training.evaluate import check_evaluation, evaluate
 from ray_cluster.training.final_fit import fit_final
 from ray_cluster.training.finalists import choose
-from ray_cluster.training.sampling.sampler_selection import hold_court
+from ray_cluster.training.sampling.sampler_selection import select_sampler
 from ray_cluster.training.search import Search, search_points
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def record_run(
 ) -> str:
     """Log the run whole; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,).
 
-    ``device``: on which the final fit ran. ``sampling``: what the court found, where there was one.
+    ``device``: on which the final fit ran. ``sampling``: the result of the sampler selection, if there was one.
     """
     frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
     provenance = gather(
@@ -171,16 +171,16 @@ def train_model(
         if data.periods.earlier:
             progress("comparing the finalists over the folds", 0.5)
         chosen = choose(spec, data, search)
-        ruling = hold_court(spec, chosen.trial, data)
+        selection = select_sampler(spec, chosen.trial, data)
         progress("fitting the best on all earlier rows, and the baselines", 0.6)
         calendar = request_features(settings, spec.feature_service)
         device = device_of(spec, cluster_resources(), chosen.trial.family)
-        fitted, baselines = fit_final(spec, chosen.trial, data, calendar, device, ruling.method)
-    chosen = chosen.refitted(ruling.applied(chosen.search))
-    settled = settle(spec, chosen.y, chosen.scores, chosen.days)
-    pipeline = calibrated(fitted, settled.calibrator)
+        fitted, baselines = fit_final(spec, chosen.trial, data, calendar, device, selection.method)
+    chosen = chosen.refitted(selection.applied(chosen.search))
+    operating_point = choose_operating_point(spec, chosen.y, chosen.scores, chosen.days)
+    pipeline = calibrated(fitted, operating_point.calibrator)
     progress("measuring on the held-out period", 0.85)
-    evaluated, scores = evaluate(spec, data, chosen, settled, pipeline, baselines)
+    evaluated, scores = evaluate(spec, data, chosen, operating_point, pipeline, baselines)
     progress("recording the run", 0.92)
     run_id = record_run(
         settings,
@@ -195,7 +195,7 @@ def train_model(
         context,
         started,
         device,
-        ruling.document,
+        selection.document,
     )
     data.release()
     progress("done", 1.0)

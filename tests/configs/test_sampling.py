@@ -14,8 +14,8 @@ from configs.settings import CONFIGS
     ("sampling", "message"),
     [
         ({"method": "smot"}, r"there is no method 'smot'\. Did you mean 'smote'\? Known: none, class_weight,"),
-        ({"method": "court", "contenders": ["adasin"]}, r"there is no contender 'adasin'\. Did you mean 'adasyn'\?"),
-        ({"method": "court", "contenders": []}, r"method court has no contenders; name at least one, or method none"),
+        ({"method": "select", "contenders": ["adasin"]}, r"there is no contender 'adasin'\. Did you mean 'adasyn'\?"),
+        ({"method": "select", "contenders": []}, r"method select has no contenders; name at least one, or method none"),
         ({"contenders": ["smote", "smote"]}, r"contenders = \['smote', 'smote'\]: each once"),
         ({"ratio": 0}, r"sampling\.ratio = 0: .*greater than 0"),
         ({"confidence": 1}, r"sampling\.confidence = 1: .*less than 1"),
@@ -31,4 +31,4 @@ def test_what_is_no_sampling_is_told(sampling, message):
 def test_flights_are_fitted_as_they_are_and_payments_go_to_court():
     assert load_model("flight_delay", "local").sampling.method == "none"
     assert load_model("flight_cancelled", "local").sampling.method == "none"
-    assert load_model("card_fraud", "local").sampling.method == "court"
+    assert load_model("card_fraud", "local").sampling.method == "select"

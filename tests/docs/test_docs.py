@@ -26,7 +26,7 @@ from flows.cli.parsing import FLOWS
 ROOT = CONFIGS.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = set(
-    re.findall(r"\w+", "up down status doctor run plan apply forget labels models predict env demo report profile")
+    re.findall(r"\w+", "up down status doctor run plan apply erase labels models predict env demo report profile")
 )
 COMMANDS |= {"compare", "lineage", "reproduce"}
 #: Files that the pages invent to show how one is written.

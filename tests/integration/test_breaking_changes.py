@@ -11,7 +11,7 @@ from feature_repo.definitions import feature_store
 from feature_repo.definitions.apply import pending
 from feature_repo.definitions.load import registered, written
 from feature_repo.definitions.plan import diff
-from ray_cluster.lineage.impact import LiveModelError, blast_radius, guard
+from ray_cluster.lineage.impact import LiveModelError, guard, impact_of
 from tests.feature_repo.definitions.definitions_example import module
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -32,7 +32,7 @@ def test_a_live_model_is_not_broken_unless_forced(headrace, lifecycle, tmp_path)
 
     opened = feature_store.open_store(settings)
     shorter = edited(tmp_path, "ttl=timedelta(hours=6)", "ttl=timedelta(hours=1)")
-    found = blast_radius(settings, pending(settings, opened, shorter))
+    found = impact_of(settings, pending(settings, opened, shorter))
     (impact,) = found.impacts
     (taker,) = [each for each in impact.dependents if each.live]
     assert (taker.model, taker.version, taker.aliases) == ("flight_delay", lifecycle["version"], ("champion",))

@@ -13,7 +13,7 @@ import pytest
 from configs import Settings, load_model, load_settings
 from configs.model import ModelSpec
 from configs.table import Column, Source, Table
-from feature_repo.frames.label_overrides import Relabel, append, relabelled
+from feature_repo.frames.label_overrides import LabelOverride, append, with_overrides
 from feature_repo.tables import ingest_table
 from ray_cluster.monitoring.measurements import with_outcomes
 from ray_cluster.monitoring.monitoring_run import outcomes_of
@@ -129,7 +129,7 @@ def test_outcomes_join_in_whichever_type_either_side_has() -> None:
 
 
 def test_a_correction_reaches_the_label_of_an_integer_id(settings: Settings) -> None:
-    append(settings, "flight_delay", [Relabel("7", 1, 0, "Ada", "checked", "2024-01-01T00:00:00+00:00")], 0)
+    append(settings, "flight_delay", [LabelOverride("7", 1, 0, "Ada", "checked", "2024-01-01T00:00:00+00:00")], 0)
     for ids in ([7, 8], [7.0, None]):
         known = pd.DataFrame({"order_id": ids, "label": [0, 0]})
-        assert relabelled(settings, "flight_delay", known)["label"].tolist() == [1, 0]
+        assert with_overrides(settings, "flight_delay", known)["label"].tolist() == [1, 0]

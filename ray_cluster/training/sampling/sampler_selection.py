@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "resample",
-    "Ruling",
-    "contend",
+    "SamplerSelection",
+    "try_sampler",
     "contender_scores",
-    "hold_court",
+    "select_sampler",
 ]
 
 _SAMPLERS = {
@@ -66,13 +66,13 @@ Values = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Ruling:
+class SamplerSelection:
     """What the final fit does about rare positives.
 
     Attributes:
         method: "none", or the sampler that is kept.
         validation_scores: of the kept sampler's fit, corrected for its prior shift, shape (validation rows,); None
-            where there was no court, or nothing is kept: then the search's own stand.
+            where no sampler was tried, or nothing is kept: then the search's own stand.
         document: the evidence ``sampling``: the decision, and ``contenders`` with their held-out figures and the
             checks of their rows; None where the model's file asks for no sampling.
     """
@@ -86,7 +86,7 @@ class Ruling:
         return search if self.validation_scores is None else replace(search, validation_scores=self.validation_scores)
 
 
-def hold_court(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> Ruling:
+def select_sampler(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> SamplerSelection:
     """Try what ``spec.sampling`` names, as Ray tasks, with the point of ``trial``; data are placed once.
 
     Fitted on the same latest ``tuning.rows`` of the training period as the search. The intervals of all contenders
@@ -94,14 +94,14 @@ def hold_court(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> Rulin
     """
     asked = spec.sampling
     if asked.method == "none":
-        return Ruling("none")
-    names = asked.contenders if asked.method == "court" else ("threshold", asked.method)
+        return SamplerSelection("none")
+    names = asked.contenders if asked.method == "select" else ("threshold", asked.method)
     results = _contended(spec, trial, data, [name for name in ("none", *names) if name != "threshold"])
     if "threshold" in names:
         results["threshold"] = {**results["none"], "seconds": 0.0}
     decision, table = _measure(spec, data, ["none", *names], results)
     kept = str(decision.evidence["kept"])
-    return Ruling(
+    return SamplerSelection(
         kept,
         None if kept == "none" else np.asarray(results[kept]["validation"]),
         {"decision": decision.to_dict(), "kept": kept, "trial": trial.trial, "contenders": table},
@@ -116,7 +116,7 @@ def contender_scores(spec: ModelSpec, trial: TrialResult, data: TrainingData, me
 def _contended(
     spec: ModelSpec, trial: TrialResult, data: TrainingData, methods: list[str]
 ) -> dict[str, dict[str, Any]]:
-    """What :func:`contend` gives for each method, as Ray tasks on data that are placed once."""
+    """What :func:`try_sampler` gives for each method, as Ray tasks on data that are placed once."""
     import ray
 
     tuning, periods = spec.tuning, data.periods
@@ -132,16 +132,16 @@ def _contended(
             "inputs": spec.inputs,
         }
     )
-    task = ray.remote(num_cpus=share(tuning.cpus_per_trial))(contend)
+    task = ray.remote(num_cpus=share(tuning.cpus_per_trial))(try_sampler)
     threads = max(1, int(tuning.cpus_per_trial))
     found = wait([task.remote(name, trial, fold, spec.sampling.ratio, tuning.seed, threads) for name in methods])
     return dict(zip(methods, found, strict=True))
 
 
-def contend(
+def try_sampler(
     method: str, trial: TrialResult, fold: dict[str, Any], ratio: float, seed: int, threads: int
 ) -> dict[str, Any]:
-    """Sample, fit and score one contender; ``fold`` as the court places it.
+    """Sample, fit and score one contender; ``fold`` as a Ray object.
 
     Everything is learned from the training rows: encoding and cleaning from the real ones, the sampler from them too.
 

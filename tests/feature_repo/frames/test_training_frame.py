@@ -25,7 +25,7 @@ from feature_repo.frames.training_frame import (
     training_frame,
 )
 from feature_repo.materialization.backfill import compute
-from feature_repo.materialization.online_write import bring_online
+from feature_repo.materialization.online_write import write_online
 from feature_repo.online.reader import OnlineReader
 from feature_repo.tables import connect, ingest_table
 
@@ -137,7 +137,7 @@ def test_the_endpoint_would_be_served_the_same(here):
     asked = requests(here, SPEC, moment - timedelta(days=5), moment, AS_OF)
     asked[PREDICTION_TIME] = pd.Timestamp(moment)
     for view in service_views(here, SPEC.feature_service):
-        bring_online(here, view, moment)
+        write_online(here, view, moment)
     offline = retrieve(here, SPEC.feature_service, asked, at=PREDICTION_TIME)
     reader = OnlineReader(here, SPEC.feature_service)
     online = model_inputs(reader.read(asked, asked[PREDICTION_TIME]).features)

@@ -27,7 +27,7 @@ from feature_repo.definitions.feature_store import materialize
 from feature_repo.materialization import online_write
 from feature_repo.materialization import online_write as bringing
 from feature_repo.materialization.backfill import compute
-from feature_repo.materialization.online_write import FeatureError, bring_online, materialize_view
+from feature_repo.materialization.online_write import FeatureError, materialize_view, write_online
 from feature_repo.materialization.view_files import MissingDataError, ViewState, remember, state, view_files
 from feature_repo.online import open_values
 from feature_repo.online.codec import decode
@@ -260,7 +260,7 @@ def test_killed_then_another_feature(local, monkeypatch):
     remember(local, replace(held, code="other"))
     other = replace(layout, features=(*layout.features, ("plane_new", "number")))
     monkeypatch.setattr(bringing, "layouts", lambda _: {"plane_stats": other})
-    assert bring_online(local, "plane_stats", at("2013-03-01"))
+    assert write_online(local, "plane_stats", at("2013-03-01"))
     with closing(open_values(local)) as values:
         found = values.read([other], [[(f"N{plane:06d}",) for plane in range(20_000)]])[0]
     assert decode(other, found, {})["plane_new"].to_pylist() == [7.0 + plane for plane in range(20_000)]
@@ -277,7 +277,7 @@ def test_only_what_changed_is_brought(local, monkeypatch):
 
     monkeypatch.setattr(bringing, "_write", counted)
     outcomes = raw()["outcomes"]
-    bring_online(local, "plane_stats", at("2013-03-01 06:00"))
+    write_online(local, "plane_stats", at("2013-03-01 06:00"))
     due = outcomes["known_at"].between(at("2013-03-01 00:00:00.000001"), at("2013-03-01 06:00"))
     assert brought == [outcomes[due]["tailnum"].nunique()]
     mine = outcomes[outcomes["known_at"] <= at("2013-03-01")]
@@ -312,7 +312,7 @@ from datetime import datetime
 from configs.settings import load_settings
 from feature_repo.materialization import online_write
 from feature_repo.online import sqlite_values, redis_values
-from feature_repo.materialization.online_write import bring_online
+from feature_repo.materialization.online_write import write_online
 online_write.GROUP = 2048
 for store in (sqlite_values.SqliteValues, redis_values.RedisValues):
     def slowly(self, layout, rows, write=store.write):
@@ -322,7 +322,7 @@ for store in (sqlite_values.SqliteValues, redis_values.RedisValues):
         return number
     store.write = slowly
 settings = load_settings({environment!r}, {variables!r})
-bring_online(settings, "plane_stats", datetime.fromisoformat({until!r}))
+write_online(settings, "plane_stats", datetime.fromisoformat({until!r}))
 """
 
 
@@ -381,7 +381,7 @@ def test_killed_then_the_same_again(here, after):
     with closing(open_values(here)) as values:
         written = values.count(layouts(here)["plane_stats"])
         assert after * 2000 < written < 20_000
-    assert bring_online(here, "plane_stats", until)
+    assert write_online(here, "plane_stats", until)
     same_as_made(here, until)
     assert state(here, "plane_stats").bringing is None
     assert not list((here.home / "features").rglob(".fresh*"))
@@ -397,7 +397,7 @@ def test_killed_then_a_later_moment(here, monkeypatch):
     monkeypatch.setattr(
         type(values), "write", lambda self, layout, rows: groups.append(rows.num_rows) or write(self, layout, rows)
     )
-    assert bring_online(here, "plane_stats", at("2013-03-01"))
+    assert write_online(here, "plane_stats", at("2013-03-01"))
     same_as_made(here, at("2013-03-01"))
     assert 20_000 < sum(groups) <= 20_000 + 20_000 - 3 * 2048
 
@@ -407,7 +407,7 @@ def test_killed_then_the_store_was_emptied(here):
     killed(here, at("2013-03-01"), 4)
     with closing(open_values(here)) as values:
         values.clear(layouts(here)["plane_stats"])
-    assert bring_online(here, "plane_stats", at("2013-03-01"))
+    assert write_online(here, "plane_stats", at("2013-03-01"))
     same_as_made(here, at("2013-03-01"))
 
 
@@ -426,19 +426,19 @@ def test_killed_while_the_rows_are_chosen(local):
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert bring_online(local, "plane_stats", at("2013-03-01"))
+    assert write_online(local, "plane_stats", at("2013-03-01"))
     same_as_made(local, at("2013-03-01"), 200_000)
     assert not list(folder.rglob("*.tmp"))
 
 
 def test_what_cannot_be_brought(local, monkeypatch):
     with pytest.raises(MissingDataError, match="'weather' was never computed; run `headrace run materialize`"):
-        bring_online(local, "weather", at("2013-03-01"))
+        write_online(local, "weather", at("2013-03-01"))
     query = transforms.VIEWS["weather"]
     monkeypatch.setitem(transforms.VIEWS, "weather", query._replace(sql=f"SELECT * EXCLUDE (visib) FROM ({query.sql})"))
     compute(local, "weather")
     with pytest.raises(FeatureError, match=r"feature 'visib' in .*features\.py, but its query .* gives only origin"):
-        bring_online(local, "weather", at("2013-03-01"))
+        write_online(local, "weather", at("2013-03-01"))
     assert state(local, "weather").online_until is None
 
 

@@ -84,7 +84,7 @@ def test_a_process_that_is_no_driver_joins_the_environment_s_cluster(
     code = (
         "import sys, numpy as np, polars as pl, ray\n"
         "from types import SimpleNamespace\n"
-        "from feature_repo.offline.entity_rows import Asked\n"
+        "from feature_repo.offline.entity_rows import EntityRows\n"
         "from feature_repo.offline.history import History\n"
         "from feature_repo.offline.join import ViewJoin\n"
         "from ray_cluster.cluster.ray_offline_store import RayAsofOfflineStore\n"
@@ -92,7 +92,7 @@ def test_a_process_that_is_no_driver_joins_the_environment_s_cluster(
         "times = pl.Series([1, 2]).cast(pl.Datetime('us', 'UTC'))\n"
         "pl.DataFrame({'key': [1, 2], 'event': times, 'value': [10, 20]}).write_parquet(file)\n"
         "join = ViewJoin(History('v', (file,), ('key',), ('value',), 'event', 'event'), ('key',), ('value',))\n"
-        "asked = Asked(pl.DataFrame({'key': [2, 1, 3]}), np.array([9, 0, 9]), 'us')\n"
+        "asked = EntityRows(pl.DataFrame({'key': [2, 1, 3]}), np.array([9, 0, 9]), 'us')\n"
         "config = SimpleNamespace(offline_store=SimpleNamespace(memory_limit='1GB', parallelism=3))\n"
         "assert not ray.is_initialized()\n"
         "print(RayAsofOfflineStore.joined(config, [join], asked)[0]['value'].to_list(), ray.is_initialized())\n"

@@ -52,7 +52,7 @@ def test_help_is_quick_and_names_the_commands(tmp_path: Path) -> None:
     assert time.monotonic() - started < 2
     assert shown.returncode == 0
     for command in re.findall(
-        r"\w+", "up down status doctor run plan apply forget models predict env demo report profile"
+        r"\w+", "up down status doctor run plan apply erase models predict env demo report profile"
     ):
         assert command in shown.stdout
 
@@ -87,7 +87,7 @@ def test_env_prints_what_a_shell_can_evaluate(tmp_path: Path) -> None:
         (["predict", "flight_delay", "absent.json"], 2, "absent.json cannot be read"),
         (["report"], 1, "There is no report in"),
         (["profile", "wether"], 1, "There is no table 'wether'. Did you mean 'weather'?"),
-        (["forget", "plane"], 2, "forget plane: expected entity=value, such as plane=N14228."),
+        (["erase", "plane"], 2, "erase plane: expected entity=value, such as plane=N14228."),
         (["upp"], 2, "No such command 'upp'"),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from configs.settings import Settings
-from feature_repo.materialization.online_write import Brought, materialize_view
+from feature_repo.materialization.online_write import ViewUpdate, materialize_view
 from feature_repo.materialization.view_files import view_files
 from feature_repo.online import open_values
 from feature_repo.online.layout import layouts
@@ -68,7 +68,7 @@ def test_the_same_files_and_values(cluster, tmp_path):
     assert materialize_views(far, VIEWS, UNTIL) == expected
     assert content(far) == content(local)
     again = materialize_views(far, VIEWS, UNTIL)
-    assert again == {view: Brought(did.rows, False, False) for view, did in expected.items()}
+    assert again == {view: ViewUpdate(did.rows, False, False) for view, did in expected.items()}
 
 
 def test_the_same_errors_and_the_other_views_are_done(cluster, tmp_path):

@@ -26,7 +26,7 @@ from feature_repo.online.layout import layouts
 from feature_repo.online.redis_values import redis_address
 from feature_repo.tables import manifest, table_path
 from ray_cluster.erasure.documents import Mention
-from ray_cluster.erasure.erasure import ForgetError, forget, resolve
+from ray_cluster.erasure.erasure import ErasureError, erase, resolve
 from ray_cluster.erasure.records import erase_predictions
 from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder, read_predictions
 from tests.feature_repo.raw_tables import END, put, raw, small_settings
@@ -150,10 +150,10 @@ def test_afterwards_nothing_names_it_and_nobody_else_noticed(here):
     flown = int((raw()["outcomes"]["tailnum"] == GONE).sum())
     assert any(value is not None for values in online(here, GONE).values() for value in values)
 
-    counted, nowhere = forget(here, "tailnum", GONE, dry_run=True)
+    counted, nowhere = erase(here, "tailnum", GONE, dry_run=True)
     assert nowhere is None and other(here) == before and not (here.home / "erasures.json").exists()
 
-    receipt, path = forget(here, "tailnum", GONE)
+    receipt, path = erase(here, "tailnum", GONE)
     assert mentions(here, GONE) == ["erasures.json"]
     assert all(value is None for values in online(here, GONE).values() for value in values)
     assert other(here) == before
@@ -181,7 +181,7 @@ def test_afterwards_nothing_names_it_and_nobody_else_noticed(here):
     content = manifest(here, "outcomes")
     assert content.rows_in == content.rows_out + content.quarantined + content.later
 
-    again, second = forget(here, "tailnum", GONE)
+    again, second = erase(here, "tailnum", GONE)
     assert again.total == 0 and second != path and path.exists()
 
     put(here, raw())  # the source still has it
@@ -198,9 +198,9 @@ def test_killed_in_the_middle_it_is_finished_by_the_next(tmp_path, moment):
     before, path = other(here), here.home / moment
     seen = path.stat().st_mtime_ns if path.exists() else None
     code = (
-        "import sys; from pathlib import Path; from ray_cluster.erasure.erasure import forget\n"
+        "import sys; from pathlib import Path; from ray_cluster.erasure.erasure import erase\n"
         "from tests.feature_repo.raw_tables import small_settings\n"
-        "forget(small_settings(Path(sys.argv[1])), 'tailnum', sys.argv[2])"
+        "erase(small_settings(Path(sys.argv[1])), 'tailnum', sys.argv[2])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(here.home), GONE], cwd=CONFIGS.parent)
     while (path.stat().st_mtime_ns if path.exists() else None) == seen:
@@ -209,7 +209,7 @@ def test_killed_in_the_middle_it_is_finished_by_the_next(tmp_path, moment):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert len(mentions(here, GONE)) > 1
-    receipt, _ = forget(here, "tailnum", GONE)
+    receipt, _ = erase(here, "tailnum", GONE)
     assert mentions(here, GONE) == ["erasures.json"]
     assert other(here) == before and receipt.total > 0
     assert state(here, "plane_stats").bringing is None
@@ -247,10 +247,10 @@ def test_a_replica_that_writes_meanwhile_loses_no_line(tmp_path):
 def test_what_nobody_knows_is_one_sentence(tmp_path):
     here = small_settings(tmp_path / "home")
     put(here, raw())
-    with pytest.raises(ForgetError, match=rf"Nothing under .* holds tailnum = '{GONE}9'. Did you mean '{GONE}'\?"):
-        forget(here, "tailnum", f"{GONE}9")
+    with pytest.raises(ErasureError, match=rf"Nothing under .* holds tailnum = '{GONE}9'. Did you mean '{GONE}'\?"):
+        erase(here, "tailnum", f"{GONE}9")
     assert not (here.home / "erasures.json").exists() and not (here.home / "receipts").exists()
-    with pytest.raises(ForgetError, match=r"There is no entity or join key 'plan'\. Did you mean 'plane'\? Known: "):
+    with pytest.raises(ErasureError, match=r"There is no entity or join key 'plan'\. Did you mean 'plane'\? Known: "):
         resolve(here, "plan")
     assert resolve(here, "plane") == resolve(here, "tailnum") == "tailnum"
 
@@ -261,7 +261,7 @@ def test_the_last_rows_of_a_table_can_go(tmp_path):
     put(here, few)
     for view in ("plane_stats", "plane_attributes"):
         materialize_view(here, view, END)
-    forget(here, "tailnum", GONE)
+    erase(here, "tailnum", GONE)
     assert mentions(here, GONE) == ["erasures.json"]
     assert manifest(here, "outcomes").rows_out == 0
     assert view_files(here.home / "features", "plane_stats") == []

@@ -9,12 +9,12 @@ import os
 import pytest
 
 from configs import load_model
-from feature_repo.frames.label_overrides import RelabelError, labels_folder, overlay, overlay_version
+from feature_repo.frames.label_overrides import LabelOverrideError, labels_folder, overlay, overlay_version
 from feature_repo.frames.training_frame import inputs_fingerprint, labels, training_frame
 from feature_repo.storage.files import read_json
 from feature_repo.tables import manifest
-from ray_cluster.erasure.erasure import forget
-from ray_cluster.labels.label_review import QueueError, accept_relabels, review_labels, revoke_relabel
+from ray_cluster.erasure.erasure import erase
+from ray_cluster.labels.label_review import QueueError, accept_overrides, review_labels, revoke_override
 from tests.feature_repo.frames.test_training_frame import AS_OF, made
 
 SPEC = load_model("card_fraud", "local")
@@ -81,17 +81,17 @@ def test_what_cannot_be_taken_is_one_sentence_and_nothing_is_written(here, revie
     written(
         reviewed, path, {(1, "accept"): "yes", (1, "author"): "Ada", (1, "reason"): "saw it"} | change if change else {}
     )
-    with pytest.raises((RelabelError, ValueError), match=message):
-        accept_relabels(here, path)
+    with pytest.raises((LabelOverrideError, ValueError), match=message):
+        accept_overrides(here, path)
     assert not (labels_folder(here, "card_fraud") / "overlay.jsonl").exists()
 
 
 def test_a_file_that_is_no_queue_is_told(here, tmp_path):
     with pytest.raises(QueueError, match=r"cannot be read \(No such file or directory\)"):
-        accept_relabels(here, tmp_path / "nowhere.csv")
+        accept_overrides(here, tmp_path / "nowhere.csv")
     (tmp_path / "other.csv").write_text("id,label\n1,0\n")
     with pytest.raises(QueueError, match=r"has no column 'model'"):
-        accept_relabels(here, tmp_path / "other.csv")
+        accept_overrides(here, tmp_path / "other.csv")
 
 
 def test_accepted_labels_are_a_version_of_the_frame_and_can_be_taken_back(here, reviewed, tmp_path):
@@ -99,7 +99,7 @@ def test_accepted_labels_are_a_version_of_the_frame_and_can_be_taken_back(here, 
     key = inputs_fingerprint(here, SPEC)
     path = tmp_path / "review.csv"
     rows = written(reviewed, path, {(0, "accept"): "yes", (2, "accept"): "X", (2, "reason"): "chargeback"})
-    done = accept_relabels(here, path, "Ada", "looked at the receipt")
+    done = accept_overrides(here, path, "Ada", "looked at the receipt")
     assert done.version == 1 and [each.reason for each in done.relabels] == ["looked at the receipt", "chargeback"]
     changed = {rows[0]["id"], rows[2]["id"]}
 
@@ -112,14 +112,16 @@ def test_accepted_labels_are_a_version_of_the_frame_and_can_be_taken_back(here, 
     assert again.fingerprint == before.fingerprint and inputs_fingerprint(here, SPEC, 0) == key
     assert manifest(here, "card_labels") == source  # the source is as it was
 
-    with pytest.raises(RelabelError, match=r"the label was \d when it was reviewed and is \d now; review it again"):
-        accept_relabels(here, path, "Ada", "again")
-    with pytest.raises(RelabelError, match=r"No relabel of 'T0' is in force"):
-        revoke_relabel(here, SPEC, "T0", "Bob", "why")
-    with pytest.raises(RelabelError, match=r"needs --reason"):
-        revoke_relabel(here, SPEC, rows[0]["id"], "Bob", " ")
+    with pytest.raises(
+        LabelOverrideError, match=r"the label was \d when it was reviewed and is \d now; review it again"
+    ):
+        accept_overrides(here, path, "Ada", "again")
+    with pytest.raises(LabelOverrideError, match=r"No relabel of 'T0' is in force"):
+        revoke_override(here, SPEC, "T0", "Bob", "why")
+    with pytest.raises(LabelOverrideError, match=r"needs --reason"):
+        revoke_override(here, SPEC, rows[0]["id"], "Bob", " ")
     assert overlay_version(here, "card_fraud") == 1
-    assert revoke_relabel(here, SPEC, rows[0]["id"], "Bob", "it was right").version == 2
+    assert revoke_override(here, SPEC, rows[0]["id"], "Bob", "it was right").version == 2
     last = training_frame(here, SPEC, AS_OF)
     assert set(last.rows.loc[last.rows["label"] != before.rows["label"], "transaction_id"]) == {rows[2]["id"]}
 
@@ -128,10 +130,10 @@ def test_a_queue_with_decisions_is_not_written_over_and_forgetting_reaches_it(he
     rows = written(reviewed, reviewed.queue, {(0, "accept"): "yes"})
     with pytest.raises(QueueError, match=r"has decisions in 1 row; take them over"):
         review_labels(here, SPEC, AS_OF)
-    accept_relabels(here, reviewed.queue, "Ada", "saw it")
+    accept_overrides(here, reviewed.queue, "Ada", "saw it")
     card = rows[0]["card_id"]
     assert [each.entities["card_id"] for each in overlay(here, "card_fraud")].count(card) >= 1
-    receipt, path = forget(here, "card_id", card)
+    receipt, path = erase(here, "card_id", card)
     assert receipt.relabels["labels/card_fraud/overlay.jsonl"] >= 1
     assert receipt.relabels["labels/card_fraud/review.csv"] >= 1
     assert read_json(path)["relabels"] == receipt.relabels

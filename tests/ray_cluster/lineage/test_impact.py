@@ -13,7 +13,7 @@ import yaml
 from configs import load_settings, model_names
 from feature_repo.definitions.apply import Pending
 from feature_repo.definitions.plan import Definitions, ServiceDefinition, ViewDefinition
-from ray_cluster.lineage.impact import BlastRadius, Dependent, Impact, LiveModelError, blast_radius, dependents, guard
+from ray_cluster.lineage.impact import Dependent, Impact, ImpactReport, LiveModelError, dependents, guard, impact_of
 
 WEATHER = ViewDefinition(
     "weather", (("origin", "String"),), (("temp", "Float64"), ("rain", "Float64")), 21600, "weather"
@@ -99,10 +99,10 @@ def test_a_version_takes_what_its_service_and_its_own_list_have(taker, waiting, 
 def test_only_what_breaks_a_live_model_is_refused():
     (change,) = SHORTER.changes
     live, idle = taken("temp"), taken("temp", live=False)
-    assert BlastRadius((Impact(change, (idle,)),), ()).breaks
-    assert BlastRadius((Impact(change, (idle,)),), ()).refusal() is None
-    assert BlastRadius((Impact(QUERY.changes[0], (live,)),), ()).refusal() is None
-    assert BlastRadius((Impact(change, (idle, live)),), ()).refusal() == (
+    assert ImpactReport((Impact(change, (idle,)),), ()).breaks
+    assert ImpactReport((Impact(change, (idle,)),), ()).refusal() is None
+    assert ImpactReport((Impact(QUERY.changes[0], (live,)),), ()).refusal() is None
+    assert ImpactReport((Impact(change, (idle, live)),), ()).refusal() == (
         "Nothing was applied: weather: TTL shortened, 6h → 1h, which the live model flight_delay version 3 (champion, "
         "live) takes; put it back, bring a version live that does without it, or go on with `headrace apply --force`."
     )
@@ -111,7 +111,7 @@ def test_only_what_breaks_a_live_model_is_refused():
 def test_where_nothing_was_ever_registered_nobody_is_in_the_way(settings):
     known, notes = dependents(settings)
     assert known == [] and len(notes) == 2
-    found = blast_radius(settings, SHORTER)
+    found = impact_of(settings, SHORTER)
     assert not found.breaks and found.refusal() is None
 
 
@@ -121,7 +121,7 @@ def test_with_both_servers_down_every_model_may_be_live(settings):
     known, _ = dependents(settings)
     assert {each.model for each in known} == set(model_names())
     assert all(each.live and each.features is None and "MLflow is not up" in each.note for each in known)
-    reason = blast_radius(settings, NO_RAIN).refusal()
+    reason = impact_of(settings, NO_RAIN).refusal()
     assert reason and "may take" in reason and "MLflow is not up" in reason
 
 
@@ -150,8 +150,8 @@ def test_the_endpoint_says_itself_which_features_it_takes(settings):
         known, _ = dependents(settings)
         (found,) = [each for each in known if each.live]
         assert (found.model, found.version, found.features) == ("flight_delay", 6, frozenset({"temp"}))
-        assert blast_radius(settings, NO_RAIN).refusal() is None
-        assert "flight_delay version 6" in str(blast_radius(settings, SHORTER).refusal())
+        assert impact_of(settings, NO_RAIN).refusal() is None
+        assert "flight_delay version 6" in str(impact_of(settings, SHORTER).refusal())
         shown = []
         with pytest.raises(LiveModelError, match="TTL shortened"):
             guard(settings, False, shown.append)(SHORTER)
@@ -165,5 +165,5 @@ def test_the_endpoint_says_itself_which_features_it_takes(settings):
 
 def test_safe_changes_ask_nobody(settings, monkeypatch):
     monkeypatch.setattr("ray_cluster.lineage.impact.dependents", None)
-    found = blast_radius(settings, Pending(Definitions(), BEFORE))
+    found = impact_of(settings, Pending(Definitions(), BEFORE))
     assert [impact.change.effect for impact in found.impacts] == ["safe"] * 3 and not found.notes

@@ -263,7 +263,7 @@ def trials() -> list[dict[str, Any]]:
 
 
 def sampling() -> dict[str, Any]:
-    """A court of four contenders of which one is kept, one could not contend and two did not help."""
+    """A selection among four samplers of which one is kept, one could not contend and two did not help."""
     figures = {"class_weight": (-0.012, 0.011), "smote": (0.017, 0.011), "undersample": (-0.061, 0.013)}
     table: list[dict[str, Any]] = []
     for name in ("none", "threshold", "class_weight", "undersample", "smote", "adasyn"):
@@ -290,7 +290,7 @@ def sampling() -> dict[str, Any]:
         "metric": "average_precision", "level": 0.9875, "rows": 31_000, "positives": 97, "days": 51,
         "contenders": [{key: row[key] for key in keys if key in row} for row in table],
     }  # fmt: skip
-    rule = Sampling(method="court", contenders=["threshold", "class_weight", "undersample", "smote", "adasyn"])
+    rule = Sampling(method="select", contenders=["threshold", "class_weight", "undersample", "smote", "adasyn"])
     decision = sampling_verdict(evidence, rule)
     return {"decision": decision.to_dict(), "kept": decision.evidence["kept"], "trial": "3", "contenders": table}
 

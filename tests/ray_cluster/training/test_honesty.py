@@ -15,12 +15,12 @@ from configs import load_model
 from configs.model import ModelSpec, Split
 from feature_repo.frames.training_frame import PREDICTION_TIME, TrainingFrame
 from ray_cluster.evaluation.metrics import ranking
-from ray_cluster.training.calibration import Calibrated, Settled, calibrated, settle
+from ray_cluster.training.calibration import Calibrated, OperatingPoint, calibrated, choose_operating_point
 from ray_cluster.training.data import TrainingData, split
 from ray_cluster.training.evaluate import EvaluationError, check_evaluation, evaluate
 from ray_cluster.training.final_fit import fit_final
 from ray_cluster.training.finalists import Chosen, choose
-from ray_cluster.training.reproduce import settled_again
+from ray_cluster.training.reproduce import operating_point_again
 from ray_cluster.training.search import Search, TrialResult
 
 AS_OF = datetime(2013, 12, 1, tzinfo=UTC)
@@ -77,14 +77,14 @@ def trial(name: str, metric: float, depth: int, rounds: int) -> TrialResult:
     return TrialResult(name, "xgboost", params, "finished", rounds, metric, 1.0, [[rounds, metric]])
 
 
-def chosen(spec: ModelSpec, given: TrainingData) -> tuple[Chosen, Settled]:
+def chosen(spec: ModelSpec, given: TrainingData) -> tuple[Chosen, OperatingPoint]:
     """The overfitted trial is said to be the best on the last fold, which the others do not bear out."""
     lucky = Search(
         [trial("lucky", 0.62, 12, 60), trial("plain", 0.61, 2, 20), trial("third", 0.6, 1, 1)],
         np.random.default_rng(1).random(int(given.periods.validation.sum())),
     )
     found = choose(spec, given, lucky)
-    return found, settle(spec, found.y, found.scores, found.days)
+    return found, choose_operating_point(spec, found.y, found.scores, found.days)
 
 
 def test_the_finalist_with_the_best_mean_is_chosen_on_out_of_fold_scores() -> None:
@@ -105,11 +105,11 @@ def test_the_finalist_with_the_best_mean_is_chosen_on_out_of_fold_scores() -> No
 
 def test_calibration_and_threshold_are_settled_again_from_the_trial_alone() -> None:
     given = data(spec())
-    found, settled = chosen(spec(), given)
-    again = settled_again(spec(), given, found.trial, "none")
-    assert settled.calibrator is not None and again.calibrator is not None
-    assert again.threshold == settled.threshold and again.evidence == settled.evidence
-    assert again.calibrator.get_params() == settled.calibrator.get_params()
+    found, operating_point = chosen(spec(), given)
+    again = operating_point_again(spec(), given, found.trial, "none")
+    assert operating_point.calibrator is not None and again.calibrator is not None
+    assert again.threshold == operating_point.threshold and again.evidence == operating_point.evidence
+    assert again.calibrator.get_params() == operating_point.calibrator.get_params()
 
 
 def test_after_another_fit_only_the_last_window_is_learned_from() -> None:
@@ -134,25 +134,25 @@ def test_other_held_out_rows_change_no_choice(changed: str) -> None:
     pairs = []
     for held_out in ("as it is", changed):
         given = data(spec(), held_out)
-        found, settled = chosen(spec(), given)
+        found, operating_point = chosen(spec(), given)
         pipeline, _ = fit_final(spec(), found.trial, given, ["rain"])
-        pairs.append((found, settled, calibrated(pipeline, settled.calibrator)))
-    (first, settled, pipeline), (second, again, other) = pairs
+        pairs.append((found, operating_point, calibrated(pipeline, operating_point.calibrator)))
+    (first, operating_point, pipeline), (second, again, other) = pairs
     assert first.evidence == second.evidence and first.trial == second.trial
     np.testing.assert_array_equal(first.scores, second.scores)
-    assert settled.evidence == again.evidence and settled.threshold == again.threshold
-    assert settled.calibrator is not None and again.calibrator is not None
-    assert settled.calibrator.get_params() == again.calibrator.get_params()
+    assert operating_point.evidence == again.evidence and operating_point.threshold == again.threshold
+    assert operating_point.calibrator is not None and again.calibrator is not None
+    assert operating_point.calibrator.get_params() == again.calibrator.get_params()
     features = data(spec()).features
     np.testing.assert_array_equal(pipeline.predict_proba(features), other.predict_proba(features))
 
 
 def test_the_evidence_of_a_whole_training() -> None:
     given = data(spec())
-    found, settled = chosen(spec(), given)
+    found, operating_point = chosen(spec(), given)
     fitted, baselines = fit_final(spec(), found.trial, given, ["rain"])
-    pipeline = calibrated(fitted, settled.calibrator)
-    evidence, scores = evaluate(spec(), given, found, settled, pipeline, baselines)
+    pipeline = calibrated(fitted, operating_point.calibrator)
+    evidence, scores = evaluate(spec(), given, found, operating_point, pipeline, baselines)
     held_out = given.periods.held_out
     assert isinstance(pipeline[-1], Calibrated)
     np.testing.assert_array_equal(scores, pipeline.predict_proba(given.features[held_out])[:, 1])

@@ -1,4 +1,4 @@
-"""Calibration and threshold are settled on validation rows, in time order, and only where there is enough to go by."""
+"""Calibration and threshold are chosen on validation rows, in time order, and only where there are enough of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from configs import load_model
 from configs.model import ModelSpec
 from ray_cluster.evaluation.metrics import cost_threshold, f1_threshold
-from ray_cluster.training.calibration import Isotonic, Sigmoid, settle
+from ray_cluster.training.calibration import Isotonic, Sigmoid, choose_operating_point
 
 
 def spec(**changed: Any) -> ModelSpec:
@@ -27,15 +27,15 @@ def rows(n: int = 6000, slope: float = 1.0, shift: float = 0.0, bend: float = 0.
 
 def test_scores_that_are_calibrated_stay_as_they_are() -> None:
     y, scores, days = rows()
-    found = settle(spec(), y, scores, days)
+    found = choose_operating_point(spec(), y, scores, days)
     assert found.calibrator is None and found.evidence["method"] == "none"
     assert found.threshold == f1_threshold(y, scores)
     assert [tried["method"] for tried in found.evidence["tried"]] == ["sigmoid", "isotonic"]
 
 
 def test_what_a_sigmoid_mends_it_mends_and_what_it_cannot_isotonic_does() -> None:
-    assert isinstance(settle(spec(), *rows(slope=2.0, shift=0.7)).calibrator, Sigmoid)
-    bent = settle(spec(), *rows(n=30_000, slope=0.2, bend=1.0))
+    assert isinstance(choose_operating_point(spec(), *rows(slope=2.0, shift=0.7)).calibrator, Sigmoid)
+    bent = choose_operating_point(spec(), *rows(n=30_000, slope=0.2, bend=1.0))
     assert isinstance(bent.calibrator, Isotonic)
     assert bent.evidence["tried"][1]["log_loss"] < bent.evidence["tried"][0]["log_loss"]
 
@@ -44,12 +44,12 @@ def test_a_drift_within_validation_is_no_reason_to_calibrate() -> None:
     """The first blocks promise too much and the last too little: what the ones teach is wrong in the others."""
     y, scores, days = rows()
     odds = np.log(scores / (1 - scores)) + np.linspace(1.5, -1.5, len(y))
-    assert settle(spec(), y, 1 / (1 + np.exp(-odds)), days).evidence["method"] == "none"
+    assert choose_operating_point(spec(), y, 1 / (1 + np.exp(-odds)), days).evidence["method"] == "none"
 
 
 @pytest.mark.parametrize(("asked", "kind"), [("sigmoid", Sigmoid), ("isotonic", Isotonic), ("none", type(None))])
 def test_what_is_asked_for_is_done(asked: str, kind: type) -> None:
-    found = settle(spec(calibration=asked), *rows())
+    found = choose_operating_point(spec(calibration=asked), *rows())
     assert isinstance(found.calibrator, kind) and found.evidence["method"] == asked and found.evidence["tried"] == []
 
 
@@ -58,7 +58,7 @@ def test_the_threshold_is_found_on_calibrated_scores() -> None:
     costs = {"false_positive": 1, "false_negative": 3}
     for threshold in ("f1", 0.4, {"costs": costs}):
         changed = spec(threshold=threshold)
-        found = settle(changed, y, scores, days)
+        found = choose_operating_point(changed, y, scores, days)
         assert found.calibrator is not None
         calibrated = found.calibrator(scores)
         if threshold == "f1":
@@ -75,5 +75,5 @@ def test_few_positives_are_not_learned_from(asked: str) -> None:
     y, scores, days = rows(400)
     y = np.zeros(400, dtype=int)
     y[::25] = 1
-    found = settle(spec(calibration=asked), y, scores, days)
+    found = choose_operating_point(spec(calibration=asked), y, scores, days)
     assert found.calibrator is None and found.evidence["method"] == "none" and found.evidence["positives"] == 16

@@ -1,4 +1,4 @@
-"""The court: it keeps what helps on real rows, sees no other rows, and its decision can be made again."""
+"""Sampler selection: it keeps what helps on real rows, sees no other rows, and its decision can be made again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from configs.training import Sampling
 from feature_repo.frames.training_frame import TrainingFrame
 from ray_cluster.decisions.decision import Decision, replay, sampling_verdict
 from ray_cluster.training.data import TrainingData, split
-from ray_cluster.training.sampling.sampler_selection import contend, hold_court
+from ray_cluster.training.sampling.sampler_selection import select_sampler, try_sampler
 from ray_cluster.training.search import TrialResult
 from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
@@ -43,7 +43,7 @@ def asked(**sampling) -> object:
 
 
 def test_the_court_measures_all_contenders_and_holds_to_its_rule(cluster):
-    found = hold_court(asked(method="court"), TRIAL, data())
+    found = select_sampler(asked(method="select"), TRIAL, data())
     document = found.document
     table = {row["contender"]: row for row in document["contenders"]}
     assert list(table) == ["none", "threshold", "class_weight", "undersample", "smote", "smotenc", "adasyn", "copula"]
@@ -64,10 +64,10 @@ def test_the_court_measures_all_contenders_and_holds_to_its_rule(cluster):
 
 def test_a_method_that_the_file_names_is_kept_and_measured(cluster):
     mine = data()
-    found = hold_court(asked(method="undersample"), TRIAL, mine)
+    found = select_sampler(asked(method="undersample"), TRIAL, mine)
     assert found.method == "undersample" and len(found.validation_scores) == mine.periods.validation.sum()
     assert "asks for undersample, so it is kept" in found.document["decision"]["reasons"][1]
-    none = hold_court(asked(), TRIAL, mine)
+    none = select_sampler(asked(), TRIAL, mine)
     assert (none.method, none.validation_scores, none.document) == ("none", None, None)
 
 
@@ -85,10 +85,10 @@ def test_no_fit_sees_validation_or_held_out_rows(method):
         "held_out": x[rest].head(5),
         "inputs": {},
     }
-    found = contend(method, TRIAL, fold, 0.3, 0, 1)
+    found = try_sampler(method, TRIAL, fold, 0.3, 0, 1)
     other = {**fold, "validation": pd.concat([x[rest].head(3), x[rest].tail(50) * 1]), "validation_y": y[rest][:53]}
     other["validation"].iloc[3:, 0] = 1e9
-    again = contend(method, TRIAL, other, 0.3, 0, 1)
+    again = try_sampler(method, TRIAL, other, 0.3, 0, 1)
     assert np.array_equal(again["validation"][:3], found["validation"][:3])
     assert np.array_equal(again["held_out"], found["held_out"])
     assert found["rows"] - found["synthetic"] == train.sum()
@@ -110,7 +110,7 @@ def evidence(*contenders: dict[str, object]) -> dict[str, object]:
 
 
 def test_of_several_that_help_the_surest_is_kept():
-    rule = Sampling(method="court", contenders=["smote", "copula", "adasyn"])
+    rule = Sampling(method="select", contenders=["smote", "copula", "adasyn"])
     found = sampling_verdict(
         evidence(
             contender("smote", 0.05, 0.001, 0.1), contender("copula", 0.04, 0.01, 0.07), contender("adasyn", 1, 0, 2)

@@ -1,7 +1,7 @@
-"""The court on all three example models, and how many planted label errors confident learning finds.
+"""The sampler selection on all three example models, and how many planted label errors confident learning finds.
 
-``HEADRACE_HOME=<an empty folder> python -m benchmarks.court``: ingests what the models need and starts a Ray of its
-own, so no stack need be up. Each model's point is fixed (no search), so that the run is about sampling. Every contender
+``HEADRACE_HOME=<an empty folder> python -m benchmarks.sampler_selection``: ingests what the
+models need and starts a Ray of its own, so no stack need be up. Each model's point is fixed (no search), so that the run is about sampling. Every contender
 is fitted on the same training fold and measured on the same real rows.
 """
 
@@ -44,13 +44,13 @@ def main() -> None:
         _fill(settings, name)
         frames[name] = prepare(settings, load_model(name), AS_OF)
     ray.init(address="local", num_cpus=2, log_to_driver=False, include_dashboard=False)
-    _court(frames, arguments.rows)
+    _selection(frames, arguments.rows)
     ray.shutdown()
     _flips(frames, arguments.flip, arguments.rows)
 
 
-def _court(frames: dict[str, Any], rows: int | None) -> None:
-    from ray_cluster.training.sampling.sampler_selection import hold_court
+def _selection(frames: dict[str, Any], rows: int | None) -> None:
+    from ray_cluster.training.sampling.sampler_selection import select_sampler
     from ray_cluster.training.search import TrialResult
 
     trial = TrialResult("0", "xgboost", POINT, "finished", ROUNDS, 0.0, 0.0, [])
@@ -62,16 +62,16 @@ def _court(frames: dict[str, Any], rows: int | None) -> None:
         ratio = {"flight_delay": 0.6}.get(name, 0.1)  # a fifth of the flights is late already
         spec = load_model(name)
         tuning = spec.tuning.model_copy(update={"rows": rows or spec.tuning.rows})
-        spec = spec.model_copy(update={"sampling": Sampling(method="court", ratio=ratio), "tuning": tuning})
+        spec = spec.model_copy(update={"sampling": Sampling(method="select", ratio=ratio), "tuning": tuning})
         started = perf_counter()
-        ruling = hold_court(spec, trial, data)
-        assert ruling.document is not None
-        for row in ruling.document["contenders"]:
+        selection = select_sampler(spec, trial, data)
+        assert selection.document is not None
+        for row in selection.document["contenders"]:
             if row["error"]:
                 print(f"| {name} | {row['contender']} | {row['error']} | {row['seconds']:.1f} | | | | | |")
                 continue
             later = row["held_out"]
-            kept = " (**kept**)" if ruling.method == row["contender"] else ""
+            kept = " (**kept**)" if selection.method == row["contender"] else ""
             checks = row["checks"]
             quality = ""
             if checks:
@@ -85,7 +85,7 @@ def _court(frames: dict[str, Any], rows: int | None) -> None:
                 f"| {later['gain']:+.4f} ({later['low']:+.4f} to {later['high']:+.4f}) "
                 f"| {later['f1']:.3f} | {quality} |"
             )
-        print(f"| {name} | the court, whole | | {perf_counter() - started:.1f} | kept: {ruling.method} | | | | |")
+        print(f"| {name} | whole selection | | {perf_counter() - started:.1f} | kept: {selection.method} | | | | |")
 
 
 def _flips(frames: dict[str, Any], share: float, rows: int | None) -> None:
