@@ -1,8 +1,8 @@
 """The sampler selection on all three example models, and how many planted label errors confident learning finds.
 
-``HEADRACE_HOME=<an empty folder> python -m benchmarks.sampler_selection``: ingests what the
-models need and starts a Ray of its own, so no stack need be up. Each model's point is fixed (no search), so that the run is about sampling. Every contender
-is fitted on the same training fold and measured on the same real rows.
+``HEADRACE_HOME=<an empty folder> python -m benchmarks.sampler_selection``: ingests what the models need and starts a
+Ray of its own, so no stack is needed. Each model's point is fixed (no search), so that the run is about sampling. Every
+sampler is fitted on the same training fold and measured on the same real rows.
 """
 
 from __future__ import annotations

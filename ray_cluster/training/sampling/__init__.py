@@ -1,1 +1,1 @@
-"""Rare positives: samplers, the checks of the rows they make, and the selection that keeps them only where they help."""
+"""Rare positives: samplers, checks of the rows they make, and the selection that keeps one only if it helps."""
