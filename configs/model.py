@@ -83,6 +83,8 @@ class Requests(Frozen):
 class Label(Frozen):
     """The outcome: SQL ``positive`` over the columns of ``table``, joined on the request's id.
 
+    ``positive`` gives true, false, 0, 1 or null; rows with a null label are left out, any other value is an error.
+
     ``matures``: how long after the event an outcome counts at the earliest, for outcomes of which one kind becomes
     known sooner than the other; before both can be known, only the one would be there.
     """

@@ -187,6 +187,8 @@ class Settings(Frozen):
             "FEAST_USAGE": "false",
             "PREFECT_HOME": str(home / "prefect"),
             "PREFECT_API_URL": f"{self.url('prefect')}/api",
+            "PREFECT_LOGGING_EXTRA_LOGGERS": "feature_repo,ray_cluster",
+            "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_API_HOST": self.host,
             "MLFLOW_TRACKING_URI": self.url("mlflow"),

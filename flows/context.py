@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from configs import Settings, load_settings
+from feature_repo.storage.secondary import secondary
 
 if TYPE_CHECKING:
     from ray_cluster.training.train import Progress
@@ -51,7 +52,9 @@ def shown(step: str) -> Iterator[Progress]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     key = step.partition(" ")[0]
-    artifact = create_progress_artifact(progress=0.0, key=f"{key}-progress", description=step)
+    artifact = None
+    with secondary("Prefect artifact of the progress"):
+        artifact = create_progress_artifact(progress=0.0, key=f"{key}-progress", description=step)
     console = Console(stderr=True)
     columns = (
         TextColumn("  {task.fields[step]:<24}"),
@@ -64,11 +67,14 @@ def shown(step: str) -> Iterator[Progress]:
 
         def progress(doing: str, share: float) -> None:
             bars.update(bar, completed=share, description=doing)
-            update_progress_artifact(
-                artifact_id=artifact,  # type: ignore[arg-type]  # a flow's task is not asynchronous here
-                progress=round(100 * share, 1),
-                description=f"{step}: {doing}",
-            )
+            if artifact is None:
+                return
+            with secondary("Prefect artifact of the progress"):
+                update_progress_artifact(
+                    artifact_id=artifact,  # type: ignore[arg-type]  # a flow's task is not asynchronous here
+                    progress=round(100 * share, 1),
+                    description=f"{step}: {doing}",
+                )
 
         yield progress
         progress("done", 1.0)

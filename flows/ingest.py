@@ -11,6 +11,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from configs import ConfigError, Settings
 from configs.reading import nearest
 from configs.table import ingest_order
+from feature_repo.storage.secondary import secondary
 from flows.context import begin, shown
 
 
@@ -22,9 +23,11 @@ def ingest_one(table: str, as_of: datetime) -> dict[str, Any]:
 
     settings, as_of = begin(as_of)
     held, changed = ingest_table(settings, table, as_of)
-    if changed:
-        page, key = write_table_page(settings, table), f"table-{table.replace('_', '-')}"
-        create_link_artifact(key=key, link=page.as_uri(), link_text=f"Profile of {table}")
+    failures = list(held.failures)
+    if changed and not failures:
+        with secondary(f"page of table {table}", failures):
+            page, key = write_table_page(settings, table), f"table-{table.replace('_', '-')}"
+            create_link_artifact(key=key, link=page.as_uri(), link_text=f"Profile of {table}")
     get_run_logger().info(
         "%s: %s rows in, %s stored, %s quarantined, %s not yet known%s%s",
         table,
@@ -48,6 +51,7 @@ def ingest_one(table: str, as_of: datetime) -> dict[str, Any]:
         "fingerprint": held.fingerprint,
         "changed": changed,
         "reasons": held.reasons,
+        "failures": failures,
     }
 
 
@@ -93,17 +97,19 @@ def ingest(tables: list[str] | None = None, as_of: datetime | None = None) -> li
         for number, name in enumerate(names):
             progress(name, number / len(names))
             results.append(ingest_one(name, as_of))
-    create_table_artifact(
-        key="ingest",
-        table=[
-            {
-                key: counted(value) if isinstance(value, dict) else value
-                for key, value in row.items()
-                if key != "reasons"
-            }
-            for row in results
-        ],
-        description="Rows in = rows stored + quarantined + not yet known; cleaned: values changed, by rule; unmatched: "
-        "rows whose reference finds no row, by column",
-    )
+    with secondary("Prefect artifact of the ingest"):
+        create_table_artifact(
+            key="ingest",
+            table=[
+                {
+                    key: counted(value) if isinstance(value, dict) else value
+                    for key, value in row.items()
+                    if key not in ("reasons", "failures")
+                }
+                | {"failed": ", ".join(failure["what"] for failure in row["failures"])}
+                for row in results
+            ],
+            description="Rows in = rows stored + quarantined + not yet known; cleaned: values changed, by rule; "
+            "unmatched: rows whose reference finds no row, by column",
+        )
     return results

@@ -13,6 +13,7 @@ from prefect.artifacts import create_link_artifact
 
 from configs import load_model
 from feature_repo.definitions.dependencies import model_tables, service_views
+from feature_repo.storage.secondary import secondary
 from flows import stack
 from flows.context import begin
 from flows.deploy import deploy
@@ -27,12 +28,18 @@ from flows.train import train
 @task(task_run_name="report on {model}")
 def write_report(
     model: str, as_of: datetime, steps: list[dict[str, Any]], version: int, run_id: str, monitoring: dict[str, Any]
-) -> str:
-    """Write the run's page; returns its path."""
-    from ray_cluster.reports.lifecycle_report import write_lifecycle_report
-
+) -> str | None:
+    """Write the run's page; returns its path, None if it failed."""
     settings, as_of = begin(as_of)
-    return str(write_lifecycle_report(settings, load_model(model), as_of, steps, version, run_id, monitoring))
+    path = None
+    with secondary("lifecycle report"):
+        from ray_cluster.reports.lifecycle_report import write_lifecycle_report
+
+        path = str(write_lifecycle_report(settings, load_model(model), as_of, steps, version, run_id, monitoring))
+        create_link_artifact(
+            key=f"report-{model.replace('_', '-')}", link=f"file://{path}", description="Lifecycle report"
+        )
+    return path
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle of {model}")
@@ -79,9 +86,7 @@ def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None 
         entry["note"] = f"{monitored['decision']['action']}{' (unchanged)' if monitored['unchanged'] else ''}"
     with step("report") as entry:
         path = write_report(model, as_of, steps, registered["version"], trained["run_id"], monitored)
-        create_link_artifact(
-            key=f"report-{model.replace('_', '-')}", link=f"file://{path}", description="Lifecycle report"
-        )
+        entry["note"] = "written" if path else "failed, see the log"
     return {
         "model": model,
         "version": registered["version"],

@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.events import emit_event
 
 from configs import load_model
+from feature_repo.storage.secondary import secondary
 from flows.context import begin
 
 #: The event that the train schedule's automation waits for.
@@ -33,21 +34,24 @@ def monitor(model: str, as_of: datetime | None = None) -> dict[str, Any]:
     _, as_of = begin(as_of)
     found = monitor_one(model, as_of)
     decision = found["decision"]
-    reasons = "\n".join(f"- {reason}" for reason in decision["reasons"])
-    name = model.replace("_", "-")
-    worst = sorted(found["measurements"]["features"], key=lambda row: -(row["psi"] or 0))[:10]
-    table = "\n".join(f"| {row['feature']} | {row['psi']:.3f} | {'yes' if row['drifted'] else 'no'} |" for row in worst)
-    create_markdown_artifact(
-        key=f"verdict-{name}",
-        markdown=f"## {model} version {found['version']}: {decision['action']}\n{reasons}\n\n"
-        f"| feature | PSI | drifted |\n|---|---|---|\n{table}",
-        description=f"Verdict as of {as_of:%Y-%m-%d %H:%M} UTC",
-    )
-    for key in ("html", "performance_html"):
-        if found[key]:
-            create_link_artifact(
-                key=f"evidently-{name}-{'drift' if key == 'html' else 'performance'}", link=f"file://{found[key]}"
-            )
+    with secondary("Prefect artifacts of the verdict"):
+        reasons = "\n".join(f"- {reason}" for reason in decision["reasons"])
+        name = model.replace("_", "-")
+        worst = sorted(found["measurements"]["features"], key=lambda row: -(row["psi"] or 0))[:10]
+        table = "\n".join(
+            f"| {row['feature']} | {row['psi']:.3f} | {'yes' if row['drifted'] else 'no'} |" for row in worst
+        )
+        create_markdown_artifact(
+            key=f"verdict-{name}",
+            markdown=f"## {model} version {found['version']}: {decision['action']}\n{reasons}\n\n"
+            f"| feature | PSI | drifted |\n|---|---|---|\n{table}",
+            description=f"Verdict as of {as_of:%Y-%m-%d %H:%M} UTC",
+        )
+        for key in ("html", "performance_html"):
+            if found[key]:
+                create_link_artifact(
+                    key=f"evidently-{name}-{'drift' if key == 'html' else 'performance'}", link=f"file://{found[key]}"
+                )
     if decision["action"] == "retrain" and not found["unchanged"]:
         announce_drift(model, as_of, found["version"], decision["reasons"])
     get_run_logger().info("%s: %s", decision["action"], " ".join(decision["reasons"]))

@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from configs import ConfigError, load_model
 from configs.model import Parity
+from feature_repo.storage.secondary import secondary
 from flows.context import begin
 
 
@@ -23,7 +24,7 @@ def compare_one(model: str, as_of: datetime, hours: float | None, rows: int | No
     bound = spec.parity or Parity(minimum=1)  # for its window and rows; nothing is held to it
     window = timedelta(hours=hours) if hours is not None else bound.window
     result, page = check_parity(settings, spec, as_of, window, rows if rows is not None else bound.rows)
-    return {**result, "page": str(page)}
+    return {**result, "page": str(page) if page else None}
 
 
 @flow(name="parity", flow_run_name="parity of {model}")
@@ -47,21 +48,23 @@ def parity(
         for row in found["features"][:10]
         if row["share"] < 1
     )
-    create_markdown_artifact(
-        key=f"parity-{name}",
-        markdown=f"## {model}: {found['share']:.3%} of {found['values']:,} served values equal the offline ones\n\n"
-        f"{found['rows_equal']:,} of {found['rows']:,} predictions are equal in every value.\n\n"
-        f"| cause | predictions and views |\n|---|---|\n{causes}\n\n"
-        + (f"| feature | view | equal | causes |\n|---|---|---|---|\n{worst}" if worst else ""),
-        description=f"Parity as of {as_of:%Y-%m-%d %H:%M} UTC",
-    )
-    create_link_artifact(key=f"parity-page-{name}", link=f"file://{found['page']}", description="Parity page")
+    with secondary("Prefect artifacts of parity"):
+        create_markdown_artifact(
+            key=f"parity-{name}",
+            markdown=f"## {model}: {found['share']:.3%} of {found['values']:,} served values equal the offline ones\n\n"
+            f"{found['rows_equal']:,} of {found['rows']:,} predictions are equal in every value.\n\n"
+            f"| cause | predictions and views |\n|---|---|\n{causes}\n\n"
+            + (f"| feature | view | equal | causes |\n|---|---|---|---|\n{worst}" if worst else ""),
+            description=f"Parity as of {as_of:%Y-%m-%d %H:%M} UTC",
+        )
+        if found["page"]:
+            create_link_artifact(key=f"parity-page-{name}", link=f"file://{found['page']}", description="Parity page")
     get_run_logger().info(
         "%.3f %% of %s values of %s predictions are equal; causes: %s; %s",
         100 * found["share"],
         found["values"],
         found["rows"],
         ", ".join(f"{cause} {count}" for cause, count in found["causes"].items()) or "none",
-        found["page"],
+        found["page"] or "no page",
     )
     return found

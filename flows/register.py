@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
 from configs import load_model
+from feature_repo.storage.secondary import secondary
 from flows.approval import release, wait_for_approval
 from flows.context import begin, context
 
@@ -42,7 +43,8 @@ def register(model: str, as_of: datetime | None = None, run_id: str | None = Non
     load_model(model)
     settings, _ = begin(as_of)
     done = register_one(model, run_id, context())
-    create_markdown_artifact(key=f"decision-{model.replace('_', '-')}", markdown=decision_page(model, done))
+    with secondary("Prefect artifact of the decision"):
+        create_markdown_artifact(key=f"decision-{model.replace('_', '-')}", markdown=decision_page(model, done))
     if done["approval"] == "waiting":
         if done["waited"]:
             release(done["waited"], "another run goes on waiting")

@@ -36,6 +36,8 @@ def train(model: str, as_of: datetime | None = None, promote: bool = False) -> d
             trained["roc_auc"],
             trained["average_precision"],
         )
+        if trained["unlabelled"]:
+            get_run_logger().info("%s rows were left out, as their label is null", f"{trained['unlabelled']:,}")
     if promote:
         from flows.deploy import deploy
         from flows.register import register

@@ -1,5 +1,5 @@
-"""What all tests share: property tests judge what is computed, not how fast a busy machine draws the examples; and what
-one file's tests put into the environment, such as the address of a Ray cluster, no other file's tests find there."""
+"""What all tests share: property tests judge what is computed, not how fast a busy machine draws the examples; the
+environment that one file's tests change is restored for the next; and the whole suite runs in two processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,26 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("headrace", suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("headrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("headrace")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite; none besides pytest's own where files or tests are named."""
+    return 2 if config.args_source is config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of a file in one process, as they share fixtures; and those on one server in one process."""
+    for item in items:
+        file = item.path.relative_to(item.config.rootpath / "tests").as_posix()
+        folder = next((folder for folder in ON_ONE_SERVER if file.startswith(folder)), file)
+        item.add_marker(pytest.mark.xdist_group(folder))
+
+
+#: Folders whose tests share a server, by a session fixture.
+ON_ONE_SERVER = ("integration/", "ray_cluster/registry/")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -24,7 +24,7 @@ from feature_repo.frames.training_frame import (
     PREDICTION_TIME,
     FrameError,
     inputs_fingerprint,
-    labels,
+    labelled_requests,
     request_counts,
     requests,
 )
@@ -38,6 +38,8 @@ __all__ = ["FrameParts", "build_parts", "remove_idle_parts", "windows"]
 
 #: Where the first window begins, as the frame in one piece does.
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+#: Key of a file's metadata: how many requests of its window were left out because their label is null.
+_UNLABELLED = b"headrace.unlabelled"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class FrameParts:
 
     A part has the columns of :class:`~feature_repo.frames.training_frame.TrainingFrame` and ``label_known_at``.
     ``fingerprint`` and ``columns`` are those of the whole frame, ``overlay`` is the version of its label corrections.
+    ``unlabelled`` counts the requests that were left out because their label is null.
     """
 
     folder: Path
@@ -55,6 +58,7 @@ class FrameParts:
     fingerprint: str
     columns: dict[str, str]
     overlay: int
+    unlabelled: int
     lock: BaseFileLock = field(repr=False, compare=False)
 
     def read(self, columns: list[str] | None = None, backwards: bool = False) -> Iterator[pd.DataFrame]:
@@ -98,6 +102,7 @@ def build_parts(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: i
 
     Raises:
         FrameError: no row is labelled by then, or the label does not have both values.
+        LabelError: the label SQL gives another value than true, false, 0, 1 or null.
     """
     overlay = overlay_version(settings, spec.name) if overlay is None else overlay
     folder = settings.home / "fit" / f"{spec.name}-{_key(settings, spec, as_of, overlay)}"
@@ -109,9 +114,9 @@ def build_parts(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: i
     for number, (start, end) in enumerate(cuts):
         file = folder / f"{number:05d}.parquet"
         if not file.exists():
-            part = _part(settings, spec, as_of, overlay, start, end)
+            part, unlabelled = _part(settings, spec, as_of, overlay, start, end)
             with replacing(file) as temporary:
-                part.to_parquet(temporary, index=False, compression="zstd")
+                _write(temporary, part, unlabelled)
         files.append(file)
     return _described(spec, as_of, overlay, folder, files, lock)
 
@@ -133,16 +138,25 @@ def remove_idle_parts(settings: Settings, pattern: str = "*", but: Path | None =
 
 def _part(
     settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int, start: datetime, end: datetime
-) -> pd.DataFrame:
-    """Labelled requests of one window with their features; without columns where there are none."""
+) -> tuple[pd.DataFrame, int]:
+    """Labelled requests of one window with their features (without columns where there are none), and how many were
+    left out because their label is null."""
     import pandas as pd
 
     asked = requests(settings, spec, start, end, as_of)
-    known = labels(settings, spec, as_of, overlay, only=asked[spec.requests.id])
-    labelled = asked.merge(known, on=spec.requests.id, how="inner", validate="1:1")
+    labelled, unlabelled = labelled_requests(settings, spec, asked, as_of, overlay)
     if labelled.empty:
-        return pd.DataFrame()
-    return retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows
+        return pd.DataFrame(), unlabelled
+    return retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows, unlabelled
+
+
+def _write(path: Path, part: pd.DataFrame, unlabelled: int) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(part, preserve_index=False)
+    metadata = {**(table.schema.metadata or {}), _UNLABELLED: str(unlabelled).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")
 
 
 def _described(
@@ -150,7 +164,9 @@ def _described(
 ) -> FrameParts:
     import pyarrow.parquet as pq
 
-    kept = tuple(file for file in files if pq.read_metadata(file).num_rows)
+    described = {file: pq.read_metadata(file) for file in files}
+    kept = tuple(file for file, each in described.items() if each.num_rows)
+    unlabelled = sum(int(each.metadata[_UNLABELLED]) for each in described.values())
     digest, outcomes, numbers = FrameDigest(), set(), _numbers(kept)
     others = {spec.requests.id, *spec.requests.entities, *spec.requests.fields}
     others |= {PREDICTION_TIME, "label", LABEL_KNOWN_AT}
@@ -165,7 +181,9 @@ def _described(
     if len(outcomes) < 2:
         lock.release()
         raise FrameError.unlabelled(spec, row_count, as_of)
-    return FrameParts(folder, kept, row_count, features, digest.fingerprint(), digest.columns(), overlay, lock)
+    return FrameParts(
+        folder, kept, row_count, features, digest.fingerprint(), digest.columns(), overlay, unlabelled, lock
+    )
 
 
 def _read(file: Path, columns: list[str] | None, numbers: set[str]) -> pd.DataFrame:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from configs.errors import HeadraceError
 from configs.model import ModelSpec
@@ -21,13 +22,16 @@ from feature_repo.transforms import sql
 
 if TYPE_CHECKING:
     import pandas as pd
+    from duckdb import DuckDBPyConnection
 
 __all__ = [
     "FrameError",
     "LABEL_KNOWN_AT",
+    "LabelError",
     "PREDICTION_TIME",
     "TrainingFrame",
     "inputs_fingerprint",
+    "labelled_requests",
     "labels",
     "model_inputs",
     "request_counts",
@@ -52,6 +56,8 @@ _CODE = (
 PREDICTION_TIME = "prediction_time"
 #: Column that holds when an outcome became known.
 LABEL_KNOWN_AT = "label_known_at"
+#: DuckDB's types whose values can equal 0 or 1; a text such as '1' is not a label.
+_LABEL_TYPES = re.compile(r'(BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|BIGNUM|FLOAT|DOUBLE|DECIMAL\(.*\)|"NULL")')
 
 
 class FrameError(HeadraceError, ValueError):
@@ -66,13 +72,18 @@ class FrameError(HeadraceError, ValueError):
         )
 
 
+class LabelError(HeadraceError, ValueError):
+    """The label SQL of a model fails, or gives another value than true, false, 0, 1 or null; one sentence."""
+
+
 @dataclass(frozen=True)
 class TrainingFrame:
     """Labelled requests with their features as known at prediction time, in the order of that time.
 
     ``rows`` has the request's id, entities and fields, ``prediction_time``, ``label`` and the ``features``.
     ``fingerprint`` is of the rows' content, ``columns`` of each column's; ``tables`` of all that the raw tables hold.
-    ``overlay`` is the version of the corrections that the labels have.
+    ``overlay`` is the version of the corrections that the labels have. ``unlabelled`` counts the requests that were
+    left out because their label is null.
     """
 
     rows: pd.DataFrame
@@ -81,6 +92,7 @@ class TrainingFrame:
     tables: dict[str, str]
     columns: dict[str, str] = field(default_factory=dict)
     overlay: int = 0
+    unlabelled: int = 0
 
 
 def requests(settings: Settings, spec: ModelSpec, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
@@ -119,17 +131,39 @@ def _asked(settings: Settings, spec: ModelSpec) -> tuple[str, str]:
     )
 
 
-def labels(
-    settings: Settings,
-    spec: ModelSpec,
-    as_of: datetime,
-    overlay: int | None = None,
-    only: pd.Series | None = None,
-) -> pd.DataFrame:
-    """Outcomes known and mature at ``as_of``: columns id, ``label`` (0 or 1), ``label_known_at``.
+def labels(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> pd.DataFrame:
+    """Outcomes known and mature at ``as_of`` that have a label: columns id, ``label`` (0 or 1), ``label_known_at``.
+
+    A row with a null label is left out, with a correction or without.
 
     ``overlay``: version of the label corrections (:mod:`feature_repo.frames.label_overrides`); default newest, 0 none.
-    ``only``: ids of the requests whose outcomes are wanted; no more than these are then held in memory.
+
+    Raises:
+        LabelError: the label SQL gives another value than true, false, 0, 1 or null for a row known at ``as_of``.
+    """
+    return _labels(settings, spec, as_of, overlay)[0]
+
+
+def labelled_requests(
+    settings: Settings, spec: ModelSpec, asked: pd.DataFrame, as_of: datetime, overlay: int
+) -> tuple[pd.DataFrame, int]:
+    """The rows of ``asked`` that have a label, with the columns of :func:`labels`, and how many have a null label.
+
+    No more than the labels of these requests are held in memory.
+
+    Raises:
+        LabelError: as for :func:`labels`; all rows of the table are checked, whatever is asked for.
+    """
+    known, unlabelled = _labels(settings, spec, as_of, overlay, only=asked[spec.requests.id])
+    return asked.merge(known, on=spec.requests.id, how="inner", validate="1:1"), unlabelled
+
+
+def _labels(
+    settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None, only: pd.Series | None = None
+) -> tuple[pd.DataFrame, int]:
+    """Rows as :func:`labels` returns them, and how many were left out because their label is null.
+
+    ``only``: ids of the requests whose outcomes are wanted.
     """
     _require(settings, spec.label.table)
     identity, known_at, ripe = spec.requests.id, spec.label.known_at, ""
@@ -143,13 +177,53 @@ def labels(
             f"USING ({identity}) WHERE label_known_at <= TIMESTAMPTZ '{as_of.isoformat()}'"
         )
     with connect(settings, as_of, only=[spec.label.table, spec.requests.table]) as connection:
+        _check_labels(connection, spec)
         if only is not None:
             connection.register("wanted", only.to_frame(identity))
         found = connection.execute(
             f"SELECT {identity}, ({spec.label.positive})::INTEGER AS label, {known_at} AS label_known_at "
             f'FROM (FROM "{spec.label.table}" {wanted}) {ripe} ORDER BY {identity}'
         ).df()
-    return with_overrides(settings, spec.name, found, overlay)
+    known = found.dropna(subset=["label"]).astype({"label": "int32"}).reset_index(drop=True)
+    return with_overrides(settings, spec.name, known, overlay), len(found) - len(known)
+
+
+def _check_labels(connection: DuckDBPyConnection, spec: ModelSpec) -> None:
+    """Raise a LabelError unless the label SQL gives true, false, 0, 1 or null in every row of its table."""
+    import duckdb
+
+    sql, table = spec.label.positive, spec.label.table
+    values = f'(SELECT ({sql}) AS value FROM "{table}")'
+    try:
+        kind: str = connection.execute(f"DESCRIBE FROM {values}").fetchall()[0][1]
+        valid = "value IN (0, 1)" if _LABEL_TYPES.fullmatch(kind) else "false"
+        other = f"value IS NOT NULL AND NOT ({valid})"
+        rows, count, example = connection.execute(
+            f"SELECT count(*), count(*) FILTER ({other}), min(value::VARCHAR) FILTER ({other}) FROM {values}"
+        ).fetchall()[0]
+    except duckdb.Error as error:
+        why = str(error).strip().splitlines()[0].rstrip(".!")
+        raise LabelError(
+            f"Model '{spec.name}': label.positive = '{sql}' cannot be computed on table '{table}': {why}; correct it "
+            "in the model's file."
+        ) from None
+    if count:
+        raise LabelError(
+            f"Model '{spec.name}': label.positive = '{sql}' gives a value other than true, false, 0, 1 or null in "
+            f"{count:,} of {rows:,} rows of table '{table}', for example {_literal(kind, example)}; write a condition, "
+            f"for example ({sql}) {_condition(kind, example)}."
+        )
+
+
+def _condition(kind: str, example: Any) -> str:
+    """The end of a condition on a value of this type."""
+    if _LABEL_TYPES.fullmatch(kind):
+        return "> 0.5"
+    return f"= {_literal(kind, example)}" if kind == "VARCHAR" else "IS NOT NULL"
+
+
+def _literal(kind: str, example: str) -> str:
+    return "'" + example.replace("'", "''") + "'" if kind == "VARCHAR" else example
 
 
 def model_inputs(features: pd.DataFrame) -> pd.DataFrame:
@@ -179,17 +253,18 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime, overlay
 
     Raises:
         FrameError: no row is labelled by then, or the label does not have both values.
+        LabelError: the label SQL gives another value than true, false, 0, 1 or null.
     """
     asked = requests(settings, spec, datetime(1970, 1, 1, tzinfo=as_of.tzinfo), as_of, as_of)
     overlay = overlay_version(settings, spec.name) if overlay is None else overlay
-    known = labels(settings, spec, as_of, overlay)
-    labelled = asked.merge(known[[spec.requests.id, "label"]], on=spec.requests.id, how="inner", validate="1:1")
+    labelled, unlabelled = labelled_requests(settings, spec, asked, as_of, overlay)
+    labelled = labelled.drop(columns=LABEL_KNOWN_AT)
     if labelled["label"].nunique() < 2:
         raise FrameError.unlabelled(spec, len(labelled), as_of)
     rows = retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows
     features = [column for column in rows.columns if column not in labelled.columns]
     fingerprint, columns = frame_fingerprint(rows)
-    return TrainingFrame(rows, features, fingerprint, table_fingerprints(settings, spec), columns, overlay)
+    return TrainingFrame(rows, features, fingerprint, table_fingerprints(settings, spec), columns, overlay, unlabelled)
 
 
 def table_fingerprints(settings: Settings, spec: ModelSpec) -> dict[str, str]:

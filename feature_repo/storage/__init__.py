@@ -1,1 +1,1 @@
-"""Files that are replaced atomically, and locks between processes and machines."""
+"""Files that are replaced atomically, locks between processes and machines, and work whose failure is only recorded."""

@@ -14,6 +14,7 @@ from typing import Any
 from configs.settings import Settings
 from configs.table import Table
 from feature_repo.storage.files import locked, read_json, replacing, write_json
+from feature_repo.storage.secondary import Failure, secondary
 from feature_repo.tables import cleaning, conditions, gates, quality
 from feature_repo.tables.merging import Merging, merging
 from feature_repo.tables.sources import Since, batches, source_fingerprint
@@ -59,7 +60,8 @@ class _Ingest:
         held_as_of = datetime.fromisoformat(before.as_of) if before else self.as_of
         self.until = max(self.as_of, held_as_of)
         seen = self._seen()
-        if before and seen and before.source_fingerprint == seen and (held_as_of >= self.as_of or not before.later):
+        same = before and seen and before.source_fingerprint == seen and not before.failures
+        if before and same and (held_as_of >= self.as_of or not before.later):
             return self._same(before, held_as_of), False
         rules = _rules(self.spec)
         held = before if before and before.mark is not None and before.rules == rules else None
@@ -74,7 +76,7 @@ class _Ingest:
             with replacing(self.folder / "quarantine.parquet") as temporary:
                 merged.write_quarantine(temporary)
             changed = before is None or before.fingerprint != after.fingerprint
-            self._profile(merged, changed)
+            after = replace(after, failures=self._profile(merged, changed))
         write_json(self.folder / "manifest.json", asdict(after))
         self._sweep(after)
         staging.clear()
@@ -188,16 +190,25 @@ class _Ingest:
         staging.clear()
         raise quality.TableError(sentence)
 
-    def _profile(self, merged: Merging, changed: bool) -> None:
-        """Profile the table, and keep the profile of the previous ingest if the rows changed since."""
+    def _profile(self, merged: Merging, changed: bool) -> list[Failure]:
+        """Profile the table, and keep the profile of the previous ingest if the rows changed since.
+
+        Returns the failure if it fails; the table then has no profile, and the next ingest tries again.
+        """
         path = self.folder / "profile.json"
+        previous = path.with_name("profile.previous.json")
         if not changed and path.exists():
-            return
-        after = profile_table(merged.sample(PROFILED_ROWS), self.spec.day, total=merged.rows())
-        before = read_json(path)
-        if changed and before is not None and before != after:  # equal: written by an ingest killed before its manifest
-            write_json(path.with_name("profile.previous.json"), before)
-        write_json(path, after)
+            return []
+        failures: list[Failure] = []
+        with secondary(f"profile of table {self.table}", failures):
+            after = profile_table(merged.sample(PROFILED_ROWS), self.spec.day, total=merged.rows())
+            before = read_json(path)
+            if changed and before is not None and before != after:  # equal: of an ingest killed before its manifest
+                write_json(previous, before)
+            write_json(path, after)
+        if failures and path.exists():
+            path.replace(previous)  # it is of the rows before
+        return failures
 
     def _sweep(self, after: Manifest) -> None:
         """Remove files that neither this manifest nor the one before names (a reader may still hold the latter)."""

@@ -67,6 +67,8 @@ class Manifest:
     #: The cursor value from which the next ingest reads, and what that value belongs to: the query and the rules.
     mark: str | int | float | None = None
     rules: str | None = None
+    #: Secondary work that failed (:mod:`feature_repo.storage.secondary`): the profile.
+    failures: list[dict[str, str]] = field(default_factory=list)
 
 
 def table_path(settings: Settings, table: str) -> Path:

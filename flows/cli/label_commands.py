@@ -39,7 +39,7 @@ def review(
     done = review_labels(settings, spec, moment(as_of) if as_of else settings.now(), limit)
     console().print(
         f"{done.suspects:,} of {done.rows:,} labels are suspect; the {done.shown:,} least plausible are in "
-        f"{done.queue}, and to look at in {done.page}.",
+        f"{done.queue}{f', and to look at in {done.page}' if done.page else ''}.",
         soft_wrap=True,
     )
 

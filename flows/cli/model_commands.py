@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from feature_repo.storage.secondary import secondary
 from flows.cli.console import console, settings_of
 from flows.cli.parsing import UsageError, known_model
 
@@ -72,6 +73,9 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
     from ray_cluster.promotion.model_card import status_of, write_card
 
     facts = registry.version(settings, model, number)
+    card = "failed, see the log"
+    with secondary("model card"):
+        card = str(write_card(settings, model, number))
     documents = registry.evidence(settings, facts.run_id)
     decision = documents.get("decision") or {}
     parts: list[Any] = [Text(f"{model} version {number}: {status_of(facts)}", style="bold")]
@@ -83,7 +87,7 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
         "data": f"{facts.tags.get('headrace.dataset', 'unknown')} as of {facts.tags.get('headrace.as_of', 'unknown')}",
         "metrics": ", ".join(f"{name} {value:.4f}" for name, value in facts.metrics.items() if name != "threshold"),
         **{name: value for name, value in facts.tags.items() if not name.startswith("headrace.")},
-        "card": str(write_card(settings, model, number)),
+        "card": card,
     }
     for name, value in told.items():
         table.add_row(name, Text(value, overflow="fold"))

@@ -99,7 +99,9 @@ def demo(context: typer.Context) -> None:
     parts = [("Prefect server", ready - started), *((step["name"], step["seconds"]) for step in result["steps"])]
     for name, seconds in parts:
         console().print(f"  {seconds:6.1f} s  {name}")
-    console().print(f"[green]Done[/green] after {done - started:.0f} s. Report: {result['report']}", soft_wrap=True)
+    console().print(
+        f"[green]Done[/green] after {done - started:.0f} s. Report: {result['report'] or 'failed'}", soft_wrap=True
+    )
     stack.wait(settings)
     for service in stack.services(settings):
         console().print(f"  {service.title:<36} {service.address}", soft_wrap=True)

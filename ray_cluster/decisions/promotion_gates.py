@@ -46,8 +46,8 @@ def judge_promotion(evidence: Facts, policy: Facts) -> list[GateResult]:
     Args:
         evidence: ``challenger`` and ``champion`` (metric -> value on the same rows; None without a champion), and what
             :func:`ray_cluster.promotion.challenge.challenge` measured beside: ``gain``, ``slices``, ``latency_ms``,
-            ``size_mb``, ``behaviour``, ``fairness``. A part may be missing: then what compares with the champion is
-            left out, and an absolute bound is not reached.
+            ``size_mb``, ``behaviour``, ``fairness``, ``failures``. A part may be missing: then what
+            compares with the champion is left out, and an absolute bound is not reached.
         policy: the fields of the gate.
 
     Raises:
@@ -190,6 +190,10 @@ def _behaviour(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
 
 
 def _fairness(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
+    failed = next((each for each in evidence.get("failures") or [] if each["what"] == "fairness"), None)
+    if failed and policy.get("fairness"):
+        reason = f"The gaps between groups were not measured ({failed['why']}), and the gate asks for them."
+        yield GateResult("fairness", None, None, False, reason)
     for part in evidence.get("fairness") or []:
         gate = f"fairness by {part['column']}"
         if not part.get("gaps"):

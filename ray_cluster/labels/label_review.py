@@ -26,6 +26,7 @@ from feature_repo.frames.label_overrides import (
 from feature_repo.frames.request_ids import id_text, id_texts
 from feature_repo.frames.training_frame import PREDICTION_TIME, labels, model_inputs, requests, training_frame
 from feature_repo.storage.files import replacing
+from feature_repo.storage.secondary import secondary
 from ray_cluster.labels.suspect_labels import mattering, out_of_fold, suspects
 
 __all__ = [
@@ -51,10 +52,10 @@ class QueueError(HeadraceError, ValueError):
 
 @dataclass(frozen=True)
 class Review:
-    """A review that was written: where, of how many rows, and how many labels are suspect."""
+    """A review that was written: where, of how many rows, and how many labels are suspect; no ``page`` if it failed."""
 
     queue: Path
-    page: Path
+    page: Path | None
     rows: int
     suspects: int
     shown: int
@@ -92,14 +93,12 @@ def review_labels(settings: Settings, spec: ModelSpec, as_of: datetime, limit: i
             }
         )
     _write(folder / "review.csv", [*FIRST, *spec.requests.entities, *LAST, *DECISION], queue)
-    from ray_cluster.reports.label_review_page import render_review
-    from ray_cluster.reports.page import write_page
-
     facts: dict[str, Any] = {
         "model": spec.name,
         "description": spec.description,
         "as_of": as_of.isoformat(),
         "rows": len(y),
+        "unlabelled": frame.unlabelled,
         "positives": int(y.sum()),
         "overlay": frame.overlay,
         "suspects": len(found),
@@ -110,7 +109,12 @@ def review_labels(settings: Settings, spec: ModelSpec, as_of: datetime, limit: i
         "probabilities": {"given 0": out.probability[y == 0].tolist(), "given 1": out.probability[y == 1].tolist()},
         "queue": str(folder / "review.csv"),
     }
-    page = write_page(folder / "review.html", render_review(facts, queue))
+    page = None
+    with secondary("page of the label review"):
+        from ray_cluster.reports.label_review_page import render_review
+        from ray_cluster.reports.page import write_page
+
+        page = write_page(folder / "review.html", render_review(facts, queue))
     return Review(folder / "review.csv", page, len(y), len(found), len(queue))
 
 

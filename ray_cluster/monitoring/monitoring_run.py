@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from configs.settings import Settings
 from feature_repo.frames.request_ids import id_texts
 from feature_repo.frames.training_frame import labels
 from feature_repo.storage.files import read_json, write_json
+from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster import registry
 from ray_cluster.decisions.decision import Decision, monitoring_verdict
 from ray_cluster.evaluation.column_profile import MonitoringError
@@ -50,13 +51,15 @@ class MonitoringResult:
     """What monitoring found.
 
     ``measurements`` is JSON (see :func:`ray_cluster.monitoring.measurements.measure`); ``html`` and
-    ``performance_html`` are Evidently's pages, None where there was nothing to show.
+    ``performance_html`` are Evidently's pages, None where there was nothing to show or the page failed, which
+    ``failures`` then says.
     """
 
     measurements: Mapping[str, Any]
     decision: Decision
     html: Path | None
     performance_html: Path | None
+    failures: list[Failure] = field(default_factory=list)
 
     @property
     def features(self) -> pd.DataFrame:
@@ -64,12 +67,13 @@ class MonitoringResult:
         return pd.DataFrame(self.measurements["features"]).sort_values("psi", ascending=False, ignore_index=True)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as a JSON object: ``measurements``, ``decision``, ``html``, ``performance_html``."""
+        """Return the result as a JSON object, its keys the names of the attributes."""
         return {
             "measurements": dict(self.measurements),
             "decision": self.decision.to_dict(),
             "html": None if self.html is None else str(self.html),
             "performance_html": None if self.performance_html is None else str(self.performance_html),
+            "failures": self.failures,
         }
 
 
@@ -100,23 +104,28 @@ def monitor(
     measurements = measure(spec, predictions, outcomes, reference, now)
     decision = monitoring_verdict(measurements, spec.monitoring)
     _log.info("monitoring %s as of %s: %s. %s", spec.name, now, decision.action, " ".join(decision.reasons))
+    failures: list[Failure] = []
     html = performance_html = None
     if measurements["rows"] and len(reference):
-        from ray_cluster.monitoring.evidently_report import add_to_workspace, drift_run, performance_run, write_html
-
         folder, stem = settings.home / "monitoring" / spec.name, f"{now.tz_convert('UTC'):%Y-%m-%dT%H%M}"
         seen = scored(known_at(predictions, "as_of", now))
-        current = expand_features(seen).assign(score=seen["score"])
-        run = drift_run(spec, measurements, current, reference[[*feature_columns(spec, reference), "score"]])
-        add_to_workspace(settings, spec, run)
-        html = write_html(run, folder / f"{stem}.html")
-        if (measurements["performance"] or {}).get("live") is not None:
-            labelled = with_outcomes(seen, outcomes, now)
-            threshold = float(seen["threshold"].iloc[-1]) if "threshold" in seen else 0.5
-            run = performance_run(spec, measurements, labelled, reference, threshold)
+        with secondary("Evidently page of drift", failures):
+            from ray_cluster.monitoring.evidently_report import add_to_workspace, drift_run, write_html
+
+            current = expand_features(seen).assign(score=seen["score"])
+            run = drift_run(spec, measurements, current, reference[[*feature_columns(spec, reference), "score"]])
             add_to_workspace(settings, spec, run)
-            performance_html = write_html(run, folder / f"{stem}-performance.html")
-    return MonitoringResult(measurements, decision, html, performance_html)
+            html = write_html(run, folder / f"{stem}.html")
+        if (measurements["performance"] or {}).get("live") is not None:
+            with secondary("Evidently page of performance", failures):
+                from ray_cluster.monitoring.evidently_report import add_to_workspace, performance_run, write_html
+
+                labelled = with_outcomes(seen, outcomes, now)
+                threshold = float(seen["threshold"].iloc[-1]) if "threshold" in seen else 0.5
+                run = performance_run(spec, measurements, labelled, reference, threshold)
+                add_to_workspace(settings, spec, run)
+                performance_html = write_html(run, folder / f"{stem}-performance.html")
+    return MonitoringResult(measurements, decision, html, performance_html, failures)
 
 
 def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[str, Any], bool]:

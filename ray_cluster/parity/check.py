@@ -15,6 +15,7 @@ from feature_repo.frames.expired_values import in_words
 from feature_repo.materialization.view_files import state
 from feature_repo.online.service import feature_service
 from feature_repo.storage.files import read_json, write_json
+from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.parity.comparison import OnDemandView, Sources, as_requests, compare, summary
 from ray_cluster.serving.prediction_log import read_predictions
 
@@ -92,11 +93,12 @@ class ParityError(HeadraceError, ValueError):
 
 def check_parity(
     settings: Settings, spec: ModelSpec, as_of: datetime, window: timedelta, most: int
-) -> tuple[dict[str, Any], Path]:
+) -> tuple[dict[str, Any], Path | None]:
     """Compare at most ``most`` of the predictions with ``as_of`` in the ``window`` before ``as_of``.
 
     Returns the result (:func:`ray_cluster.parity.comparison.summary` with ``model``, ``as_of``, ``window`` in seconds,
-    ``logged`` (predictions in the window), ``first``, ``last`` and ``versions``) and its page. Both are kept under
+    ``logged`` (predictions in the window), ``first``, ``last`` and ``versions``) and its page, None if it failed, which
+    ``failures`` of the result then says. Both are kept under
     ``home/parity/<model>/<as_of>``. Which ones are compared of more is decided by their random ids: always the same.
 
     Raises:
@@ -141,7 +143,12 @@ def check_parity(
         **summary(lines, compare(lines, retrieved(asked), sources, then)),
     }
     path = parity_folder(settings, spec.name) / f"{as_of:%Y%m%dT%H%M%SZ}.json"
-    page = write_parity_page(path.with_suffix(".html"), result, CAUSES, spec.parity.minimum if spec.parity else None)
+    failures: list[Failure] = []
+    page = None
+    with secondary("page of parity", failures):
+        minimum = spec.parity.minimum if spec.parity else None
+        page = write_parity_page(path.with_suffix(".html"), result, CAUSES, minimum)
+    result["failures"] = failures
     write_json(path, result)
     return result, page
 

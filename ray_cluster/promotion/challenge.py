@@ -27,13 +27,14 @@ def challenge(
     """Load both bundles and measure them on the held-out rows of the challenger's run.
 
     Returns the challenger's metrics, the champion's (None without one), and what the gates need beside: ``gain``,
-    ``slices``, ``latency_ms``, ``size_mb``, ``behaviour`` and ``fairness``.
+    ``slices``, ``latency_ms``, ``size_mb``, ``behaviour``, ``fairness`` and ``failures``.
 
     Raises:
         RegistryError: a bundle is not whole, or the champion takes a feature that the rows no longer have.
     """
     rows = registry.reference(settings, run_id)
-    evaluation = registry.evidence(settings, run_id).get("evaluation") or {}
+    documents = registry.evidence(settings, run_id)
+    evaluation = documents.get("evaluation") or {}
     new = registry.load_version(settings, spec.name, challenger)
     old = registry.load_version(settings, spec.name, champion) if champion is not None else None
     if old:
@@ -47,6 +48,7 @@ def challenge(
         "size_mb": {name: loaded.size / 1e6 for name, loaded in names.items()},
         "behaviour": evaluation.get("behaviour"),
         "fairness": evaluation.get("fairness"),
+        "failures": documents.get("failures", []),
     }
     if old is None or before is None:
         return metrics(y, scores, new.threshold), None, measured

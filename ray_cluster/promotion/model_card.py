@@ -6,11 +6,14 @@ from pathlib import Path
 
 from configs import load_model, model_names
 from configs.settings import Settings
+from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster import registry
 from ray_cluster.reports.model_card_page import CardFacts, card_html, card_markdown, short_form
 from ray_cluster.reports.page import write_page
 
 __all__ = ["card_facts", "publish_card", "status_of", "write_card"]
+
+_CARD = "model card"
 
 
 def status_of(facts: registry.VersionFacts) -> str:
@@ -51,15 +54,24 @@ def card_facts(settings: Settings, model: str, number: int) -> CardFacts:
 
 def publish_card(settings: Settings, model: str, number: int) -> None:
     """Keep the card with the version: ``card/card.md`` and ``card/card.html`` of its run, and a short form as its
-    description in MLflow. The version is marked as whole by this, its last step."""
-    known = card_facts(settings, model, number)
-    registry.add_texts(
-        settings, known.run_id, {"card/card.md": card_markdown(known), "card/card.html": card_html(known)}
-    )
-    facts = registry.version(settings, model, number)
-    if not facts.tags.get("headrace.description"):  # a person's own words stay
-        registry.describe(settings, model, number, short_form(known))
-    registry.annotate(settings, model, number, {"headrace.card": "card/card.md"})
+    description in MLflow. The tag ``headrace.card`` says that it is there.
+
+    A failure is kept in the evidence ``failures`` of the run, until a later call succeeds.
+    """
+    failures: list[Failure] = []
+    with secondary(_CARD, failures):
+        known = card_facts(settings, model, number)
+        registry.add_texts(
+            settings, known.run_id, {"card/card.md": card_markdown(known), "card/card.html": card_html(known)}
+        )
+        if not registry.version(settings, model, number).tags.get("headrace.description"):  # a person's own words stay
+            registry.describe(settings, model, number, short_form(known))
+        registry.annotate(settings, model, number, {"headrace.card": "card/card.md"})
+    run_id = registry.version(settings, model, number).run_id
+    kept = registry.evidence(settings, run_id).get("failures", [])
+    after = [*(each for each in kept if each["what"] != _CARD), *failures]
+    if after != kept:
+        registry.add_evidence(settings, run_id, {"failures": after})
 
 
 def write_card(settings: Settings, model: str, number: int) -> Path:

@@ -128,7 +128,7 @@ def write_bundle(
     folder: Path,
     pipeline: Any,
     example: pd.DataFrame,
-    reference: pd.DataFrame,
+    profiles: Mapping[str, Any],
     documents: Mapping[str, Any],
     metadata: Mapping[str, Any],
 ) -> list[str]:
@@ -136,16 +136,13 @@ def write_bundle(
 
     Args:
         example: a few rows as the pipeline takes them.
-        reference: the held-out rows; of the columns in ``metadata["features"]`` and the score a profile is kept.
+        profiles: of each feature and the score on the held-out rows, JSON values by name.
         documents: the evidence, each a JSON value.
     """
-    from ray_cluster.evaluation.column_profile import profile
-
-    profiled = reference[[name for name in (*metadata["features"], "score") if name in reference]]
     contents = {
         "bundle": {**metadata, "evidence": sorted(documents)},
         "example": example.to_dict("records"),
-        "reference": {name: column.to_dict() for name, column in profile(profiled).items()},
+        "reference": dict(profiles),
         **documents,
     }
     paths = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
+from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.registry.bundles import check_types, write_bundle
 from ray_cluster.registry.mlflow_client import KIND, RegistryError, connect
 from ray_cluster.registry.versions import VersionFacts, champion, versions
@@ -71,6 +72,14 @@ def log_run(
     The run is marked finished last; a run that was cut off is never taken for a finished one.
     """
     trusted = check_types(settings, model, pipeline)
+    profiles: dict[str, Any] = {}
+    failures: list[Failure] = [*documents.get("failures", [])]
+    with secondary("profile of the held-out rows", failures):
+        from ray_cluster.evaluation.column_profile import profile
+
+        columns = [name for name in (*metadata["features"], "score") if name in reference]
+        profiles = {name: column.to_dict() for name, column in profile(reference[columns]).items()}
+    documents = {**documents, "failures": failures} if failures else documents
     client = connect(settings)
     import mlflow
     from mlflow.models import infer_signature
@@ -91,7 +100,7 @@ def log_run(
             parquet = Path(folder) / "reference.parquet"
             reference.to_parquet(parquet, index=False)
             client.log_artifact(run.info.run_id, str(parquet), "reference")
-            bundled = write_bundle(Path(folder), pipeline, example, reference, documents, metadata)
+            bundled = write_bundle(Path(folder), pipeline, example, profiles, documents, metadata)
             mlflow.sklearn.log_model(
                 pipeline,
                 name="model",

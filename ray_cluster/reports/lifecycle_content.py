@@ -38,6 +38,7 @@ class ReportContent:
         evaluation, trials, sampling, dataset, decision: as kept with the run; ``evaluation["curves"]`` may hold
             ``scores`` (``{edges, positives, negatives}``: counts of held-out rows per bin of the score).
         monitoring: ``MonitoringResult.to_dict()``.
+        failures: ``{what, why}`` of secondary work that failed and is therefore missing.
         endpoint: ``{url, curl}``. links: name -> address, for the part "What to click next".
         metric: what tuning and the gate go by.
         versions: library -> version, for the provenance.
@@ -57,6 +58,7 @@ class ReportContent:
     dataset: Facts | None = None
     decision: Facts | None = None
     monitoring: Facts | None = None
+    failures: Sequence[Mapping[str, str]] = ()
     endpoint: Facts | None = None
     links: Mapping[str, str] = field(default_factory=dict)
     metric: str = "average_precision"

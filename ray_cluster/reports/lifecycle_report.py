@@ -78,6 +78,11 @@ def write_lifecycle_report(
         sampling=documents.get("sampling"),
         dataset=dataset,
         decision=documents.get("decision"),
+        failures=[
+            *(failure for _, held in tables for failure in held.failures),
+            *documents.get("failures", []),
+            *monitoring.get("failures", []),
+        ],
         monitoring=monitoring,
         endpoint={"url": f"{serve}/models/{spec.name}/predict", "curl": curl_line(settings, spec, as_of)},
         links={

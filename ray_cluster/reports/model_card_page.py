@@ -171,6 +171,8 @@ def _training_data(facts: CardFacts) -> Part:
         f"{moment(dataset.get('as_of'))}; fingerprint {dataset.get('fingerprint')}.",
         *(f"{name.capitalize()}: {_period(periods[name])}." for name in ("train", "validation") if name in periods),
     ]
+    if dataset.get("unlabelled"):
+        found.append(f"{amount(dataset['unlabelled'])} more rows were left out, as their label is null.")
     label = (facts.documents.get("model") or {}).get("label") or {}
     if label:
         found.append(f"A row is positive where {label.get('positive')} (table {label.get('table')}).")
@@ -209,6 +211,9 @@ def _caveats(facts: CardFacts) -> Part:
     evaluation, dataset = facts.documents.get("evaluation") or {}, facts.documents.get("dataset") or {}
     if (dataset.get("git") or {}).get("dirty"):
         said.append("It was trained from a working tree with uncommitted changes.")
+    said += [
+        f"The {each['what']} failed and is left out: {each['why']}." for each in facts.documents.get("failures") or []
+    ]
     failed = [test["name"] for test in evaluation.get("behaviour") or [] if test["passed"] is False]
     if failed:
         said.append(f"Behavioural tests that fail: {', '.join(failed)}.")

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.storage.secondary import secondary
 from ray_cluster.reports import charts, lifecycle_content, search_charts
 from ray_cluster.reports.formats import FILTERS, words
 from ray_cluster.reports.lifecycle_content import ReportContent, sampling_facts
@@ -57,8 +58,12 @@ def render(content: ReportContent) -> str:
     """Return the page. Every value is escaped; a part without evidence says in one sentence that it has none."""
     from markupsafe import Markup
 
+    failures = [dict(failure) for failure in content.failures]
+
     def drawn(chart: Callable[..., str | None], *arguments: Any) -> Markup | None:
-        image = chart(*arguments)
+        image = None
+        with secondary(f"chart {chart.__name__.replace('_', ' ')}", failures):
+            image = chart(*arguments)
         return None if image is None else Markup(image)  # our own SVG, whose texts are escaped
 
     evaluation, trials = content.evaluation or {}, list(content.trials)
@@ -72,6 +77,7 @@ def render(content: ReportContent) -> str:
         .get_template("report.html.j2")
         .render(
             content=content,
+            failures=failures,
             evaluation=evaluation,
             charts={
                 "roc": drawn(charts.roc, evaluation),

@@ -173,6 +173,7 @@ def latest(settings: Settings, spec: ModelSpec, as_of: datetime, parts: FramePar
             table_fingerprints(settings, spec),
             parts.columns,
             parts.overlay,
+            parts.unlabelled,
         ),
         _of_the_whole(periods, parts),
     )
@@ -242,6 +243,7 @@ def prepare(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int |
 
     Raises:
         FrameError, SplitError, InputsError: there are not enough rows, or a rule for inputs does not fit them.
+        LabelError: the label SQL gives another value than true, false, 0, 1 or null.
     """
     parts = None
     if spec.fit.memory == "external":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from configs.errors import HeadraceError
 from configs.evaluation import CostThreshold
 from configs.model import ModelSpec
 from configs.reading import nearest
+from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.evaluation.behaviour import check_behaviour, run_behaviour
 from ray_cluster.evaluation.bootstrap import intervals
 from ray_cluster.evaluation.fairness import fairness
@@ -61,8 +63,13 @@ def evaluate(
     operating_point: OperatingPoint,
     pipeline: Pipeline,
     baselines: dict[str, Values],
+    failures: list[Failure] | None = None,
 ) -> tuple[dict[str, Any], Values]:
-    """Measure the finished bundle on the held-out rows; returns the evidence, and the scores, shape (held out,)."""
+    """Measure the finished bundle on the held-out rows; returns the evidence, and the scores, shape (held out,).
+
+    A part of the evidence that decides nothing, such as importance, is left out if it fails, and added to ``failures``.
+    The gate on fairness is not passed where fairness failed.
+    """
     held_out, threshold = data.periods.held_out, operating_point.threshold
     features, y = data.features[held_out], data.y[held_out]
     rows = data.rows[held_out].assign(**features)
@@ -79,7 +86,7 @@ def evaluate(
         raw = classifier.classifier.predict_proba(encode.transform(features).astype("float32"))[:, 1]
     while isinstance(classifier, Calibrated | PriorCorrected):
         classifier = classifier.classifier
-    measured, parts = metrics(y, scores, threshold), slices(rows, spec.slices, y, scores, days)
+    measured = metrics(y, scores, threshold)
     found: dict[str, Any] = {
         "periods": data.periods.describe(data.rows["label"]),
         "folds": chosen.evidence,
@@ -87,27 +94,37 @@ def evaluate(
         "params": {**chosen.trial.params, "iterations": chosen.trial.iterations},
         "threshold": threshold,
         "metrics": measured,
-        "intervals": {
-            name: list(ends)
-            for name, ends in intervals(y, scores, days, threshold, count=_RESAMPLES).items()
-            if name in measured
-        },
-        "baselines": {name: ranking(y, values) for name, values in baselines.items()},
+        "baselines": {},
         "calibration": {
             **operating_point.evidence,
             "ece_before": metrics(y, raw, threshold)["ece"],
             "ece_after": measured["ece"],
         },
-        "curves": {**curves(y, scores), "calibration_before": reliability(y, raw)},
-        "slices": parts,
-        "worst_slice": worst_slice(parts),
-        "importance": permutation_importance(score, features, y, spec.tuning.metric),
-        "shap": shap_importance(encode, classifier, features),
         "behaviour": run_behaviour(spec.behaviour, features, rows[spec.requests.id].tolist(), y, score, threshold),
         "inputs": learned(encode, spec.inputs),
     }
+    for name, values in baselines.items():
+        with secondary(f"metrics of the baseline {name}", failures):
+            found["baselines"][name] = ranking(y, values)
+    beside: dict[str, Callable[[], Any]] = {
+        "intervals": lambda: {
+            name: list(ends)
+            for name, ends in intervals(y, scores, days, threshold, count=_RESAMPLES).items()
+            if name in measured
+        },
+        "curves": lambda: {**curves(y, scores), "calibration_before": reliability(y, raw)},
+        "slices": lambda: slices(rows, spec.slices, y, scores, days),
+        "worst_slice": lambda: worst_slice(found.get("slices", [])),
+        "importance": lambda: permutation_importance(score, features, y, spec.tuning.metric),
+        "shap": lambda: shap_importance(encode, classifier, features),
+    }
     if isinstance(spec.threshold, CostThreshold):
-        found["costs"] = cost_evidence(y, scores, threshold, spec.threshold.costs, days)
+        costs = spec.threshold.costs
+        beside["costs"] = lambda: cost_evidence(y, scores, threshold, costs, days)
     if spec.fairness:
-        found["fairness"] = fairness(rows, spec.fairness, y, scores, threshold, days)
+        declared = spec.fairness
+        beside["fairness"] = lambda: fairness(rows, declared, y, scores, threshold, days)
+    for name, measure in beside.items():
+        with secondary(name, failures):
+            found[name] = measure()
     return found, scores

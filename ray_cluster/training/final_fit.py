@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from configs.model import ModelSpec
+from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.cluster.capacity import share
 from ray_cluster.cluster.connection import wait
 from ray_cluster.training.data import TrainingData
@@ -28,30 +29,46 @@ __all__ = [
     "fit_final",
 ]
 
+#: Most categories of one column; the rarest ones beyond share a category.
+_CATEGORIES = 32
+
 
 def start_baselines(data: TrainingData, encode: Any, calendar: list[str]) -> dict[str, Any]:
-    """Start fitting the baselines; name -> reference to its scores on the held-out rows, shape (held out,)."""
+    """Start fitting the baselines; name -> reference to its scores on the held-out rows, shape (held out,).
+
+    ``calendar``: features that the request alone gives; without any there is no baseline on them.
+    """
     import ray
 
     early, held_out = data.early, data.periods.held_out
+    cpus, plain = share(1), data.features.loc[:, calendar]
+    started = {}
+    if calendar:
+        started["logistic regression, calendar only"] = (
+            ray.remote(_logistic).options(num_cpus=cpus).remote(plain[early], data.y[early], plain[held_out])
+        )
     x = encode.transform(data.features[early]).astype("float32")
     x_held_out = encode.transform(data.features[held_out]).astype("float32")
-    cpus, plain = share(1), data.features.loc[:, calendar]
-    return {
-        "logistic regression, calendar only": ray.remote(_logistic)
-        .options(num_cpus=cpus)
-        .remote(plain[early], data.y[early], plain[held_out]),
-        "XGBoost defaults, all features": ray.remote(_defaults)
-        .options(num_cpus=cpus)
-        .remote(x, data.y[early], x_held_out),
-    }
+    started["XGBoost defaults, all features"] = (
+        ray.remote(_defaults).options(num_cpus=cpus).remote(x, data.y[early], x_held_out)
+    )
+    return started
 
 
-def baseline_scores(data: TrainingData, found: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    """The fitted baselines' scores with the base rate in front of them."""
+def baseline_scores(
+    data: TrainingData, started: dict[str, Any], failures: list[Failure] | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Scores of the started baselines, after those of the base rate, shape (held out,) each.
+
+    A baseline that fails is left out and added to ``failures``.
+    """
     import numpy as np
 
-    return {"base rate": np.full(int(data.periods.held_out.sum()), data.y[data.early].mean()), **found}
+    found = {"base rate": np.full(int(data.periods.held_out.sum()), data.y[data.early].mean())}
+    for name, reference in started.items():
+        with secondary(f"baseline {name}", failures):
+            found[name] = wait([reference])[0]
+    return found
 
 
 def _defaults(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], x_held_out: np.ndarray[Any, Any]) -> Any:
@@ -61,21 +78,45 @@ def _defaults(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], x_held_out: np.n
 
 
 def _logistic(frame: pd.DataFrame, y: np.ndarray[Any, Any], held_out: pd.DataFrame) -> Any:
-    """Logistic regression with whole-number columns of few values one-hot and the rest standardised."""
+    """Logistic regression: text and numbers of few values one-hot, other numbers imputed and standardised.
+
+    A missing category is a category; a missing or infinite number is the median, with an indicator.
+    """
     from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    few = [name for name in frame if frame[name].nunique() <= 31]
+    frame, held_out = _plain(frame), _plain(held_out)
+    few = [name for name in frame if frame[name].dtype == object or frame[name].nunique() < _CATEGORIES]
     encode = ColumnTransformer(
         [
-            ("few", OneHotEncoder(handle_unknown="ignore"), few),
-            ("many", StandardScaler(), [name for name in frame if name not in few]),
+            ("few", OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_CATEGORIES), few),
+            (
+                "many",
+                make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()),
+                [name for name in frame if name not in few],
+            ),
         ]
     )
     model = make_pipeline(encode, LogisticRegression(max_iter=200))
     return model.fit(frame, y).predict_proba(held_out)[:, 1]
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers and booleans as float64, infinite ones missing; all else as text, missing values as "missing"."""
+    import numpy as np
+    import pandas as pd
+    from pandas.api.types import is_numeric_dtype
+
+    columns = {}
+    for name, column in frame.items():
+        if is_numeric_dtype(column):
+            columns[name] = column.astype("float64").replace([np.inf, -np.inf], np.nan)
+        else:
+            columns[name] = column.astype(object).where(column.notna(), "missing").map(str)
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def fit_final(
@@ -85,17 +126,21 @@ def fit_final(
     calendar: list[str],
     device: Device = "cpu",
     sampler: str = "none",
+    failures: list[Failure] | None = None,
 ) -> tuple[Pipeline, dict[str, np.ndarray[Any, Any]]]:
     """Fit ``best`` and the baselines on the cluster, side by side.
 
     ``best`` is fitted on what ``sampler`` makes of the rows, and its scores are corrected for the share of positives
     that were added; what encodes and cleans inputs is learned from the real rows, and the baselines are fitted on them.
 
-    Returns the fitted pipeline (preprocessing, classifier), and each baseline's scores on the held-out rows.
+    Returns the fitted pipeline (preprocessing, classifier), and each baseline's scores on the held-out rows; a baseline
+    that fails is left out and added to ``failures``.
     """
+    baselines: dict[str, Any] = {}
     if data.parts is not None:  # as they are: rows on disk are not sampled
         encode = encoder_of_parts(spec, data, data.parts)
-        baselines = start_baselines(data, encode, calendar)
+        with secondary("baselines", failures):
+            baselines = start_baselines(data, encode, calendar)
         with shares_on_disk(spec, best.params, data, data.parts, encode, paged=device == "cpu") as shares:
             fitted: Any = fit_by_workers(spec, best.params, best.iterations, shares, device)
     else:
@@ -104,13 +149,13 @@ def fit_final(
         ids = data.rows[spec.requests.id].to_numpy()[early]
         sampled = resample(sampler, data.features[early], data.y[early], ids, spec.sampling.ratio, spec.tuning.seed)
         rows = Rows(encode.transform(sampled.features).astype("float32"), sampled.y, sampled.fit_weights)
-        trees = preprocessing(data.features, spec.inputs).fit(data.features[early])
-        baselines = start_baselines(data, trees, calendar)
+        with secondary("baselines", failures):
+            trees = preprocessing(data.features, spec.inputs).fit(data.features[early])
+            baselines = start_baselines(data, trees, calendar)
         fitted = (_by_workers if spec.fit.workers > 1 else _alone)(spec, best, rows, device)
         if shift := prior_shift(sampled, data.y[early]):
             fitted = PriorCorrected(fitted, shift)
-    scores = wait(list(baselines.values()))
-    return assemble(encode, fitted), baseline_scores(data, dict(zip(baselines, scores, strict=True)))
+    return assemble(encode, fitted), baseline_scores(data, baselines, failures)
 
 
 def _alone(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Any:

@@ -14,6 +14,7 @@ from configs.model import ModelSpec
 from configs.reading import ConfigError, validated
 from configs.settings import Settings
 from feature_repo.definitions.feature_store import request_features
+from feature_repo.frames.training_frame import FrameError, LabelError
 from feature_repo.tables import manifest
 from ray_cluster import registry
 from ray_cluster.cluster.connection import connected
@@ -21,7 +22,7 @@ from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.lineage.changes import Change, changes_since
 from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.training.calibration import OperatingPoint, calibrated, choose_operating_point
-from ray_cluster.training.data import TrainingData, prepare
+from ray_cluster.training.data import SplitError, TrainingData, prepare
 from ray_cluster.training.distributed.devices import Device, again_on, cluster_resources, device_of, on_device
 from ray_cluster.training.final_fit import fit_final
 from ray_cluster.training.finalists import choose, newest_scores
@@ -203,7 +204,7 @@ def _rebuilt(
     try:
         overlay = provenance["dataset"].get("label_overlay", 0)
         return prepare(settings, spec, datetime.fromisoformat(provenance["as_of"]), overlay)
-    except HeadraceError as error:
+    except (FrameError, LabelError, SplitError, LookupError) as error:
         raise ReproduceError(f"'{spec.name}' {subject.title} cannot be rebuilt: {error}") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from configs.settings import Settings
 from feature_repo.definitions.feature_store import request_features
 from feature_repo.frames.label_overrides import overlay_version
 from feature_repo.frames.training_frame import PREDICTION_TIME, inputs_fingerprint
+from feature_repo.storage.secondary import Failure
 from ray_cluster import evaluation, registry
 from ray_cluster.cluster.connection import connected
 from ray_cluster.lineage.environment import code_fingerprint, library_versions
@@ -55,10 +56,12 @@ def record_run(
     started: datetime,
     device: str = "cpu",
     sampling: dict[str, Any] | None = None,
+    failures: Sequence[Failure] = (),
 ) -> str:
     """Log the run whole; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,).
 
     ``device``: on which the final fit ran. ``sampling``: the result of the sampler selection, if there was one.
+    ``failures``: of secondary work, kept as the evidence ``failures`` where there are any.
     """
     frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
     provenance = gather(
@@ -81,6 +84,7 @@ def record_run(
     dataset = {
         "fingerprint": frame.fingerprint,
         "rows": data.row_count,
+        "unlabelled": frame.unlabelled,
         "as_of": as_of.isoformat(),
         "label_overlay": frame.overlay,
         "feature_service": spec.feature_service,
@@ -106,6 +110,7 @@ def record_run(
             "provenance": provenance.document,
             "model": spec.model_dump(mode="json"),
             **({"sampling": sampling} if sampling else {}),
+            **({"failures": list(failures)} if failures else {}),
         },
         params={"family": search.best.family, "seed": spec.tuning.seed, **evaluated["params"]},
         metrics={
@@ -139,7 +144,8 @@ Progress = Callable[[str, float], None]
 
 
 class Trained(dict[str, Any]):
-    """What :func:`train_model` returns: ``run_id``, ``unchanged``, and the metrics when it trained."""
+    """What :func:`train_model` returns: ``run_id`` and ``unchanged``; when it trained also ``unlabelled`` (the rows
+    left out because their label is null), ``failures`` (:mod:`feature_repo.storage.secondary`) and the metrics."""
 
 
 def train_model(
@@ -151,6 +157,7 @@ def train_model(
     ``as_of``.
 
     Raises:
+        LabelError: the label SQL gives another value than true, false, 0, 1 or null.
         FitError: the cluster lacks what the model's final fit takes.
         ParityBoundError: the served features differ from the retrieved ones by more than the model's YAML allows.
         EvaluationError, BehaviourError: the model's file names a slice, a group or a feature that there is not.
@@ -172,15 +179,16 @@ def train_model(
             progress("comparing the finalists over the folds", 0.5)
         chosen = choose(spec, data, search)
         selection = select_sampler(spec, chosen.trial, data)
+        failures: list[Failure] = [*selection.failures]
         progress("fitting the best on all earlier rows, and the baselines", 0.6)
         calendar = request_features(settings, spec.feature_service)
         device = device_of(spec, cluster_resources(), chosen.trial.family)
-        fitted, baselines = fit_final(spec, chosen.trial, data, calendar, device, selection.method)
+        fitted, baselines = fit_final(spec, chosen.trial, data, calendar, device, selection.method, failures)
     chosen = chosen.refitted(selection.applied(chosen.search))
     operating_point = choose_operating_point(spec, chosen.y, chosen.scores, chosen.days)
     pipeline = calibrated(fitted, operating_point.calibrator)
     progress("measuring on the held-out period", 0.85)
-    evaluated, scores = evaluate(spec, data, chosen, operating_point, pipeline, baselines)
+    evaluated, scores = evaluate(spec, data, chosen, operating_point, pipeline, baselines, failures)
     progress("recording the run", 0.92)
     run_id = record_run(
         settings,
@@ -196,10 +204,17 @@ def train_model(
         started,
         device,
         selection.document,
+        failures,
     )
     data.release()
     progress("done", 1.0)
-    return Trained(run_id=run_id, unchanged=False, **evaluated["metrics"])
+    return Trained(
+        run_id=run_id,
+        unchanged=False,
+        unlabelled=data.frame.unlabelled,
+        failures=failures,
+        **evaluated["metrics"],
+    )
 
 
 def _key(spec: ModelSpec, inputs: str, as_of: datetime) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -51,8 +54,24 @@ def raw() -> dict[str, pd.DataFrame]:
     }
 
 
+@cache
+def ingested() -> Path:
+    """A folder with the files of ``raw()`` and the home that ingested them; it is removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="headrace-raw-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    ingest(small_settings(folder / "home"), raw())
+    return folder
+
+
 def put(settings: Settings, frames: dict[str, pd.DataFrame]) -> None:
-    """Ingest frames as the tables' whole content."""
+    """Ingest frames as the tables' whole content; ``raw()`` into an empty home by a copy of one that ingested it."""
+    if frames is raw() and not (settings.home / "tables").exists():
+        shutil.copytree(ingested(), settings.home.parent, dirs_exist_ok=True)
+    else:
+        ingest(settings, frames)
+
+
+def ingest(settings: Settings, frames: dict[str, pd.DataFrame]) -> None:
     for name, frame in frames.items():
         path = Path(settings.tables[name].source.location)
         before = path.stat().st_mtime_ns if path.exists() else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,23 +14,11 @@ from typing import Any
 import pytest
 
 from configs import Settings, load_settings
+from flows.stack.processes import processes_of
+from flows.stack.services import ray_folder
+from tests.ports import free_offset
 
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
-
-
-def free_offset() -> int:
-    """An offset at which every port of the stack is free."""
-    for offset in range(1200, 9000, 173):
-        ports = load_settings("local", {"HEADRACE_PORT_OFFSET": str(offset)}).ports
-        for name in type(ports).model_fields:
-            if name == "offset":
-                continue
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", ports[name])) == 0:
-                    break
-        else:
-            return offset
-    raise RuntimeError("No free range of ports for a stack between the offsets 1200 and 9000.")
 
 
 @dataclass(frozen=True)
@@ -86,7 +73,9 @@ def headrace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Headrace]:
         assert up.returncode == 0, up.stderr[-3000:]
         yield found
     finally:
-        found("down")
+        down = found("down")
+    assert down.returncode == 0, down.stderr[-3000:]
+    assert processes_of(found.settings) == [] and not ray_folder(found.settings).exists()
 
 
 @pytest.fixture(scope="session")

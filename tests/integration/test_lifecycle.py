@@ -17,6 +17,7 @@ from feature_repo.definitions.feature_store import retrieve
 from feature_repo.frames.training_frame import PREDICTION_TIME
 from feature_repo.online.reader import OnlineReader
 from feature_repo.tables import manifest
+from flows.stack import health
 from flows.stack.processes import processes_of
 from ray_cluster import registry
 from ray_cluster.serving.prediction_log import read_predictions
@@ -25,6 +26,11 @@ from ray_cluster.serving.rollout import SMOKE_TEST
 from tests.integration.conftest import Headrace
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+
+def test_every_server_is_ready(headrace):
+    found = {each.service.name: each.state for each in health(headrace.settings)}
+    assert found == dict.fromkeys(["prefect", "ray", "mlflow", "schedules", "evidently"], "ready")
 
 
 def test_every_row_is_accounted_for(headrace, lifecycle):

@@ -12,6 +12,7 @@ from redis import Redis
 from feature_repo.online.reader import OnlineReader
 from feature_repo.online.redis_values import redis_address
 from feature_repo.transforms import VIEWS
+from flows.stack.processes import processes_of
 from ray_cluster import registry
 from tests.integration.conftest import stack
 
@@ -39,12 +40,19 @@ def test_the_lifecycle_on_postgresql_and_redis(tmp_path):
     try:
         up = found("up", timeout=400)
         assert up.returncode == 0, up.stderr[-3000:]
+        again = found("up")
+        assert again.returncode == 0, again.stderr[-3000:]
+        with psycopg.connect(f"{POSTGRES}/postgres") as connection:
+            names = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        assert {f"{prefix}_{name}" for name in ("prefect", "mlflow", "feast")} <= names
         done = found.run("lifecycle", "--model", "flight_delay", "--param", "until=2013-03-28T00:00:00Z")
         assert done["version"] == done["champion"] == 1
         assert registry.champion(found.settings, "flight_delay").version == 1
         assert OnlineReader(found.settings, "flight_risk").features
         with psycopg.connect(f"{POSTGRES}/{prefix}_feast") as connection:
             assert connection.execute("SELECT count(*) FROM feature_views").fetchone()[0] == len(VIEWS)
+        down = found("down")
+        assert down.returncode == 0 and processes_of(found.settings) == [], down.stderr[-3000:]
     finally:
         found("down")
         at = redis_address(REDIS)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from configs.model import ModelSpec
+from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.cluster.capacity import share
 from ray_cluster.cluster.connection import wait
 from ray_cluster.decisions.decision import Decision, sampling_verdict
@@ -75,11 +76,13 @@ class SamplerSelection:
             where no sampler was tried, or nothing is kept: then the search's own stand.
         document: the evidence ``sampling``: the decision, and ``contenders`` with their held-out figures and the
             checks of their rows; None where the model's file asks for no sampling.
+        failures: of checks of rows; those checks are None in the document.
     """
 
     method: str
     validation_scores: Values | None = None
     document: dict[str, Any] | None = None
+    failures: tuple[Failure, ...] = ()
 
     def applied(self, search: Search) -> Search:
         """The search with the validation scores of what is fitted in the end; the threshold is chosen on them."""
@@ -105,6 +108,7 @@ def select_sampler(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> S
         kept,
         None if kept == "none" else np.asarray(results[kept]["validation"]),
         {"decision": decision.to_dict(), "kept": kept, "trial": trial.trial, "contenders": table},
+        tuple(failure for result in results.values() for failure in result.get("failures", [])),
     )
 
 
@@ -147,7 +151,7 @@ def try_sampler(
 
     Returns:
         ``validation`` and ``held_out`` scores, ``seconds``, ``rows``, ``positives``, ``synthetic``, ``shift``, ``note``
-        and ``checks``; or ``error``, a sentence.
+        ``checks`` and ``failures``; or ``error``, a sentence.
     """
     started = perf_counter()
     x, y = fold["x"], fold["y"]
@@ -175,10 +179,11 @@ def try_sampler(
     found: dict[str, Any] = {name: scores(fold[name]) for name in ("validation", "held_out")}
     new = sampled.synthetic
     seconds = perf_counter() - started
-    checks = None
+    checks, failures = None, list[Failure]()
     if new.any():
         held_back = fold["validation"][fold["validation_y"] == 1]
-        checks = check_rows(x[y == 1], sampled.features[new], held_back, seed)
+        with secondary(f"checks of the rows of {method}", failures):
+            checks = check_rows(x[y == 1], sampled.features[new], held_back, seed)
     return {
         **found,
         "seconds": seconds,
@@ -188,6 +193,7 @@ def try_sampler(
         "shift": shift,
         "note": sampled.note,
         "checks": checks,
+        "failures": failures,
     }
 
 

@@ -209,9 +209,9 @@ def test_only_the_first_apply_does_anything(tmp_path):
     settings = load_settings(variables={"HEADRACE_HOME": str(tmp_path / "home")})
     same = module(tmp_path)
     assert feature_store.apply(settings, definitions=same)
-    started = time.monotonic()
+    started = time.process_time()
     assert not feature_store.apply(settings, definitions=same)
-    assert time.monotonic() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_without_changes_feast_is_not_imported(tmp_path):

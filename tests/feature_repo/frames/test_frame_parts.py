@@ -19,7 +19,16 @@ from configs.model import ModelSpec
 from configs.settings import Settings
 from configs.training import Fit
 from feature_repo.frames.frame_parts import build_parts, windows
-from feature_repo.frames.training_frame import LABEL_KNOWN_AT, FrameError, labels, requests, training_frame
+from feature_repo.frames.training_frame import (
+    LABEL_KNOWN_AT,
+    FrameError,
+    LabelError,
+    labelled_requests,
+    labels,
+    requests,
+    training_frame,
+)
+from feature_repo.tables import connect
 from tests.feature_repo.frames.test_training_frame import AS_OF, SPEC, made
 
 END = datetime(2014, 1, 1, tzinfo=UTC)
@@ -69,11 +78,41 @@ def test_the_parts_one_after_another_are_the_frame_with_its_fingerprint(here):
 
 
 def test_labels_of_some_requests_are_those_of_all(here):
-    asked = requests(here, SPEC, AS_OF - timedelta(days=60), AS_OF - timedelta(days=10), AS_OF)["transaction_id"]
+    asked = requests(here, SPEC, AS_OF - timedelta(days=60), AS_OF - timedelta(days=10), AS_OF)
     everything = labels(here, SPEC, AS_OF)
-    some = labels(here, SPEC, AS_OF, only=asked)
-    assert 0 < len(some) < len(everything)
-    pd.testing.assert_frame_equal(some, everything[everything["transaction_id"].isin(asked)].reset_index(drop=True))
+    some, unlabelled = labelled_requests(here, SPEC, asked, AS_OF, 0)
+    some = some[[*everything]].sort_values("transaction_id", ignore_index=True)
+    assert 0 < len(some) < len(everything) and unlabelled == 0
+    mine = everything["transaction_id"].isin(asked["transaction_id"])
+    pd.testing.assert_frame_equal(some, everything[mine].reset_index(drop=True))
+
+
+def test_null_labels_are_left_out_and_counted_in_one_piece_and_by_parts(here):
+    unknown = "hash(transaction_id) % 7 = 0"
+    spec = SPEC.model_copy(
+        update={"label": SPEC.label.model_copy(update={"positive": f"CASE WHEN {unknown} THEN NULL ELSE fraud END"})}
+    )
+    plain, whole = training_frame(here, SPEC, AS_OF), training_frame(here, spec, AS_OF)
+    with connect(here, AS_OF, only=["card_labels"]) as connection:
+        nulls = connection.execute(f"SELECT transaction_id FROM card_labels WHERE {unknown}").df()["transaction_id"]
+    known = plain.rows[~plain.rows["transaction_id"].isin(nulls)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(whole.rows, known)
+    assert whole.rows["label"].dtype == plain.rows["label"].dtype == "int32"
+    assert plain.unlabelled == 0 and whole.unlabelled == len(plain.rows) - len(known) > 0
+    build_parts(here, by_parts(1000, spec), AS_OF).lock.release()
+    parts = build_parts(here, by_parts(1000, spec), AS_OF)  # every part is there: their counts are read back
+    assert (parts.unlabelled, parts.fingerprint) == (whole.unlabelled, whole.fingerprint)
+    parts.remove()
+
+
+def test_a_label_that_is_no_label_is_refused_in_one_piece_and_by_parts(here):
+    spec = SPEC.model_copy(update={"label": SPEC.label.model_copy(update={"positive": "card_id"})})
+    with pytest.raises(LabelError) as whole:
+        training_frame(here, spec, AS_OF)
+    with pytest.raises(LabelError) as parts:
+        build_parts(here, by_parts(1000, spec), AS_OF)
+    assert str(parts.value) == str(whole.value)
+    assert str(whole.value).startswith("Model 'card_fraud': label.positive = 'card_id' gives a value other than true,")
 
 
 def _build(settings: Settings, spec: ModelSpec) -> None:

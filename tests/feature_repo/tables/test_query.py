@@ -249,7 +249,7 @@ def test_another_query_or_other_rules_start_anew(database, tmp_path):
 
 
 def test_gates_look_at_what_was_read_now(database, tmp_path):
-    here = shop(tmp_path, gates={"quarantined": 0.1, "row_change": 0.5})
+    here = shop(tmp_path, source={"batch_rows": 50}, gates={"quarantined": 0.1, "row_change": 0.5})
     create(database)
     put(database, *(sale(number, number) for number in range(300)))
     before, _ = tables.ingest_table(here, "sales", END)

@@ -54,6 +54,15 @@ def declared(settings: Settings, **changes: object) -> Settings:
     return settings.model_copy(update={"tables": {"weather": spec}})
 
 
+#: Columns enough for a property of whole rows; each one costs time in every example.
+FEW = ["origin", "temp", "pressure", "observed_at", "known_at"]
+
+
+def with_few_columns(settings: Settings) -> Settings:
+    columns = settings.tables["weather"].columns
+    return declared(settings, columns={name: columns[name] for name in FEW})
+
+
 def put(settings: Settings, frame: pd.DataFrame) -> None:
     frame.to_parquet(settings.tables["weather"].source.location)
 
@@ -105,11 +114,11 @@ def test_new_rows_leave_the_files_of_other_days_alone(here):
 @given(order=st.permutations(range(30)))
 def test_the_fingerprint_is_of_content_not_of_order(tmp_path_factory, order):
     folder = tmp_path_factory.mktemp("content")
-    loaded = load_settings("local", {"HEADRACE_HOME": str(folder / "home")})
+    loaded = with_few_columns(load_settings("local", {"HEADRACE_HOME": str(folder / "home")}))
     source = Source(kind="parquet", location=str(folder / "w.parquet"), batch_rows=7)
     spec = loaded.tables["weather"].model_copy(update={"source": source, "references": {}})
     loaded = loaded.model_copy(update={"tables": {"weather": spec}})
-    frame = weather(30)
+    frame = weather(30)[FEW]
     frame.to_parquet(source.location)
     plain, _ = tables.ingest_table(loaded, "weather", END)
     frame.iloc[list(order)].to_parquet(source.location)
@@ -169,8 +178,9 @@ def test_one_row_of_a_key_stays_as_declared(tmp_path_factory, drawn, rule, batch
         known_at=[pd.Timestamp("2013-05-04", tz="UTC") + pd.Timedelta(hours=hour) for _, _, hour in drawn],
         pressure=[900.0 + number for number in range(len(drawn))],
     )
+    frame = frame[FEW]
     frame.to_parquet(folder / "w.parquet")
-    loaded = load_settings("local", {"HEADRACE_HOME": str(folder / "home")})
+    loaded = with_few_columns(load_settings("local", {"HEADRACE_HOME": str(folder / "home")}))
     spec = loaded.tables["weather"].model_copy(
         update={
             "source": Source(kind="parquet", location=str(folder / "w.parquet"), batch_rows=batch_rows),
@@ -276,3 +286,25 @@ def test_a_manifest_of_an_earlier_release_is_read(here):
     write_json(path, {key: value for key, value in read_json(path).items() if key not in since})
     old = tables.manifest(here, "weather")
     assert isinstance(old, Manifest) and old.fingerprint == found.fingerprint and old.cleaned == {}
+
+
+def test_a_profile_that_fails_leaves_the_table_stored_and_is_tried_again(here, monkeypatch):
+    put(here, weather())
+    tables.ingest_table(here, "weather", END)
+    folder = tables.table_path(here, "weather")
+    first = read_json(folder / "profile.json")
+
+    def broken(*given, **named):
+        raise ArithmeticError("a column of nothing")
+
+    put(here, weather(hours=80))
+    with monkeypatch.context() as patched:
+        patched.setattr(ingest, "profile_table", broken)
+        held, changed = tables.ingest_table(here, "weather", END)
+        assert changed and held.rows_out == 80 and tables.manifest(here, "weather") == held
+        assert held.failures == [{"what": "profile of table weather", "why": "ArithmeticError: a column of nothing"}]
+        assert tables.profile(here, "weather") == []  # the profile there was is of other rows
+        assert read_json(folder / "profile.previous.json") == first
+    held, changed = tables.ingest_table(here, "weather", END)
+    assert not changed and held.failures == [] and read_json(folder / "profile.json")["rows"] == 80
+    assert read_json(folder / "profile.previous.json") == first

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -20,19 +21,19 @@ import pytest
 from configs import Settings, load_settings
 from flows.stack import StackError, down, health, services, up, wait
 from flows.stack import servers as stack_module
-from flows.stack.probing import is_free, request
+from flows.stack.probing import request
 from flows.stack.processes import Record, processes_of, read_record, record_path, start, stop
 from flows.stack.services import MARK, Service, ray_folder
+from tests.ports import free_offset
+
+#: One offset for the file: each test takes its stack down before the next.
+OFFSET = cache(free_offset)
 
 
 def settings_of(home: Path, **more: str) -> Settings:
-    """Settings with a home of their own and an offset at which every fixed port is free."""
-    for offset in range(11000, 20000, 37):
-        variables = {"HEADRACE_HOME": str(home), "HEADRACE_PORT_OFFSET": str(offset), "HEADRACE_ENV": "local", **more}
-        found = load_settings(variables=variables)
-        if all(is_free(found.host, port) for service in services(found) for port in service.ports):
-            return found
-    raise AssertionError("no free ports")
+    """Settings with a home of their own and an offset at which every port is free."""
+    variables = {"HEADRACE_HOME": str(home), "HEADRACE_PORT_OFFSET": str(OFFSET()), "HEADRACE_ENV": "local", **more}
+    return load_settings(variables=variables)
 
 
 @pytest.fixture
@@ -215,15 +216,6 @@ def test_sockets_below_the_ray_folder_fit_and_two_homes_share_nothing(settings: 
     assert ray_folder(settings) != ray_folder(settings_of(tmp_path / "other"))
 
 
-@pytest.mark.long
-def test_ray_mlflow_and_evidently_start_and_leave_nothing(settings: Settings) -> None:
-    up(settings, names=["prefect", "ray", "mlflow", "evidently"])
-    assert all(each.state == "ready" for each in health(settings) if each.service.name != "schedules")
-    down(settings)
-    assert processes_of(settings) == []
-    assert not ray_folder(settings).exists()
-
-
 NAMESAKE = """
 import os, time
 from ray import serve
@@ -290,35 +282,3 @@ def test_a_stack_without_replicas_is_not_answered_by_another_one(
         assert {stack for stack, _ in seen} == {str(settings.home)}
     finally:
         down(other)
-
-
-@pytest.mark.long
-def test_production_makes_its_databases(tmp_path: Path) -> None:
-    import psycopg
-
-    server = os.environ.get("HEADRACE_POSTGRES_URL", "postgresql://root@127.0.0.1:5432")
-    try:
-        connection = psycopg.connect(f"{server}/postgres", autocommit=True, connect_timeout=3)
-    except psycopg.Error:
-        pytest.skip("no PostgreSQL answers; set HEADRACE_POSTGRES_URL")
-    prefix = f"test{os.getpid()}"
-    settings = settings_of(
-        tmp_path,
-        HEADRACE_ENV="production",
-        HEADRACE_POSTGRES_URL=server,
-        HEADRACE_REDIS=os.environ.get("HEADRACE_REDIS", "127.0.0.1:6379"),
-        HEADRACE_DATABASE_PREFIX=prefix,
-    )
-    names = [f"{prefix}_{name}" for name in ("prefect", "mlflow", "feast")]
-    with connection:
-        try:
-            up(settings, names=["prefect", "mlflow"])
-            up(settings, names=["prefect", "mlflow"])
-            found = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-            assert set(names) <= found
-            down(settings)
-            assert processes_of(settings) == []
-        finally:
-            down(settings)
-            for name in names:
-                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -22,7 +22,11 @@ def dead_address() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("address", [dead_address(), f"ray://{dead_address()}", "no-such-host.invalid:6379", "auto"])
+@pytest.mark.parametrize(
+    "address",
+    [dead_address(), f"ray://{dead_address()}", "no-such-host.invalid:6379", "auto"],
+    ids=["dead", "dead client", "unknown host", "auto"],
+)
 def test_a_dead_address_is_refused_quickly_with_one_sentence(address: str) -> None:
     started = time.monotonic()
     with pytest.raises(ClusterError) as caught, connected(at(address)):

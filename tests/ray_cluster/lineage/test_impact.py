@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from configs import load_settings, model_names
 from feature_repo.definitions.apply import Pending
 from feature_repo.definitions.plan import Definitions, ServiceDefinition, ViewDefinition
 from ray_cluster.lineage.impact import Dependent, Impact, ImpactReport, LiveModelError, dependents, guard, impact_of
+from tests.ports import free_offset
 
 WEATHER = ViewDefinition(
     "weather", (("origin", "String"),), (("temp", "Float64"), ("rain", "Float64")), 21600, "weather"
@@ -34,16 +36,14 @@ QUERY = Pending(
 )
 
 
-def free_offset() -> int:
-    from tests.integration.conftest import free_offset as found
-
-    return found()
+#: One offset for the file, as its tests run one after the other.
+OFFSET = cache(free_offset)
 
 
 @pytest.fixture
 def settings(tmp_path):
     """An environment of which nothing is up."""
-    return load_settings(variables={"HEADRACE_HOME": str(tmp_path), "HEADRACE_PORT_OFFSET": str(free_offset())})
+    return load_settings(variables={"HEADRACE_HOME": str(tmp_path), "HEADRACE_PORT_OFFSET": str(OFFSET())})
 
 
 @contextmanager

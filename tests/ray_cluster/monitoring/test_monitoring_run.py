@@ -113,6 +113,18 @@ def test_an_empty_log_waits_and_wrong_frames_are_refused(tmp_path: Path) -> None
         monitor(settings, SPEC, logged(live), outcomes(live), reference, AS_OF.tz_localize(None).to_pydatetime())
 
 
+def test_a_page_that_fails_is_recorded_and_the_verdict_stands(tmp_path: Path, caplog: Any) -> None:
+    settings = load_settings("local", {"HEADRACE_HOME": str(tmp_path)})
+    live, reference = held_out(1200, "2013-12-17", 14, shift=0.9, seed=1), held_out(3000)
+    (tmp_path / "evidently").write_text("where the workspace should be")
+    result = monitor(settings, SPEC, logged(live), outcomes(live), reference, AS_OF)
+    assert result.decision.action == "retrain" and result.html is None and result.performance_html is None
+    kept = result.to_dict()["failures"]
+    assert [each["what"] for each in kept] == ["Evidently page of drift", "Evidently page of performance"]
+    assert all(each["why"].startswith("FileExistsError: ") for each in kept)
+    assert [record.levelname for record in caplog.records if "Evidently page" in record.message] == ["WARNING"] * 2
+
+
 def test_drift_is_judged_written_and_listed_in_the_workspace(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("DO_NOT_TRACK", "1")
     settings = load_settings("local", {"HEADRACE_HOME": str(tmp_path)})

@@ -12,7 +12,7 @@ import pytest
 
 from configs.model import Parity
 from feature_repo.online.reader import OnlineReader
-from ray_cluster.parity.check import ParityBoundError, ParityError, check_parity, newest, require
+from ray_cluster.parity.check import ParityBoundError, ParityError, check_parity, newest, parity_folder, require
 from ray_cluster.serving.prediction_log import read_predictions
 from tests.ray_cluster.served_world import NOON, SPEC, VIEWS, World, registered, world
 
@@ -44,6 +44,17 @@ def test_a_clean_case_is_exactly_one(world: World) -> None:
     assert result["values"] == 80 * len(OnlineReader(world.settings, SPEC.feature_service).features)
     assert all(row["share"] == 1 for row in result["views"] + result["features"])
     assert {row["view"] for row in result["views"]} == {*VIEWS, "calendar"}
+
+
+def test_a_page_that_fails_is_recorded_and_the_result_is_kept(world: World) -> None:
+    world.materialize()
+    world.serve()
+    as_of = NOON + timedelta(days=1)
+    (parity_folder(world.settings, SPEC.name) / f"{as_of:%Y%m%dT%H%M%SZ}.html").mkdir(parents=True)
+    result, page = check_parity(world.settings, SPEC, as_of, timedelta(days=7), 1000)
+    assert page is None and newest(world.settings, SPEC.name, as_of) == result
+    assert [each["what"] for each in result["failures"]] == ["page of parity"]
+    assert result["failures"][0]["why"].startswith("IsADirectoryError: ")
 
 
 def test_values_that_expired_on_both_sides_are_equal_whatever_was_put_in_their_place(world: World) -> None:

@@ -17,7 +17,8 @@ from flows import stack
 from ray_cluster import registry
 from ray_cluster.lineage.environment import library_versions
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
-from tests.integration.conftest import ENVIRONMENTS, free_offset
+from tests.integration.conftest import ENVIRONMENTS
+from tests.ports import free_offset
 
 
 @pytest.fixture(scope="session")

@@ -216,6 +216,17 @@ def test_labels_of_charts_are_escaped(full: ReportContent) -> None:
     assert "<b>$x$</b>" not in text and "b" not in set(Page(text).ids)
 
 
+def test_a_chart_that_fails_and_what_failed_before_are_named_and_the_rest_is_shown(full: ReportContent) -> None:
+    evaluation = dict(full.evaluation or {})
+    evaluation["curves"] = {**evaluation["curves"], "roc": {"x": ["?"], "y": [1]}}
+    earlier = {"what": "baseline <b>", "why": "ValueError: no"}
+    page = render(dataclasses.replace(full, evaluation=evaluation, failures=[earlier]))
+    assert "Failed and left out" in page and "<li>The chart roc: ValueError: " in page
+    assert "<li>The baseline &lt;b&gt;: ValueError: no</li>" in page
+    assert "ROC curve</h3>" not in page and "Precision and recall</h3>" in page
+    assert "Failed and left out" not in render(full)
+
+
 def test_writing_replaces_the_page_at_once(tmp_path: Path) -> None:
     path = write_report(tmp_path / "reports" / "run.html", ReportContent("One", "m"))
     assert write_report(path, ReportContent("Two", "m")) == path and "<title>Two</title>" in path.read_text()

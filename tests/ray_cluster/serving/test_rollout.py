@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from configs import ConfigError, Settings, load_model, load_settings
 from ray_cluster.serving.error_log import error_log_path
 from ray_cluster.serving.prediction_log import read_predictions
 from ray_cluster.serving.rollout import ServeError, deploy, live, restore, smoke_test, undeploy
+from tests.ports import free_offset
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
@@ -41,20 +41,6 @@ KNOWN_UNTIL = re.compile(r'ray_headrace_view_known_until_seconds{.*view="carrier
 #: What a documentation page of FastAPI loads.
 ADDRESS = re.compile(r"""(?:(?:src|href|spec-url)=["']|url: ')([^"']+)""")
 STAND_INS = {"reader": "stand_ins:FailingReader", "loader": "stand_ins:load"}
-
-
-def free_offset() -> int:
-    """A port offset at which all ports of this test are free."""
-    for offset in range(9000, 20000, 500):
-        ports = load_settings(variables={"HEADRACE_PORT_OFFSET": str(offset)}).ports
-        try:
-            for name in ("serve", "ray", "ray_dashboard", "ray_agent", "ray_metrics"):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", ports[name]))
-        except OSError:
-            continue
-        return offset
-    raise RuntimeError("no free ports")
 
 
 @pytest.fixture(scope="module")

@@ -170,6 +170,16 @@ def test_the_evidence_of_a_whole_training() -> None:
     assert evidence["fairness"][0]["column"] == "carrier" and len(evidence["fairness"][0]["groups"]) == 2
 
 
+def test_without_request_features_there_is_no_baseline_on_them_and_a_failing_one_ends_nothing() -> None:
+    given, point = data(spec()), trial("plain", 0.6, 2, 5)
+    failures: list[dict[str, str]] = []
+    _, found = fit_final(spec(), point, given, [], failures=failures)
+    assert list(found) == ["base rate", "XGBoost defaults, all features"] and failures == []
+    _, found = fit_final(spec(), point, given, ["no such feature"], failures=failures)
+    assert list(found) == ["base rate"] and failures[0]["what"] == "baselines"
+    assert failures[0]["why"].startswith("KeyError: ") and "no such feature" in failures[0]["why"]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
