@@ -74,7 +74,7 @@ def test_env_prints_what_a_shell_can_evaluate(tmp_path: Path) -> None:
         (["run", "train", "--model", "flight_delay"], 1, "start the stack with `headrace up`"),
         (["--env", "lokal", "up"], 1, "There is no environment 'lokal'. Did you mean 'local'?"),
         (["predict", "flight_delay", "--json", "{"], 2, "The request is not JSON"),
-        (["predict", "flight_delay", "--json", "{}"], 1, f"No endpoint answers at http://127.0.0.1:{SERVE}/models/"),
+        (["predict", "flight_delay", "--json", "{}"], 1, "No endpoint answers at http://127.0.0.1:SERVE/models/"),
         (["predict", "flight_delay", "absent.json"], 2, "absent.json cannot be read"),
         (["report"], 1, "There is no report in"),
         (["profile", "wether"], 1, "There is no table 'wether'. Did you mean 'weather'?"),
@@ -85,7 +85,7 @@ def test_env_prints_what_a_shell_can_evaluate(tmp_path: Path) -> None:
 def test_what_goes_wrong_is_one_sentence(tmp_path: Path, words: list[str], code: int, sentence: str) -> None:
     shown = headrace(tmp_path, *words)
     assert shown.returncode == code
-    assert sentence in shown.stderr
+    assert sentence.replace("SERVE", str(SERVE)) in shown.stderr  # a port in a test's name would differ by process
     assert "Traceback" not in shown.stderr
     assert shown.stdout == ""
 
