@@ -21,11 +21,8 @@ __all__ = ["Change", "changes_since"]
 Kind = Literal["table", "labels", "view", "on-demand view", "erasures", "code", "library", "machine"]
 #: Code whose change can alter a training frame, and a fit; no other file can.
 _FRAME = (
-    "feature_repo/frames/expired_values.py",
-    "feature_repo/frames/expired_values.py",
     "feature_repo/features.py",
-    "feature_repo/frames/fingerprints.py",
-    "feature_repo/frames/training_frame.py",
+    "feature_repo/frames/",
     "feature_repo/materialization/backfill.py",
     "feature_repo/offline/",
     "feature_repo/transforms/",
