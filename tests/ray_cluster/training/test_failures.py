@@ -30,17 +30,18 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     import ray
 
     home = tmp_path_factory.mktemp("failures") / "home"
-    os.environ["HEADRACE_PORT_OFFSET"] = str(free_offset())
     made(home, 20_000, AS_OF)
-    settings = load_settings("local", {**os.environ, "HEADRACE_HOME": str(home)})
+    settings = load_settings("local", {"HEADRACE_HOME": str(home), "HEADRACE_PORT_OFFSET": str(free_offset())})
     os.environ.update(settings.variables())
     stack.up(settings, names=["mlflow"])
     os.environ.pop("RAY_ADDRESS", None)
-    ray.init(num_cpus=2, object_store_memory=200_000_000, include_dashboard=False, log_to_driver=False)
-    address = ray.get_runtime_context().gcs_address
-    yield settings.model_copy(update={"ray": settings.ray.model_copy(update={"address": address})})
-    ray.shutdown()
-    stack.down(settings)
+    try:
+        ray.init(num_cpus=2, object_store_memory=200_000_000, include_dashboard=False, log_to_driver=False)
+        address = ray.get_runtime_context().gcs_address
+        yield settings.model_copy(update={"ray": settings.ray.model_copy(update={"address": address})})
+    finally:
+        ray.shutdown()
+        stack.down(settings)
 
 
 def broken(*given: Any, **named: Any) -> Any:
@@ -51,6 +52,8 @@ def test_the_run_is_finished_and_its_evidence_says_what_failed(here, monkeypatch
     tuning = SPEC.tuning.model_dump(mode="json") | {"budget": {"trials": 1}, "rows": 5000, "finalists": 1}
     changed = SPEC.model_dump(mode="json") | {"tuning": tuning}
     changed |= {"fairness": {"groups": ["card_tier"]}, "sampling": {"method": "none"}}
+    changed |= {"split": {"validation": "25d", "held_out": "45d"}}
+    changed["label"] |= {"positive": "fraud OR hash(transaction_id) % 5 = 0"}  # enough of both outcomes
     spec = type(SPEC).model_validate(changed)
     monkeypatch.setattr(final_fit, "_logistic", broken)
     for name in ("permutation_importance", "fairness", "slices"):
