@@ -18,17 +18,21 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 2 if config.args_source is config.ArgsSource.TESTPATHS else 0
 
 
+#: Folders whose tests share a server, by a session fixture. The first takes longest, so it is begun first.
+ON_ONE_SERVER = ("integration/", "ray_cluster/registry/")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests of a file in one process, as they share fixtures; and those on one server in one process."""
-    for item in items:
+
+    def place(item: pytest.Item) -> int:
         file = item.path.relative_to(item.config.rootpath / "tests").as_posix()
-        folder = next((folder for folder in ON_ONE_SERVER if file.startswith(folder)), file)
-        item.add_marker(pytest.mark.xdist_group(folder))
+        folders = [number for number, folder in enumerate(ON_ONE_SERVER) if file.startswith(folder)]
+        item.add_marker(pytest.mark.xdist_group(ON_ONE_SERVER[folders[0]] if folders else file))
+        return folders[0] if folders else len(ON_ONE_SERVER)
 
-
-#: Folders whose tests share a server, by a session fixture.
-ON_ONE_SERVER = ("integration/", "ray_cluster/registry/")
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="module", autouse=True)
