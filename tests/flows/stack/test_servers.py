@@ -260,7 +260,7 @@ def test_a_stack_without_replicas_is_not_answered_by_another_one(
     (tmp_path / "namesake.py").write_text(NAMESAKE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     up(settings, names=["ray"], wait_for=[])
-    other = settings_of(tmp_path / "other", HEADRACE_PORT_OFFSET=str(settings.ports.offset + 1000))
+    other = settings_of(tmp_path / "other", HEADRACE_PORT_OFFSET=str(free_offset()))
     try:
         up(other, names=["ray"])
         wait(settings, ["ray"])
