@@ -22,7 +22,7 @@ def service_views(settings: Settings, service: str) -> list[str]:
     Raises:
         FeatureServiceError: features.py has no such service.
     """
-    definitions = Path(__file__).with_name("features.py")
+    definitions = Path(__file__).parents[1] / "features.py"
     fingerprint = hashlib.blake2b(definitions.read_bytes(), digest_size=8).hexdigest()
     path = settings.home / "features" / "services.json"
     held = read_json(path)

@@ -209,7 +209,7 @@ def fingerprint() -> str:
     """The simulation's code, which together with a table's options makes its rows."""
     return "".join(
         Path(__file__).with_name(name).read_text(encoding="utf-8")
-        for name in ("card_behaviour.py", "card_simulation.py", "card_tables.py")
+        for name in ("card_simulation.py", "card_payments.py")
     )
 
 

@@ -43,11 +43,7 @@ __all__ = [
 #: Code that a training frame depends on, beside the queries of its views.
 _CODE = (
     "features.py",
-    "frames.py",
-    "frame_parts.py",
-    "as_served.py",
-    "expired.py",
-    "fingerprints.py",
+    "frames/*.py",
     "transforms/calendar.py",
     "transforms/purchase.py",
     "offline/*.py",
@@ -236,7 +232,7 @@ def inputs_fingerprint(settings: Settings, spec: ModelSpec, overlay: int | None 
 
     Two equal ones give equal frames; it costs milliseconds, the frame itself seconds.
     """
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     code = "".join(sql(view) for view in service_views(settings, spec.feature_service)) + "".join(
         path.read_text(encoding="utf-8") for pattern in _CODE for path in sorted(folder.glob(pattern))
     )

@@ -47,7 +47,7 @@ class FeatureServiceError(HeadraceError, LookupError):
         """The error about the service ``name``, with the nearest of the ``known`` names."""
         return cls(
             f"There is no feature service '{name}' in feature_repo/features.py.{nearest(name, list(known))} Known: "
-            f"{', '.join(known) or 'none'}."
+            f"{', '.join(known) or 'none'}. Define it there, and run `headrace apply`."
         )
 
 
