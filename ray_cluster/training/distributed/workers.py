@@ -1,4 +1,18 @@
-"""XGBoost fitted by several Ray workers in step, each with a share of the rows; a worker that dies is replaced."""
+"""XGBoost fitted by several Ray workers in step, each with a share of the rows; a worker that dies is replaced.
+
+Ray Train's ``XGBoostTrainer`` (Ray 2.58) is not used, because it was at least twice as slow on two cores and leaves an
+actor behind. Its callback reports after each round, a report waits until the controller has taken the one before, and
+the controller polls every 2 s: 250,000 rows x 30, 100 rounds and two workers on two cores took 231 s, about 195 s of
+them such waits, where this module took 12.5 s. With a report and checkpoint per 25 rounds and a poll every 0.1 s the
+waits are gone, and binning and boosting took 15 s, but the whole fit took 124 s, beside 51 and 55 s for this module on
+the same busy machine (124 CPU seconds, beside 46 and 48): besides the workers a fit starts five processes, which use 10
+to 18 CPU seconds each, for imports mostly (importing ``ray.train`` took 7). That part does not grow with the rows, so
+it matters least in long fits. Threads (one per worker in both), the communicator (XGBoost's own in both), placement
+(0.02 s) and reading the shares (0.06 s) are not the cause. By its source, there are three more reasons: the actor
+``AutoscalingCoordinator`` is detached and never stopped, so a fit, cancelled or not, leaves it in the cluster;
+``fit()`` replaces the SIGINT handler of the process and does not restore it; and checkpoints need storage that all
+nodes share, where this module keeps the last one in the driver. ``benchmarks/README.md`` has the measurements.
+"""
 
 from __future__ import annotations
 
