@@ -1,6 +1,6 @@
 """Ray tasks on feature views: join parts of views to entity rows, and compute views and write them online.
 
-Feast is not imported here at the top, so that a worker starts fast.
+Neither Ray nor Feast is imported at the top: a worker starts fast, and the module can be imported without Ray.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-
-import ray
 
 from configs.settings import Settings
 from feature_repo.materialization.online_write import ViewUpdate, materialize_view
@@ -31,21 +29,20 @@ def join_parts(joins: Sequence[ViewJoin], asked: EntityRows, counts: Sequence[in
     Raises:
         Exception: what the join itself raises, such as a KeyTypeError, as it does without Ray.
     """
+    import ray
+    from ray.exceptions import RayTaskError
+
     held = ray.put(asked)
+    task: Any = ray.remote(join_part)
     references = [
-        [_join.remote(join, held, part, count) for part in range(count)]
+        [task.remote(join, held, part, count) for part in range(count)]
         for join, count in zip(joins, counts, strict=True)
     ]
     try:
         results = iter(wait([reference for of_view in references for reference in of_view]))
-    except ray.exceptions.RayTaskError as error:
+    except RayTaskError as error:
         raise error.cause from None
     return [[next(results) for _ in of_view] for of_view in references]
-
-
-@ray.remote
-def _join(join: ViewJoin, asked: EntityRows, part: int, parts: int) -> Piece:
-    return join_part(join, asked, part, parts)
 
 
 def materialize_views(
