@@ -7,15 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from configs.errors import HeadraceError
-
-__all__ = ["Search", "SearchError", "Status", "TrialResult"]
+__all__ = ["Search", "Status", "TrialResult"]
 
 Status = Literal["finished", "stopped early", "failed"]
-
-
-class SearchError(HeadraceError, RuntimeError):
-    """No trial has a metric; one sentence with the first failure."""
 
 
 @dataclass(frozen=True)
