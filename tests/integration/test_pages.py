@@ -19,7 +19,14 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)"),
 ]
 #: Hosts that Chromium itself asks, whatever the page.
-ITS_OWN = {"update.googleapis.com", "clients2.google.com", "accounts.google.com"}
+ITS_OWN = {
+    "accounts.google.com",
+    "clients2.google.com",
+    "content-autofill.googleapis.com",  # on pages with a field to fill in
+    "optimizationguide-pa.googleapis.com",
+    "safebrowsing.googleapis.com",
+    "update.googleapis.com",
+}
 
 
 @pytest.fixture(scope="module")
