@@ -48,6 +48,9 @@ def broken(*given: Any, **named: Any) -> Any:
     raise ValueError("could not convert string to float: 'A12'\nin a second line")
 
 
+broken.__module__ = "__main__"  # so that it is pickled by value: a Ray worker cannot import this file
+
+
 def test_the_run_is_finished_and_its_evidence_says_what_failed(here, monkeypatch):
     tuning = SPEC.tuning.model_dump(mode="json") | {"budget": {"trials": 1}, "rows": 5000, "finalists": 1}
     changed = SPEC.model_dump(mode="json") | {"tuning": tuning}
