@@ -130,6 +130,7 @@ PARTS = {
     "links": ('href="http://127.0.0.1:4200"', "No address of a running service was given"),
     "metric": ("<h2>Tuning</h2>", None),  # has a default, which is the metric of the example
     "versions": ("0.67.0", None),
+    "failures": ("The costs: OSError: no space left", None),
 }
 
 
@@ -141,7 +142,8 @@ def test_any_one_part_may_be_missing(full: ReportContent, part: str, monkeypatch
     monkeypatch.setattr(search_charts, "parallel_coordinates", lambda *_: None)
     field = next(f for f in dataclasses.fields(ReportContent) if f.name == part)
     empty = field.default if field.default is not dataclasses.MISSING else {}
-    thin = dataclasses.replace(full, evaluation={**(full.evaluation or {}), "curves": {}})
+    failure = {"what": "costs", "why": "OSError: no space left"}
+    thin = dataclasses.replace(full, evaluation={**(full.evaluation or {}), "curves": {}}, failures=[failure])
     shown, said = PARTS[part]
     whole, without = render(thin), render(dataclasses.replace(thin, **{part: empty}))
     assert shown in whole and (said is None or said not in whole)
