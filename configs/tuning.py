@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from configs.reading import Frozen
+from configs.reading import Frozen, nearest
 
 __all__ = ["ONE_STEP", "Budget", "Family", "Prices", "Tuning"]
 
@@ -62,6 +62,17 @@ class Family(Frozen):
         """What trials carry as their family: its name, or the estimator's import path."""
         return self.estimator or self.family
 
+    @property
+    def one_step(self) -> bool:
+        """Whether it is fitted in one go."""
+        return self.family in ONE_STEP
+
+    @property
+    def drawn(self) -> dict[str, dict[str, Any]]:
+        """The dimensions of its space that are no constants."""
+        drawn = {"choices", "low"}
+        return {name: each for name, each in self.space.items() if isinstance(each, dict) and drawn & set(each)}
+
     @field_validator("space")
     @classmethod
     def _dimensions(cls, space: dict[str, Any]) -> dict[str, Any]:
@@ -80,25 +91,92 @@ class Family(Frozen):
             )
         if self.estimator is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.estimator):
             raise ValueError(f"estimator = '{self.estimator}'; expected package.module:Class")
-        if self.family in ONE_STEP and self.iterations != 1:
+        if self.one_step and self.iterations != 1:
             raise ValueError(f"{self.family} is fitted in one go; leave out iterations = {self.iterations}")
-        if self.family not in ONE_STEP and self.iterations < 2:
+        if not self.one_step and self.iterations < 2:
             raise ValueError(f"{self.family} is fitted step by step; give iterations, 2 or more")
         return self
 
 
-class Tuning(Frozen):
-    """The search: which families, on how many of the latest training rows, with which searcher and budget.
+class RandomSearcher(Frozen):
+    """Points drawn at random; the same seed gives the same points."""
 
-    ``searcher``: random, or tpe (tree-structured Parzen estimator, Bergstra et al., NIPS 2011), which learns from the
-    trials before. Trials are stopped early by ASHA: after ``grace_iterations``, and ``reduction_factor`` times that,
-    and so on, only the best ``1 / reduction_factor`` of the trials that came so far go on. ``finalists``: how many of
-    the best are fitted again on the earlier folds, where ``split.folds`` is above 1.
+    name: Literal["random"] = "random"
+
+
+class TpeSearcher(Frozen):
+    """Tree-structured Parzen estimator (Bergstra et al., NIPS 2011), which learns from the trials before.
+
+    The options are those of Optuna's ``TPESampler``; the first ``n_startup_trials`` points are random.
+    """
+
+    name: Literal["tpe"]
+    n_startup_trials: int = Field(10, ge=1)
+    n_ei_candidates: int = Field(24, ge=1)
+    multivariate: bool = False
+
+
+class AshaScheduler(Frozen):
+    """Asynchronous successive halving (Li et al., MLSys 2020), in ``brackets`` whose first rungs lie ever later."""
+
+    name: Literal["asha"] = "asha"
+    brackets: int = Field(1, ge=1)
+
+
+class HyperBandScheduler(Frozen):
+    """HyperBand (Li et al., JMLR 2018): trials of a bracket wait for one another at each rung."""
+
+    name: Literal["hyperband"]
+
+
+class MedianScheduler(Frozen):
+    """Median stopping rule (Golovin et al., KDD 2017), once ``min_samples_required`` trials have come as far."""
+
+    name: Literal["median"]
+    min_samples_required: int = Field(3, ge=1)
+
+
+class NoScheduler(Frozen):
+    """Every trial runs to its end."""
+
+    name: Literal["none"]
+
+
+def _named(*known: str) -> BeforeValidator:
+    """A name alone stands for its defaults."""
+
+    def check(value: object) -> object:
+        given = {"name": value} if isinstance(value, str) else value
+        name = given.get("name") if isinstance(given, dict) else None
+        if name not in known and not isinstance(value, Frozen):
+            close = nearest(name, list(known)) if isinstance(name, str) else ""
+            raise ValueError(f"expected {', '.join(known)}, or a mapping of such a name and its options.{close}")
+        return given
+
+    return BeforeValidator(check)
+
+
+Searcher = Annotated[RandomSearcher | TpeSearcher, Field(discriminator="name"), _named("random", "tpe")]
+Scheduler = Annotated[
+    AshaScheduler | HyperBandScheduler | MedianScheduler | NoScheduler,
+    Field(discriminator="name"),
+    _named("asha", "hyperband", "median", "none"),
+]
+
+
+class Tuning(Frozen):
+    """The search: which families, on how many of the latest training rows, with Ray Tune's searcher and scheduler.
+
+    ``searcher`` (random, tpe) and ``scheduler`` (asha, hyperband, median, none) are a name, or a mapping of the name
+    and its options. No scheduler stops a trial before ``grace_iterations``; ASHA's and HyperBand's rungs lie there, at
+    ``reduction_factor`` times that, and so on, and of the trials at a rung the best ``1 / reduction_factor`` go on.
+    ``finalists``: how many of the best are fitted again on the earlier folds, where ``split.folds`` is above 1.
     """
 
     metric: Literal["average_precision", "roc_auc"] = "average_precision"
     rows: int = Field(ge=1000)
-    searcher: Literal["random", "tpe"] = "random"
+    searcher: Searcher = RandomSearcher()
+    scheduler: Scheduler = AshaScheduler()
     budget: Budget
     report_every: int = Field(10, ge=1)
     grace_iterations: int = Field(20, ge=1)
@@ -110,8 +188,8 @@ class Tuning(Frozen):
     families: list[Family] = Field(min_length=1)
 
     def grace(self, family: Family) -> int:
-        """Iterations of ``family`` before which ASHA stops none of its trials."""
-        return 1 if family.family in ONE_STEP else family.grace_iterations or self.grace_iterations
+        """Iterations of ``family`` before which the scheduler stops none of its trials."""
+        return 1 if family.one_step else family.grace_iterations or self.grace_iterations
 
     @model_validator(mode="after")
     def _families_fit(self) -> Tuning:

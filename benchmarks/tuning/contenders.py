@@ -12,7 +12,7 @@ import numpy as np
 from configs import load_settings
 from configs.model import ModelSpec
 
-__all__ = ["CPUS", "Empty", "Timeline", "headrace", "optuna_joblib", "ray_tune", "sequential"]
+__all__ = ["Empty", "Timeline", "headrace", "optuna_joblib", "ray_tune", "sequential"]
 
 CPUS = 2
 
@@ -98,34 +98,29 @@ def cluster(cpus: int) -> None:
             return
 
 
-def headrace(data: dict[str, np.ndarray], spec: ModelSpec, cpus: int) -> Timeline:
+def headrace(data: dict[str, np.ndarray], spec: ModelSpec) -> Timeline:
     """The search of Headrace on a Ray cluster that is up."""
-    from ray_cluster.training.search.driver import Driver
-    from ray_cluster.training.search.pool import Pool
     from ray_cluster.training.search.tuning import tune_families
 
-    cluster(cpus)
-    heard = Driver._heard
-
-    def noting(self: Driver, event: Any) -> None:
-        if event.progress is not None:
-            line.add(event.progress.history[-1][1])
-        heard(self, event)
-
-    begin = Pool.begin
-
-    def beginning(self: Pool, job: Any) -> None:
-        if not line.seen:
-            line.add(-1.0)  # the worker's process is up: what went before is Ray's start-up
-        begin(self, job)
-
-    Driver._heard = noting  # type: ignore[method-assign]
-    Pool.begin = beginning  # type: ignore[method-assign]
+    cluster(CPUS)
     parts = (data["x"], data["y"]), (data["x_validation"], data["y_validation"])
+
+    def rows() -> Any:
+        from ray_cluster.training.search.budget import BudgetStopper
+
+        count = BudgetStopper.__call__
+
+        def counting(self: BudgetStopper, trial_id: str, result: dict[str, Any]) -> bool:
+            line.add(result[spec.tuning.metric])
+            return count(self, trial_id, result)
+
+        BudgetStopper.__call__ = counting  # type: ignore[method-assign]
+        return {"ordinal": parts, "one_hot": parts}
+
     with tempfile.TemporaryDirectory() as home:
         settings = load_settings("local", {"HEADRACE_HOME": home})
         line = Timeline()
-        tune_families(settings, spec, "benchmark", lambda: {"ordinal": parts, "one_hot": parts})
+        tune_families(settings, spec, "benchmark", rows)
     line.add(-1.0)
     return line
 

@@ -57,10 +57,7 @@ def spec_of(trials: int, iterations: int, seed: int, families: list[dict[str, An
 
 def points(spec: ModelSpec, trials: int) -> list[dict[str, Any]]:
     """The parameters that the searcher draws from the seed."""
-    import optuna
+    from ray_cluster.training.search.searcher import SeededSearch, parameters
 
-    from ray_cluster.training.search.searcher import Searcher
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    searcher = Searcher(spec.tuning, optuna.create_study(direction="maximize"))
-    return [searcher.point(searcher.ask()).params for _ in range(trials)]
+    searcher, [family] = SeededSearch(spec.tuning), spec.tuning.families
+    return [parameters(family, searcher.suggest(str(number)) or {}) for number in range(trials)]

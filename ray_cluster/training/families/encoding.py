@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from configs.model import InputRule
+from configs.model import InputRule, ModelSpec
 from ray_cluster.training.families.family import fit_class
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.compose import ColumnTransformer
 
-__all__ = ["preprocessing"]
+    from ray_cluster.training.data import TrainingData
+
+__all__ = ["SearchRows", "encoded", "preprocessing"]
+
+#: Encoding that a family wants -> rows to fit on, and rows to validate on: (x float32 (n, d), y (n,)) and, where rows
+#: have weights, those, (n,).
+SearchRows = dict[str, tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]]
 
 #: One-hot columns of one text feature at most; its rarer values share one.
 CATEGORIES = 32
@@ -77,3 +83,20 @@ def _standardised() -> Any:
 
     filled = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     return make_pipeline(filled, StandardScaler())
+
+
+def encoded(spec: ModelSpec, data: TrainingData) -> SearchRows:
+    """The rows of the search, in each encoding that a family wants; it is learned from the training rows alone."""
+    train = np.flatnonzero(data.periods.train)[-spec.tuning.rows :]
+    validation = data.periods.validation
+    rows: SearchRows = {}
+    for family in spec.tuning.families:
+        encoding = fit_class(family.key).encoding
+        if encoding in rows:
+            continue
+        encode = preprocessing(data.features, spec.inputs, family.key).fit(data.features.iloc[train])
+        x, x_validation = (
+            encode.transform(part).astype("float32") for part in (data.features.iloc[train], data.features[validation])
+        )
+        rows[encoding] = (x, data.y[train]), (x_validation, data.y[validation])
+    return rows

@@ -1,45 +1,57 @@
-"""The budget of a search: what is spent, and whether anything may still be begun or go on."""
+"""The budget of a search: what is spent, and when the search ends."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Stopper
 
 from configs.errors import HeadraceError
-from configs.tuning import Budget, Prices, Tuning
+from configs.tuning import Prices, Tuning
+from feature_repo.storage.files import read_json, write_json
 
-__all__ = ["BudgetError", "Spending", "check_budget"]
+__all__ = ["BudgetError", "BudgetStopper"]
 
 
 class BudgetError(HeadraceError, ValueError):
     """A budget that cannot be counted; one sentence."""
 
 
-@dataclass
-class Spending:
-    """What a search has spent so far.
+class BudgetStopper(Stopper):  # type: ignore[misc]
+    """Ends Tune's experiment at the first report after its seconds or its cost are spent.
+
+    What is spent is kept in a file, because Tune restores a stopper as it was at the beginning.
 
     Attributes:
-        trials: begun.
         seconds: wall seconds of the search, those before it was cut off included.
-        trial_seconds: the sum of the trials' own.
+        held: trial -> the seconds of its fit.
     """
 
-    tuning: Tuning
-    prices: Prices
-    trials: int = 0
-    seconds: float = 0.0
-    trial_seconds: float = 0.0
+    def __init__(self, tuning: Tuning, prices: Prices, model: str, kept: Path) -> None:
+        """Check that the budget can be counted; what is spent is kept in ``kept``.
+
+        Raises:
+            BudgetError: it is in money, and what the trials hold costs nothing.
+        """
+        self.tuning, self.kept = tuning, kept
+        self.hour = tuning.cpus_per_trial * prices.cpu_hour + tuning.gpus_per_trial * prices.gpu_hour
+        if tuning.budget.cost is not None and self.hour == 0:
+            raise BudgetError(
+                f"Model '{model}', tuning.budget.cost = {tuning.budget.cost:g}: an hour of a trial costs nothing; set "
+                "prices.cpu_hour in the settings, or give the budget in trials or seconds."
+            )
+        self.seconds, self.held, self._clock, self._written = 0.0, dict[str, float](), 0.0, 0.0
 
     @property
     def cost(self) -> float:
         """Price of the CPUs and GPUs that the trials held for so long."""
-        hours = self.trial_seconds / 3600
-        by_cpu = hours * self.tuning.cpus_per_trial * self.prices.cpu_hour
-        return by_cpu + hours * self.tuning.gpus_per_trial * self.prices.gpu_hour
+        return sum(self.held.values()) / 3600 * self.hour
 
     @property
     def over(self) -> str:
-        """Which limit in time or money is reached, in words; empty while none is. Whatever runs is stopped then."""
+        """Which limit in time or money is reached, in words; empty while none is."""
         budget = self.tuning.budget
         if budget.seconds is not None and self.seconds >= budget.seconds:
             return f"the budget of {budget.seconds:g} seconds was spent"
@@ -47,21 +59,23 @@ class Spending:
             return f"the budget of {budget.cost:g} was spent"
         return ""
 
-    @property
-    def may_begin(self) -> bool:
-        """Whether one more trial may begin."""
-        return not self.over and (self.tuning.budget.trials is None or self.trials < self.tuning.budget.trials)
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Count a report; it is never a reason to stop its trial alone."""
+        self.held[trial_id] = result["trial_seconds"]
+        return False
 
+    def stop_all(self) -> bool:
+        """Whether the search ends now."""
+        now = time.monotonic()
+        if not self._clock:
+            self.recall()
+        self.seconds += now - (self._clock or now)
+        self._clock, ends = now, bool(self.over and self.held)
+        if ends or now - self._written > 1:
+            write_json(self.kept, {"seconds": self.seconds, "held": self.held})
+            self._written = now
+        return ends
 
-def check_budget(budget: Budget, prices: Prices, tuning: Tuning, model: str) -> None:
-    """See that a budget in money can be counted.
-
-    Raises:
-        BudgetError: what the trials hold costs nothing.
-    """
-    by_hour = tuning.cpus_per_trial * prices.cpu_hour + tuning.gpus_per_trial * prices.gpu_hour
-    if budget.cost is not None and by_hour == 0:
-        raise BudgetError(
-            f"Model '{model}', tuning.budget.cost = {budget.cost:g}: an hour of a trial costs nothing; set "
-            "prices.cpu_hour in the settings, or give the budget in trials or seconds."
-        )
+    def recall(self) -> None:
+        """Take what was spent before from the file."""
+        vars(self).update(read_json(self.kept) or {})

@@ -7,9 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Search", "Status", "TrialResult"]
+from configs.errors import HeadraceError
+
+__all__ = ["Search", "SearchError", "Status", "TrialResult"]
 
 Status = Literal["finished", "stopped early", "failed"]
+
+
+class SearchError(HeadraceError, RuntimeError):
+    """No trial has a metric; one sentence with the first failure."""
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,66 @@
-"""The scheduler: ASHA decides after each report whether a trial goes on.
+"""The scheduler, by its name in a model's file: whether a trial goes on after a report.
 
-Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020; Optuna's implementation.
+ASHA: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020. HyperBand: Li et al., JMLR 18,
+2018. Median stopping rule: Golovin et al., "Google Vizier", KDD 2017.
+
+Its time is ``rung``: iterations in units of the family's grace, so that rounds, trees and epochs share the rungs. A
+family without iterations reports no rung: a finished fit would be compared with half-done ones.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import Any
 
-from configs.tuning import ONE_STEP, Family, Tuning
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, HyperBandScheduler, MedianStoppingRule, TrialScheduler
 
-if TYPE_CHECKING:
-    import optuna
+from configs.tuning import Tuning
 
-__all__ = ["pruner", "report"]
+__all__ = ["RUNG", "scheduler"]
 
-#: Steps in the study are iterations in units of the family's grace, so that rounds, trees and epochs share the rungs.
-_GRACE = 1_000_000
-
-
-def pruner(tuning: Tuning) -> optuna.pruners.BasePruner:
-    """ASHA with rungs at the grace of each family, and ``reduction_factor`` times that, and so on."""
-    import optuna
-
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=_GRACE, reduction_factor=tuning.reduction_factor)
+RUNG = "rung"
 
 
-def report(tuning: Tuning, family: Family, trial: optuna.Trial, iterations: int, metric: float) -> bool:
-    """Put a report on record; True where the trial is to be stopped.
+def scheduler(tuning: Tuning) -> TrialScheduler:
+    """Tune's scheduler for ``tuning``."""
+    common: dict[str, Any] = {"time_attr": RUNG, "metric": tuning.metric, "mode": "max"}
+    common |= tuning.scheduler.model_dump(exclude={"name"})
+    longest = max(math.ceil(family.iterations / tuning.grace(family)) for family in tuning.families)
+    match tuning.scheduler.name:
+        case "asha":
+            return Asha(max_t=longest + 1, reduction_factor=tuning.reduction_factor, **common)
+        case "hyperband":
+            return HyperBand(max_t=longest, reduction_factor=tuning.reduction_factor, stop_last_trials=False, **common)
+        case "median":
+            return Median(grace_period=1, **common)
+    return FIFOScheduler()  # type: ignore[no-untyped-call]
 
-    A trial of a family without iterations is on no rung: a finished fit would be compared with half-done ones.
-    """
-    if family.family in ONE_STEP:
-        return False
-    trial.report(metric, iterations * _GRACE // tuning.grace(family))
-    return trial.should_prune() and iterations < family.iterations
+
+class Asha(ASHAScheduler):
+    """ASHA. Tune restores trials and not the scheduler: a restored trial brings its earlier reports along."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        super().on_trial_add(tune_controller, trial)
+        for rung, value in trial.last_result.get("rungs", ()):
+            self.on_trial_result(tune_controller, trial, {RUNG: rung, self._metric: value})
+
+
+class Median(MedianStoppingRule):
+    """The median stopping rule; a trial without a rung does not count."""
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        if RUNG in result:
+            super().on_trial_complete(tune_controller, trial, result)
+
+
+class HyperBand(HyperBandScheduler):
+    """HyperBand; a trial that it stops while it waits is done, one that had ended before a restore takes no part."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        if not trial.is_finished():  # type: ignore[no-untyped-call]
+            super().on_trial_add(tune_controller, trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        trial.last_result["done"] = True
+        super().on_trial_remove(tune_controller, trial)

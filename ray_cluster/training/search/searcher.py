@@ -1,79 +1,65 @@
-"""The searcher: which family and which point is tried next, drawn by Optuna and kept in its study.
+"""The searcher, by its name in a model's file: which family and which point the next trial tries.
 
-Random points, or TPE: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NIPS 2011. Optuna: Akiba et al.,
-KDD 2019.
+Both are Tune's ``OptunaSearch``: random points, or a tree-structured Parzen estimator (Bergstra et al., "Algorithms for
+Hyper-Parameter Optimization", NIPS 2011).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from configs.tuning import Family, Tuning
+import optuna
+from ray.tune.search.optuna import OptunaSearch
 
 if TYPE_CHECKING:
-    import optuna
+    from configs.tuning import Family, Tuning
 
-__all__ = ["Point", "Searcher"]
+__all__ = ["BEST", "SeededSearch", "parameters"]
 
-
-@dataclass(frozen=True)
-class Point:
-    """What one trial tries: ``params`` are those of the family's scikit-learn class."""
-
-    family: Family
-    params: dict[str, Any]
+#: The key that a searcher learns from: the best metric of a trial, which need not be its last.
+BEST = "best"
 
 
-class Searcher:
-    """Draws points. The n-th point depends on the seed and its number, with TPE also on the trials that ended before.
+class SeededSearch(OptunaSearch):  # type: ignore[misc]
+    """The n-th point depends on the seed and on n, with TPE also on the trials that ended before.
 
-    Each family is tried once, in the order of the file; then the searcher chooses the family as it chooses parameters.
+    Each family is tried once, in the order of the file; then it is drawn as parameters are.
     """
 
-    def __init__(self, tuning: Tuning, study: optuna.Study) -> None:
-        self.tuning, self.study = tuning, study
-        self.families = {family.key: family for family in tuning.families}
+    def __init__(self, tuning: Tuning) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.tuning = tuning
+        first = [{"family": family.key} for family in tuning.families]
+        super().__init__(self._point, BEST, "max", points_to_evaluate=first)
 
-    def ask(self) -> optuna.Trial:
-        """Begin the next trial."""
-        from optuna.trial import TrialState
-
-        trials = self.study.get_trials(deepcopy=False)
-        waiting = sum(trial.state == TrialState.WAITING for trial in trials)  # of a driver that was killed right here
-        number = len(trials) - waiting
-        if number < len(self.families) and not waiting:
-            self.study.enqueue_trial({"family": list(self.families)[number]})
-        self.study.sampler = self._sampler(number)
-        trial = self.study.ask()
-        self.point(trial)
-        return trial
-
-    def point(self, trial: optuna.Trial) -> Point:
-        """What ``trial`` tries: as drawn when it began."""
-        family = self.families[trial.suggest_categorical("family", list(self.families))]
-        return Point(family, {name: _value(trial, family.key, name, given) for name, given in family.space.items()})
-
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        import optuna
-
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        number = len(self._ot_trials)
         seed = int(np.random.SeedSequence((self.tuning.seed, number)).generate_state(1)[0])
-        if self.tuning.searcher == "tpe":
-            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-        return optuna.samplers.RandomSampler(seed=seed)
+        options: dict[str, Any] = self.tuning.searcher.model_dump(exclude={"name"})
+        sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
+        if self.tuning.searcher.name == "tpe":
+            sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True, **options)
+        self._ot_study.sampler = sampler  # type: ignore[attr-defined]
+        return super().suggest(trial_id)  # type: ignore[no-any-return]
+
+    def _point(self, trial: optuna.Trial) -> None:
+        """Draw ``family``, and ``<family>.<name>`` for its parameters: families share names and not ranges."""
+        families = {family.key: family for family in self.tuning.families}
+        family = families[trial.suggest_categorical("family", list(families))]
+        for name, dimension in family.drawn.items():
+            known, log = f"{family.key}.{name}", bool(dimension.get("log"))
+            if "choices" in dimension:  # as JSON, since a choice may be a list
+                trial.suggest_categorical(known, [json.dumps(each) for each in dimension["choices"]])
+            elif dimension.get("integer"):
+                trial.suggest_int(known, dimension["low"], dimension["high"], log=log)
+            else:
+                trial.suggest_float(known, float(dimension["low"]), float(dimension["high"]), log=log)
 
 
-def _value(trial: optuna.Trial, family: str, name: str, dimension: Any) -> Any:
-    """One parameter; the study knows it as ``family.name``, because families share names and not ranges."""
-    if not isinstance(dimension, dict) or not {"choices", "low"} & set(dimension):
-        return dimension
-    known = f"{family}.{name}"
-    if "choices" in dimension:  # as JSON, since a choice may be a list
-        return json.loads(trial.suggest_categorical(known, [json.dumps(each) for each in dimension["choices"]]))
-    log = bool(dimension.get("log"))
-    if dimension.get("integer"):
-        return trial.suggest_int(known, dimension["low"], dimension["high"], log=log)
-    return trial.suggest_float(known, float(dimension["low"]), float(dimension["high"]), log=log)
+def parameters(family: Family, point: dict[str, Any]) -> dict[str, Any]:
+    """What a trial at ``point`` gives to the scikit-learn class of its family."""
+    drawn = {name: point[f"{family.key}.{name}"] for name in family.drawn}
+    chosen = {name: json.loads(drawn[name]) for name, dimension in family.drawn.items() if "choices" in dimension}
+    return family.space | drawn | chosen

@@ -1,51 +1,48 @@
-"""Search the model families together, on rows that are encoded and placed once."""
+"""Search the model families together with Ray Tune, on rows that are encoded and placed once."""
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-import numpy as np
-
-from configs.model import ModelSpec
-from configs.settings import Settings
 from feature_repo.storage.files import locked
-from ray_cluster.training.data import TrainingData
-from ray_cluster.training.families import check_family, preprocessing
-from ray_cluster.training.families.family import fit_class
-from ray_cluster.training.search.budget import check_budget
-from ray_cluster.training.search.driver import Driver
-from ray_cluster.training.search.pool import Pool
-from ray_cluster.training.search.results import Search
-from ray_cluster.training.search.study import SearchCheckpoint
+from ray_cluster.cluster.capacity import capacity, check_resources, free_resources, share
+from ray_cluster.training.search.checkpoint import SearchCheckpoint
+from ray_cluster.training.search.results import Search, SearchError
 
-__all__ = ["SearchRows", "encoded", "search_points", "tune_families"]
+if TYPE_CHECKING:
+    from ray.tune import ResultGrid
 
-#: Encoding that a family wants -> rows to fit on, and rows to validate on: (x float32 (n, d), y (n,)) and, where rows
-#: have weights, those, (n,).
-SearchRows = dict[str, tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]]
+    from configs.model import ModelSpec
+    from configs.settings import Settings
+    from ray_cluster.training.data import TrainingData
+    from ray_cluster.training.families.encoding import SearchRows
+    from ray_cluster.training.search.budget import BudgetStopper
+
+__all__ = ["search_points", "tune_families"]
+
+#: How Tune is run. Its state is written every second; a trial's progress is in the trial's own checkpoint. Its loggers
+#: are off: a report is in Tune's state. A trial without a metric has failed, and says why.
+_ENVIRONMENT = {
+    "TUNE_GLOBAL_CHECKPOINT_S": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
 
 
 def search_points(settings: Settings, spec: ModelSpec, key: str, data: TrainingData) -> Search:
     """Search on the latest ``tuning.rows`` of the training period, measured on the validation period."""
+    from ray_cluster.training.families import encoded
+
     return tune_families(settings, spec, key, lambda: encoded(spec, data))
-
-
-def encoded(spec: ModelSpec, data: TrainingData) -> SearchRows:
-    """The rows of the search, in each encoding that a family wants; it is learned from the training rows alone."""
-    train = np.flatnonzero(data.periods.train)[-spec.tuning.rows :]
-    validation = data.periods.validation
-    rows: SearchRows = {}
-    for family in spec.tuning.families:
-        encoding = fit_class(family.key).encoding
-        if encoding in rows:
-            continue
-        encode = preprocessing(data.features, spec.inputs, family.key).fit(data.features.iloc[train])
-        x, x_validation = (
-            encode.transform(part).astype("float32") for part in (data.features.iloc[train], data.features[validation])
-        )
-        rows[encoding] = (x, data.y[train]), (x_validation, data.y[validation])
-    return rows
 
 
 def tune_families(settings: Settings, spec: ModelSpec, key: str, rows: Callable[[], SearchRows]) -> Search:
@@ -58,23 +55,109 @@ def tune_families(settings: Settings, spec: ModelSpec, key: str, rows: Callable[
         FamilyError, ResourcesError, BudgetError: a family, the cluster or the budget does not allow it.
         SearchError: no trial came to a metric.
     """
-    for family in spec.tuning.families:
-        check_family(family.key, list(family.space))
-    check_budget(spec.tuning.budget, settings.prices, spec.tuning, spec.name)
-    with locked(settings.home, f"tune-{key}"):
-        pool = Pool(spec.tuning, spec.name)
-        try:
-            pool.load(_placed(rows()))
-            keeping = SearchCheckpoint(settings.home / "tune" / key)
-            found = Driver(settings, spec, pool, keeping).run()
-        finally:
-            pool.close()
-        keeping.remove()
-    return found
-
-
-def _placed(rows: SearchRows) -> dict[str, list[list[Any]]]:
-    """References to each array, put into the object store once."""
     import ray
 
-    return {encoding: [[ray.put(array) for array in part] for part in parts] for encoding, parts in rows.items()}
+    from ray_cluster.training.families import check_family
+    from ray_cluster.training.search.worker import worker_of
+
+    tuning, name = spec.tuning, f"search {uuid4().hex}"
+    for family in tuning.families:
+        check_family(family.key, list(family.space))
+    nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+    check_resources(nodes, tuning, spec.name)
+    with locked(settings.home, f"tune-{key}"):
+        room = {node: slots for node, free in free_resources().items() if (slots := capacity(free, tuning).slots)}
+        workers = [worker_of(node, name, tuning) for node in room]
+        try:
+            from ray_cluster.training.search.budget import BudgetStopper
+
+            folder = (settings.home / "tune" / key).resolve()
+            budget = BudgetStopper(tuning, settings.prices, spec.name, folder / "spent.json")
+            placed = {each: [[ray.put(array) for array in part] for part in both] for each, both in rows().items()}
+            for worker in workers:
+                worker.load.remote(placed)
+            checkpoint = SearchCheckpoint(folder)
+            found = _tuned(spec, budget, checkpoint, sum(room.values()) or 1, search=name, rows=placed)
+        finally:
+            for worker in workers:
+                ray.kill(worker)
+        checkpoint.remove()
+        return found
+
+
+def _tuned(
+    spec: ModelSpec, budget: BudgetStopper, checkpoint: SearchCheckpoint, slots: int, search: str, rows: Any
+) -> Search:
+    """Run Tune in the folder of the checkpoint, or restore what ran there."""
+    from ray import tune
+
+    from ray_cluster.training.search.scheduler import scheduler
+    from ray_cluster.training.search.searcher import SeededSearch
+    from ray_cluster.training.search.trainable import SearchTrial
+
+    at_once = spec.tuning.scheduler.name == "hyperband"  # its trials wait for one another, so a bracket begins whole
+    os.environ.update(_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": "32" if at_once else "auto"})
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)  # it misses the loggers' files
+    tuning, folder = spec.tuning, checkpoint.folder
+    trainable = tune.with_parameters(SearchTrial, search=search, tuning=tuning, rows=rows, folder=folder)
+    trial = {"CPU": share(tuning.cpus_per_trial, slots), "GPU": tuning.gpus_per_trial}
+    trainable = tune.with_resources(trainable, tune.PlacementGroupFactory([{_this_node(): 0.001}, trial]))
+    if checkpoint.resumable:
+        tuner = tune.Tuner.restore(str(folder), trainable)
+    else:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=SeededSearch(tuning),
+                max_concurrent_trials=None if at_once else slots,
+                scheduler=scheduler(tuning),
+                num_samples=tuning.budget.trials or -1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(int(trial.experiment_tag.split("_")[0]) - 1),
+            ),
+            run_config=tune.RunConfig(
+                name=folder.name,
+                storage_path=str(folder.parent),
+                stop=budget,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=2),
+                verbose=0,
+            ),
+        )
+    grid = tuner.fit()
+    budget.recall()
+    return _search(spec, grid, budget.over, checkpoint)
+
+
+def _search(spec: ModelSpec, grid: ResultGrid, over: str, checkpoint: SearchCheckpoint) -> Search:
+    """What Tune found, as the rest of the code reads it; ``over`` is why it ended before all trials had."""
+    from ray_cluster.training.search.worker import failed
+
+    found = []
+    for each in (grid[number] for number in range(len(grid))):
+        if (progress := checkpoint.kept(int(Path(each.path).name))) is None:
+            continue
+        if each.error:
+            progress = failed(progress, f"its process died ({type(each.error).__name__})")
+        if progress.result.status == "stopped early":
+            beaten = (each.metrics or {}).get("done") or not over
+            reason = "others were better at the same point" if beaten else over
+            progress = replace(progress, result=replace(progress.result, reason=reason))
+        found.append(progress)
+    found.sort(key=lambda each: (each.result.metric is None, -(each.result.metric or 0), int(each.result.trial)))
+    if not found or found[0].result.metric is None:
+        first = next((each.result.reason for each in found if each.result.reason), "none")
+        raise SearchError(
+            f"None of the {len(found)} trials of model '{spec.name}' came to a metric; the first said: "
+            f"{first.rstrip('.')}. Mend that in tuning.families, and train again."
+        )
+    return Search([each.result for each in found], found[0].scores)
+
+
+def _this_node() -> str:
+    """The resource that only the driver's node has: trials write their checkpoints to its disk."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    [address] = [node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here]  # type: ignore[no-untyped-call]
+    return f"node:{address}"

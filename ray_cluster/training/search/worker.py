@@ -1,88 +1,143 @@
-"""What runs the trials of one node: a long-lived Ray actor that holds the rows once and runs trials as threads."""
+"""What fits the trials of one node: a long-lived Ray actor that holds the rows once and runs fits as threads."""
 
 from __future__ import annotations
 
-import queue
+import os
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from ray_cluster.training.families import Rows
+import numpy as np
+
+from configs.tuning import Family, Tuning
+from ray_cluster.cluster.capacity import capacity
+from ray_cluster.training.families import Fit, Rows, start
 from ray_cluster.training.families.family import fit_class
-from ray_cluster.training.search.trial import Event, Job, Metric, run_trial
+from ray_cluster.training.search.checkpoint import Progress
 
-__all__ = ["Worker", "load_libraries", "metric"]
-
-
-def load_libraries() -> None:
-    """Import what every trial needs, which takes a second or two."""
-    import xgboost  # noqa: F401
+__all__ = ["Worker", "failed", "metric", "worker_of"]
 
 
-def metric(name: str) -> Metric:
-    """The validation metric by its name in a model's file."""
+def metric(name: str) -> Callable[[np.ndarray, np.ndarray], float]:
+    """The validation metric, (labels, scores) -> float, by its name in a model's file."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     return {"average_precision": average_precision_score, "roc_auc": roc_auc_score}[name]  # type: ignore[no-any-return]
 
 
 class Worker:
-    """Trials of one node as threads of one process, so that they share the rows and the binned matrices.
+    """Fits the trials of one node in one process, so that they share the rows and the binned matrices.
 
-    The fits leave the interpreter's lock while they compute.
+    The fits release the interpreter's lock while they compute. The CPUs and GPUs are held by the trials.
     """
 
-    def __init__(self, threads: int, slots: int) -> None:
-        """``threads`` of each trial, and ``slots`` for them."""
+    def __init__(self, tuning: Tuning, slots: int) -> None:
+        """Make room for ``slots`` trials side by side."""
+        import xgboost  # noqa: F401  # which takes a second or two
         from threadpoolctl import threadpool_limits
 
-        load_libraries()
-        self._blas = threadpool_limits(threads, user_api="blas")  # one limit for the whole process
-        self._threads = threads * slots
-        self.said: queue.Queue[Event] = queue.Queue()
-        self._stopped: set[int] = set()
-        self._loaded = threading.Event()  # Ray runs the methods side by side
+        if tuning.gpus_per_trial:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides all GPUs from an actor that holds none
+        self.tuning, self.slots, self.threads = tuning, slots, max(1, int(tuning.cpus_per_trial))
+        self._blas = threadpool_limits(self.threads, user_api="blas")  # one limit for the whole process
+        self.rows: dict[str, list[Rows]] = {}
+        self.fits: dict[int, tuple[int, Fit]] = {}  # trial -> its slot, which decides its GPU, and its fit
+        self._lock, self._working, self._alone = threading.Lock(), 0, False
 
-    def load(self, rows: dict[str, list[list[Any]]], name: str) -> None:
-        """Take the rows out of the object store, without a copy.
+    def load(self, rows: dict[str, list[list[Any]]]) -> None:
+        """Map the rows from the object store, without a copy, unless that is done.
 
         Args:
             rows: encoding -> references to (x, y, weights) for fitting, and to the same for validation.
-            name: of the metric.
         """
         import ray
 
-        self.rows = {encoding: [self._rows(ray.get(part)) for part in parts] for encoding, parts in rows.items()}
-        self.metric = metric(name)
-        self._loaded.set()
+        with self._lock:  # Ray runs the methods side by side
+            for encoding, parts in {} if self.rows else rows.items():
+                both = [[*ray.get(part), None][:3] for part in parts]
+                self.rows[encoding] = [Rows(x, y, weights, self.threads * self.slots) for x, y, weights in both]
 
-    def _rows(self, arrays: list[Any]) -> Rows:
-        x, y, weights = [*arrays, None][:3]
-        return Rows(x, y, weights, self._threads)
+    def drop(self, number: int) -> None:
+        """Forget the fit of a trial."""
+        self.fits.pop(number, None)
 
-    def begin(self, job: Job) -> None:
-        """Run a trial in a thread of its own."""
+    def advance(self, number: int, family: Family, progress: Progress, alone: bool) -> Progress | None:
+        """Fit a trial on from ``progress`` to its next report; an error is part of the result.
 
-        def run() -> None:
-            self._loaded.wait()
-            try:
-                train, validation = self.rows[fit_class(job.family).encoding]
-            except ValueError as error:  # an estimator that this node does not have
-                self.said.put(Event(job.number, "failed", reason=str(error)))
-                return
-            run_trial(job, train, validation, self.metric, self.said.put, lambda: job.number in self._stopped)
-
-        threading.Thread(target=run, name=f"trial {job.number}", daemon=True).start()
-
-    def stop(self, number: int) -> None:
-        """Have a trial end at its next iteration."""
-        self._stopped.add(number)
-
-    def events(self) -> list[Event]:
-        """What the trials said since the last call; waits for the first of it, for a while."""
-        found: list[Event] = []
+        None where it cannot be done now: ``alone`` waits until nothing else runs, and nothing else runs beside it.
+        """
+        with self._lock:
+            if not self.rows or self._alone or (alone and self._working):
+                return None
+            self._working, self._alone = self._working + 1, alone
         try:
-            found.append(self.said.get(timeout=20))
-            while True:
-                found.append(self.said.get_nowait())
-        except queue.Empty:
-            return found
+            return self._advanced(number, family, progress)
+        except Exception as error:
+            said = " ".join(str(error).split()) or "no message"
+            return failed(progress, f"{type(error).__name__}: {said[:500]}")
+        finally:
+            with self._lock:
+                self._working, self._alone = self._working - 1, False
+
+    def _advanced(self, number: int, family: Family, progress: Progress) -> Progress:
+        from threadpoolctl import threadpool_limits
+
+        wall, cpu, before = time.perf_counter(), time.thread_time(), progress.result
+        train, validation = self.rows[fit_class(family.key).encoding]
+        every = family.report_every or self.tuning.report_every
+        goal = min((progress.done // every + 1) * every, family.iterations)
+        last = goal == family.iterations
+        with threadpool_limits(self.threads, user_api="openmp"):  # of this thread; BLAS is the process's
+            fit = self._fit(number, family, progress, train)
+            fit.advance(goal, lambda: False)
+            scores = np.asarray(fit.scores(validation), dtype="float32")
+            value = float(metric(self.tuning.metric)(validation.y, scores))
+            model = b"" if last else fit.checkpoint()
+        better = before.metric is None or value > before.metric
+        result = replace(
+            before,
+            status="finished" if last else before.status,
+            iterations=goal if better else before.iterations,
+            metric=value if better else before.metric,
+            seconds=before.seconds + time.perf_counter() - wall,
+            history=[*before.history, [float(goal), value]],
+            cpu_seconds=before.cpu_seconds + (time.thread_time() - cpu) * self.threads,
+        )
+        return Progress(result, goal, scores if better else progress.scores, model)
+
+    def _fit(self, number: int, family: Family, progress: Progress, rows: Rows) -> Fit:
+        """The trial's fit as it was left here, else one that continues the checkpoint."""
+        if number not in self.fits or self.fits[number][1].done != progress.done:
+            with self._lock:
+                used = {slot for slot, _ in self.fits.values()}
+                slot = min(set(range(len(used) + 1)) - used) % self.slots
+                device = f"cuda:{int(slot * self.tuning.gpus_per_trial)}" if self.tuning.gpus_per_trial else "cpu"
+                given = family.key, progress.result.params, rows, self.tuning.seed, self.threads, device
+                self.fits[number] = slot, start(*given, progress.model or None)
+        return self.fits[number][1]
+
+
+def failed(progress: Progress, reason: str) -> Progress:
+    """The end of a trial that failed."""
+    result = replace(progress.result, status="failed", iterations=progress.done, metric=None, reason=reason)
+    return Progress(result, progress.done)
+
+
+def worker_of(node: str, search: str, tuning: Tuning) -> Any:
+    """The worker of a node, which is started unless it is there; Ray starts it again when its process dies."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    [resources] = [each["Resources"] for each in ray.nodes() if each["NodeID"] == node]  # type: ignore[no-untyped-call]
+    slots = max(1, capacity(resources, tuning).slots)
+    options = ray.remote(Worker).options(
+        name=f"{search} {node}",
+        get_if_exists=True,
+        num_cpus=0,
+        max_concurrency=2 * slots + 4,
+        max_restarts=-1,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+    )
+    return options.remote(tuning, slots)

@@ -18,11 +18,10 @@ from configs.settings import Settings, load_settings
 from feature_repo.frames.training_frame import TrainingFrame
 from ray_cluster.registry import TRUSTED
 from ray_cluster.training.data import Periods, TrainingData
-from ray_cluster.training.families import assemble, fit_steps, preprocessing
+from ray_cluster.training.families import assemble, encoded, fit_steps, preprocessing
 from ray_cluster.training.final_fit import fit_final
 from ray_cluster.training.inputs import InputsError, check_inputs, learned
 from ray_cluster.training.search import TrialResult
-from ray_cluster.training.search.tuning import encoded
 
 FAMILIES = ("xgboost", "hist_gradient_boosting", "random_forest", "logistic_regression", "mlp")
 RULES = {

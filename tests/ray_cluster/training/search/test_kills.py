@@ -1,4 +1,4 @@
-"""kill -9 of the search's driver, and of its Ray worker: it ends as one that nothing happened to."""
+"""kill -9 of the search's driver, and of its Ray worker: it ends as one that nothing happened to. And SIGTERM."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from configs.settings import CONFIGS
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -29,45 +29,79 @@ def address() -> Iterator[str]:
     ray.shutdown()
 
 
-def start(address: str, home: Path) -> subprocess.Popen[str]:
-    module = [sys.executable, "-m", "tests.ray_cluster.training.search.searching"]
-    return subprocess.Popen([*module, address, str(home)], cwd=CONFIGS.parent, stdout=subprocess.PIPE, text=True)
+def start(address: str, home: Path, *reports: int) -> subprocess.Popen[str]:
+    module = [sys.executable, "-m", "tests.ray_cluster.training.search.searching", address, str(home)]
+    arguments = [*module, *map(str, reports)]
+    return subprocess.Popen(arguments, cwd=CONFIGS.parent, stdout=subprocess.PIPE, text=True)
 
 
-def result(process: subprocess.Popen[str]) -> Any:
-    out = process.communicate(timeout=400)[0]
+def result(process: subprocess.Popen[str]) -> tuple[Any, list[str]]:
+    """What a search found, and its reports."""
+    *reports, last = process.communicate(timeout=400)[0].strip().splitlines()
     assert process.returncode == 0
-    return json.loads(out.strip().splitlines()[-1])
+    return json.loads(last), [line for line in reports if line.startswith("report ")]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(address: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return result(start(address, tmp_path_factory.mktemp("whole")))
+    return result(start(address, tmp_path_factory.mktemp("whole")))[0]
 
 
 def in_the_middle(home: Path) -> None:
     """Wait until trials have checkpoints."""
     limit = time.monotonic() + 300
-    while len(list((home / "tune" / "key").glob("trial-*.npz"))) < 2:
+    while len(list((home / "tune" / "key").glob("trial-*.pkl"))) < 2:
         assert time.monotonic() < limit
         time.sleep(0.02)
 
 
-def test_the_driver(address: str, tmp_path: Path, undisturbed: Any) -> None:
-    process = start(address, tmp_path)
-    in_the_middle(tmp_path)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert (tmp_path / "tune" / "key" / "study.journal").is_file()
-    assert result(start(address, tmp_path)) == undisturbed
+def processes() -> list[psutil.Process]:
+    """Those of the search's actors."""
+    ours = psutil.Process().children(recursive=True)
+    names = ("ray::Worker", "ray::SearchTrial")
+    return [each for each in ours if each.is_running() and "".join(each.cmdline()[:1]).startswith(names)]
+
+
+@pytest.mark.parametrize("reports", [pytest.param(n, marks=[] if n == 9 else pytest.mark.long) for n in (1, 4, 9, 60)])
+def test_the_driver(address: str, tmp_path: Path, undisturbed: Any, reports: int) -> None:
+    process = start(address, tmp_path, reports)
+    before = process.communicate(timeout=400)[0].splitlines()
+    assert process.returncode == -signal.SIGKILL and len(before) == reports
+    assert (tmp_path / "tune" / "key" / "tuner.pkl").is_file()
+    found, after = result(start(address, tmp_path))
+    assert found == undisturbed
     assert not (tmp_path / "tune" / "key").exists()
+    again = set(before) & set(after)  # what was reported is not done again; a trial that is done says so again
+    assert all(line.endswith(" last") for line in again)
 
 
+@pytest.mark.long
+def test_the_driver_and_what_it_was_writing(address: str, tmp_path: Path, undisturbed: Any) -> None:
+    """Tune's state is half written: trials go on from their own checkpoints."""
+    start(address, tmp_path, 30).communicate(timeout=400)
+    [state] = (tmp_path / "tune" / "key").glob("experiment_state-*.json")
+    state.write_bytes(state.read_bytes()[:200])
+    assert result(start(address, tmp_path))[0] == undisturbed
+
+
+@pytest.mark.long
 def test_the_worker(address: str, tmp_path: Path, undisturbed: Any) -> None:
     process = start(address, tmp_path)
     in_the_middle(tmp_path)
-    ours = psutil.Process().children(recursive=True)
-    workers = [each for each in ours if each.is_running() and each.cmdline()[:1] and "ray::Worker" in each.cmdline()[0]]
+    workers = [each for each in processes() if each.cmdline()[0].startswith("ray::Worker")]
     assert len(workers) == 1
     os.kill(workers[0].pid, signal.SIGKILL)
-    assert result(process) == undisturbed
+    assert result(process)[0] == undisturbed
+
+
+def test_a_cancelled_search_leaves_no_actor_and_goes_on_later(address: str, tmp_path: Path, undisturbed: Any) -> None:
+    process = start(address, tmp_path)
+    in_the_middle(tmp_path)
+    assert {each.cmdline()[0].split(".")[0] for each in processes()} == {"ray::Worker", "ray::SearchTrial"}
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    limit = time.monotonic() + 60
+    while processes():
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    assert result(start(address, tmp_path))[0] == undisturbed

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray.tune.experiment import Experiment
+from ray.tune.search import ConcurrencyLimiter, SearchGenerator
 
 from configs.tuning import Tuning
-from ray_cluster.training.search.searcher import Searcher
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+from ray_cluster.training.search.searcher import BEST, SeededSearch, parameters
 
 whole = st.tuples(st.integers(-50, 50), st.integers(1, 40)).map(lambda p: {"low": p[0], "high": p[0] + p[1]})
 uniform = st.tuples(st.floats(-5, 5), st.floats(0.1, 9)).map(lambda p: {"low": p[0], "high": p[0] + p[1]})
@@ -31,17 +31,26 @@ dimensions = st.one_of(
 spaces = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=3), dimensions, max_size=6)
 
 
-def tuning(space: dict[str, Any], seed: int = 0, searcher: str = "random") -> Tuning:
+def tuning(space: dict[str, Any], seed: int = 0, searcher: Any = "random") -> Tuning:
     families = [{"family": "xgboost", "iterations": 20, "space": space}, {"family": "logistic_regression"}]
     return Tuning.model_validate(
         {"rows": 1000, "budget": {"trials": 9}, "seed": seed, "searcher": searcher, "families": families}
     )
 
 
-def drawn(settings: Tuning, count: int, study: optuna.Study | None = None) -> list[tuple[str, dict[str, Any]]]:
-    searcher = Searcher(settings, study or optuna.create_study(direction="maximize"))
-    points = [searcher.point(searcher.ask()) for _ in range(count)]
-    return [(point.family.key, point.params) for point in points]
+def generator(settings: Tuning, trials: int = 9, slots: int = 10**6) -> SearchGenerator:
+    """The searcher as Tune asks it."""
+    found = SearchGenerator(ConcurrencyLimiter(SeededSearch(settings), slots))
+    found.add_configurations([Experiment("search", lambda config: None, num_samples=trials)])
+    return found
+
+
+def drawn(settings: Tuning, count: int, asked: Any = None) -> list[tuple[str, dict[str, Any]]]:
+    asked = asked or SeededSearch(settings)
+    families = {family.key: family for family in settings.families}
+    points = [asked.suggest(f"trial {asked.__dict__.setdefault('count', 0) + n}") for n in range(count)]
+    asked.__dict__["count"] += count
+    return [(point["family"], parameters(families[point["family"]], point)) for point in points]
 
 
 @settings(max_examples=60, deadline=None)
@@ -74,21 +83,46 @@ def test_whole_numbers_reach_both_ends_and_logarithms_spread_evenly() -> None:
     assert np.histogram([np.log10(point["x"]) for point in points], [-3, -2, -1, 0, 1])[0].min() > 130
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 10**6), st.integers(1, 4))
+def test_never_more_trials_than_the_budget_and_a_seed_gives_the_same_points(count: int, seed: int, slots: int) -> None:
+    """Whatever the number of slots, and in whatever order trials end."""
+    given, order = tuning(SPACE, seed), np.random.default_rng(seed)
+    points, running, asked = [], [], generator(given, count, slots)
+    while not asked.is_finished() or running:
+        while (trial := asked.next_trial()) is not None:
+            points.append(trial.config)
+            running.append(trial.trial_id)
+        assert len(running) <= slots
+        ended = running.pop(int(order.integers(len(running))))
+        asked.on_trial_complete(ended, {BEST: float(order.random())})
+    assert len(points) == count
+    assert [point["family"] for point in points] == [family for family, _ in drawn(given, count)]
+    assert [parameters(next(f for f in given.families if f.key == p["family"]), p) for p in points] == [
+        point for _, point in drawn(given, count)
+    ]
+
+
 @pytest.mark.parametrize("searcher", ["random", "tpe"])
-def test_a_search_that_was_cut_off_goes_on_with_the_same_points(searcher: str) -> None:
+def test_a_search_that_was_cut_off_goes_on_with_the_same_points(searcher: str, tmp_path: Path) -> None:
     given = tuning(SPACE, 3, searcher)
-    whole, cut = drawn(given, 14), optuna.create_study(direction="maximize")
-    assert drawn(given, 5, cut) + drawn(given, 1, cut) + drawn(given, 8, cut) == whole
+    whole, points, asked = drawn(given, 14), [], generator(given, 14)
+    for number, count in enumerate((5, 1, 8)):
+        points += [asked.next_trial().config for _ in range(count)]
+        asked.save_to_dir(str(tmp_path), f"session {number}")
+        asked = generator(given, 14)
+        asked.restore_from_dir(str(tmp_path))
+    families = {family.key: family for family in given.families}
+    assert [(point["family"], parameters(families[point["family"]], point)) for point in points] == whole
 
 
-def test_tpe_learns_from_the_trials_that_ended() -> None:
-    given = tuning({"x": {"low": -1.0, "high": 1.0}}, 1, "tpe")
-    study = optuna.create_study(direction="maximize")
-    searcher, found = Searcher(given, study), []
+@pytest.mark.parametrize("searcher", ["tpe", {"name": "tpe", "n_startup_trials": 5, "multivariate": True}])
+def test_tpe_learns_from_the_trials_that_ended(searcher: Any) -> None:
+    given = tuning({"x": {"low": -1.0, "high": 1.0}}, 1, searcher)
+    asked, found = generator(given, 60), []
     for _ in range(60):
-        trial = searcher.ask()
-        point = searcher.point(trial)
-        value = -abs(point.params["x"] - 0.3) if point.family.key == "xgboost" else -2.0
-        study.tell(trial, value)
+        trial = asked.next_trial()
+        value = -abs(trial.config["xgboost.x"] - 0.3) if trial.config["family"] == "xgboost" else -2.0
+        asked.on_trial_complete(trial.trial_id, {BEST: value})
         found.append(value)
     assert np.median(found[40:]) > np.median(found[:20]) and found.count(-2.0) < 20

@@ -1,4 +1,4 @@
-"""Room for trials on a node: never more than its CPUs rounded, never more GPUs than it has."""
+"""Capacity for trials on a node: never more than its CPUs rounded, never more GPUs than it has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.tuning import Tuning
-from ray_cluster.training.search.room import ResourcesError, check_resources, room
+from ray_cluster.cluster.capacity import ResourcesError, capacity, check_resources
 
 
 def tuning(cpus: float = 1.0, gpus: float = 0.0) -> Tuning:
@@ -16,8 +16,8 @@ def tuning(cpus: float = 1.0, gpus: float = 0.0) -> Tuning:
 
 
 @given(st.floats(0, 64), st.floats(0, 8), st.floats(0.1, 8), st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0]))
-def test_room_holds_what_it_says(cpus: float, gpus: float, cpus_each: float, gpus_each: float) -> None:
-    here = room({"CPU": cpus, "GPU": gpus}, tuning(cpus_each, gpus_each))
+def test_capacity_holds_what_it_says(cpus: float, gpus: float, cpus_each: float, gpus_each: float) -> None:
+    here = capacity({"CPU": cpus, "GPU": gpus}, tuning(cpus_each, gpus_each))
     assert here.cpus <= cpus and here.gpus <= gpus + 1e-6
     assert here.slots * cpus_each <= cpus + cpus_each / 2 + 1e-6
     assert here.slots * gpus_each <= gpus + 1e-6
@@ -25,11 +25,11 @@ def test_room_holds_what_it_says(cpus: float, gpus: float, cpus_each: float, gpu
 
 
 def test_serves_fractions_do_not_cost_a_slot() -> None:
-    assert room({"CPU": 1.7}, tuning()).slots == 2
-    assert room({"CPU": 1.7}, tuning()).cpus == 1.7
-    assert room({"CPU": 1.4}, tuning()).slots == 1
-    assert room({"CPU": 0.4}, tuning()).slots == 0
-    assert room({"CPU": 8, "GPU": 1}, tuning(1, 0.5)).slots == 2
+    assert capacity({"CPU": 1.7}, tuning()).slots == 2
+    assert capacity({"CPU": 1.7}, tuning()).cpus == 1.7
+    assert capacity({"CPU": 1.4}, tuning()).slots == 1
+    assert capacity({"CPU": 0.4}, tuning()).slots == 0
+    assert capacity({"CPU": 8, "GPU": 1}, tuning(1, 0.5)).slots == 2
 
 
 def test_what_the_cluster_can_never_hold_is_one_sentence() -> None:

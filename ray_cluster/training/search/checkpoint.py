@@ -1,0 +1,78 @@
+"""The folder of one search, ``<home>/tune/<key>``: Ray Tune's experiment, and beside it a checkpoint of each trial.
+
+It is on the driver's node, and is removed when the search is done. A trial's checkpoint is replaced at each report,
+before Tune learns of the report.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from feature_repo.storage.files import replacing
+from ray_cluster.training.search.results import TrialResult
+
+__all__ = ["Progress", "SearchCheckpoint"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A trial after ``done`` iterations.
+
+    Attributes:
+        result: what is known of it so far.
+        scores: float32 scores of the validation rows where its metric was best.
+        model: the fit's checkpoint; empty when there is nothing left to do.
+    """
+
+    result: TrialResult
+    done: int = 0
+    scores: np.ndarray = field(default_factory=lambda: np.empty(0, "float32"))
+    model: bytes = b""
+
+
+@dataclass(frozen=True)
+class SearchCheckpoint:
+    """Reads and writes ``folder``."""
+
+    folder: Path
+
+    def kept(self, number: int) -> Progress | None:
+        """The checkpoint of a trial; None where it never began."""
+        try:
+            return pickle.loads(self._path(number).read_bytes())  # type: ignore[no-any-return]
+        except FileNotFoundError:
+            return None
+
+    def keep(self, number: int, progress: Progress) -> None:
+        """Replace the checkpoint of a trial, at once or not at all."""
+        with replacing(self._path(number)) as temporary:
+            temporary.write_bytes(pickle.dumps(progress, protocol=5))
+
+    @property
+    def resumable(self) -> bool:
+        """Whether Tune can restore its experiment: a kill may have left its state half written, or not begun.
+
+        It then runs anew, on what the trials have kept.
+        """
+        try:
+            trials = json.loads(self._newest("experiment_state-*.json"))["trial_data"]
+            pickle.loads(self._newest("searcher-state-*.pkl"))
+            return 0 < len(trials) == int(pickle.loads(self._newest("search_gen_state-*.json"))["counter"])
+        except (LookupError, ValueError, EOFError, pickle.UnpicklingError):
+            return False
+
+    def remove(self) -> None:
+        """Remove the folder: the search is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"trial-{number:04d}.pkl"
+
+    def _newest(self, pattern: str) -> bytes:
+        return sorted(self.folder.glob(pattern))[-1].read_bytes()

@@ -1,0 +1,56 @@
+"""The searcher and the scheduler of a model's file: a name, or a mapping of a name and its options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from configs.reading import ConfigError, validated
+from configs.tuning import Tuning
+
+CONTENT = {"rows": 1000, "budget": {"trials": 1}, "families": [{"family": "logistic_regression"}]}
+
+
+def test_a_name_stands_for_its_defaults_and_options_are_those_of_tune() -> None:
+    plain = validated(Tuning, CONTENT, "m.yaml")
+    assert (plain.searcher.name, plain.scheduler.name) == ("random", "asha")
+    given = CONTENT | {"searcher": "tpe", "scheduler": {"name": "median", "min_samples_required": 5}}
+    tuning = validated(Tuning, given, "m.yaml")
+    assert tuning.searcher.model_dump() == {
+        "name": "tpe",
+        "n_startup_trials": 10,
+        "n_ei_candidates": 24,
+        "multivariate": False,
+    }
+    assert tuning.scheduler.model_dump() == {"name": "median", "min_samples_required": 5}
+    assert validated(Tuning, tuning.model_dump(mode="json"), "m.yaml") == tuning
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"searcher": "tpee"},
+            "m.yaml: searcher = 'tpee': expected random, tpe, or a mapping of such a name and its options. "
+            "Did you mean 'tpe'?",
+        ),
+        (
+            {"scheduler": {"brackets": 2}},
+            "m.yaml: scheduler = {'brackets': 2}: expected asha, hyperband, median, none, or a mapping of such a name "
+            "and its options.",
+        ),
+        (
+            {"searcher": {"name": "random", "n_startup_trials": 3}},
+            "m.yaml: unknown key 'searcher.n_startup_trials'. Known here: name.",
+        ),
+        (
+            {"scheduler": {"name": "asha", "brackets": 0}},
+            "m.yaml: scheduler.brackets = 0: Input should be greater than or equal to 1.",
+        ),
+    ],
+)
+def test_another_name_or_option_is_one_sentence(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        validated(Tuning, CONTENT | given, "m.yaml")
+    assert str(raised.value) == said

@@ -1,0 +1,167 @@
+"""The search on a Ray cluster: its budget, schedulers, failures, and a worker that dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ray_cluster.training.families import fit_steps
+from ray_cluster.training.search import SearchError
+from ray_cluster.training.search.budget import BudgetStopper
+from tests.ray_cluster.training.search.problem import facts, rows, search, settings_at, spec_of
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    import ray
+
+    ray.init(num_cpus=2, object_store_memory=80_000_000, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+class Slow:
+    """An estimator that takes its time, fails, kills its process, or gives the first input as its score."""
+
+    def __init__(self, seconds: float = 0.0, fails: bool = False, kills: bool = False) -> None:
+        self.seconds, self.fails, self.kills = seconds, fails, kills
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {"seconds": self.seconds, "fails": self.fails, "kills": self.kills}
+
+    def fit(self, x: Any, y: Any) -> Slow:
+        time.sleep(self.seconds)
+        if self.kills:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fails:
+            raise ValueError("too few\n rows of this kind")
+        return self
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        return np.stack([1 - x[:, 0], x[:, 0]], axis=1)
+
+
+class Other(Slow):
+    """Another family."""
+
+
+SLOW = {"family": "custom", "estimator": f"{__name__}:Slow"}
+OTHER = {"family": "custom", "estimator": f"{__name__}:Other"}
+
+
+def test_every_trial_is_reported_with_its_point_and_the_best_comes_first(tmp_path: Path) -> None:
+    found = search(tmp_path, spec_of({"trials": 7}))
+    assert sorted(trial.trial for trial in found.trials) == [f"{number:02d}" for number in range(7)]
+    metrics = [trial.metric for trial in found.trials]
+    assert metrics == sorted(metrics, reverse=True) and found.metric == metrics[0]
+    assert {trial.family for trial in found.trials} == {"xgboost", "logistic_regression"}
+    for trial in found.trials:
+        assert trial.metric == max(value for _, value in trial.history)
+        assert trial.iterations in [done for done, _ in trial.history]
+        assert trial.status == "finished" or (trial.history[-1][0] < 32 and "others were better" in trial.reason)
+        assert trial.cpu_seconds > 0 and trial.seconds < 60
+    (x, y), (x_validation, _) = rows()["ordinal"]
+    best = found.best
+    again = fit_steps(best.family, best.params, x, y, best.iterations, 0).predict_proba(x_validation)[:, 1]
+    np.testing.assert_allclose(found.validation_scores, again, atol=1e-6)
+    assert not (tmp_path / "tune" / "key").exists()
+
+
+@pytest.mark.parametrize("scheduler", ["hyperband", {"name": "median", "min_samples_required": 2}, "none"])
+def test_schedulers_by_name(tmp_path: Path, scheduler: Any) -> None:
+    family = {
+        "family": "xgboost",
+        "iterations": 32,
+        "space": {"learning_rate": {"low": 1e-4, "high": 0.5, "log": True}},
+    }
+    found = search(tmp_path, spec_of({"trials": 9}, [family], scheduler=scheduler, searcher="tpe"))
+    stopped = [trial for trial in found.trials if trial.status == "stopped early"]
+    assert len(found.trials) == 9 and found.best.status == "finished"
+    assert bool(stopped) == (scheduler != "none")
+    for trial in stopped:
+        assert 8 <= trial.history[-1][0] < 32 and trial.reason == "others were better at the same point"
+
+
+def test_seconds_end_a_search_whatever_runs(tmp_path: Path) -> None:
+    boosted = {"family": "xgboost", "iterations": 100_000, "space": {"max_depth": 2}}
+    asleep = {**SLOW, "space": {"seconds": 200.0}}
+    started = time.monotonic()
+    found = search(tmp_path, spec_of({"seconds": 1.5, "trials": 2}, [boosted, asleep], grace_iterations=90_000))
+    assert 1.5 <= time.monotonic() - started < 150
+    assert all(trial.status == "stopped early" for trial in found.trials)
+    assert {trial.reason for trial in found.trials} == {"the budget of 1.5 seconds was spent"}
+    assert [trial.metric is None for trial in found.trials] == [False, True]
+
+
+def test_a_search_ends_with_a_metric_even_where_the_seconds_do_not_reach_for_one(tmp_path: Path) -> None:
+    found = search(tmp_path, spec_of({"seconds": 0.05}, [{**SLOW, "space": {"seconds": 0.5}}]))
+    assert found.metric > 0 and len(found.trials) <= 2
+
+
+def test_cost_ends_a_search(tmp_path: Path) -> None:
+    cost = 1.0 * settings_at(tmp_path).prices.cpu_hour / 3600  # of a second
+    found = search(tmp_path, spec_of({"cost": cost}, [{**SLOW, "space": {"seconds": 0.2}}]))
+    assert 5 <= len(found.trials) <= 8
+    assert {trial.reason for trial in found.trials} <= {"", f"the budget of {cost:g} was spent"}
+
+
+def test_a_trial_that_fails_does_not_fail_the_search(tmp_path: Path) -> None:
+    space = {"fails": {"choices": [True, False]}}
+    found = search(tmp_path, spec_of({"trials": 8}, [{**SLOW, "space": space}]))
+    failed = [trial for trial in found.trials if trial.status == "failed"]
+    assert 0 < len(failed) < 8 and found.trials[-len(failed) :] == failed and found.best.status == "finished"
+    assert {trial.reason for trial in failed} == {"ValueError: too few rows of this kind"}
+    assert all(trial.metric is None and trial.params["fails"] for trial in failed)
+
+
+def test_all_failing_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SearchError) as raised:
+        search(tmp_path, spec_of({"trials": 2}, [{**SLOW, "space": {"fails": True}}]))
+    assert str(raised.value) == (
+        "None of the 2 trials of model 'flight_delay' came to a metric; the first said: ValueError: too few rows of "
+        "this kind. Mend that in tuning.families, and train again."
+    )
+
+
+NOT_STOPPED = {"reduction_factor": 2, "grace_iterations": 32}
+
+
+def test_a_worker_that_dies_costs_what_came_after_the_last_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of({"trials": 4}, **NOT_STOPPED)
+    whole, count, seen = search(tmp_path / "whole", spec), BudgetStopper.__call__, []
+
+    def killing(self: BudgetStopper, trial_id: str, result: dict[str, Any]) -> bool:
+        seen.append((trial_id, result["iterations"]))
+        if len(seen) in (3, 8, 11):
+            for each in worker_processes():
+                os.kill(each, signal.SIGKILL)
+        return count(self, trial_id, result)
+
+    monkeypatch.setattr(BudgetStopper, "__call__", killing)
+    found = search(tmp_path / "cut", spec)
+    assert facts(found) == facts(whole) and len(seen) == len(set(seen)) > 11
+    np.testing.assert_array_equal(found.validation_scores, whole.validation_scores)
+
+
+def worker_processes() -> list[int]:
+    import psutil
+
+    ours = psutil.Process().children(recursive=True)
+    return [each.pid for each in ours if each.is_running() and "ray::Worker" in "".join(each.cmdline()[:1])]
+
+
+def test_a_trial_whose_worker_always_dies_is_failed_and_the_others_go_on(tmp_path: Path) -> None:
+    boosted = {"family": "xgboost", "iterations": 32, "space": {"subsample": 0.7}}
+    families = [boosted, {**SLOW, "space": {"kills": True}}, {**OTHER, "space": {"seconds": 0.1}}]
+    by_trial = {trial.trial: trial for trial in search(tmp_path, spec_of({"trials": 3}, families)).trials}
+    assert by_trial["01"].status == "failed" and "3 times without a report in between" in by_trial["01"].reason
+    assert by_trial["00"].status == by_trial["02"].status == "finished"
