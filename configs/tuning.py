@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -72,6 +74,16 @@ class Family(Frozen):
         """The dimensions of its space that are no constants."""
         drawn = {"choices", "low"}
         return {name: each for name, each in self.space.items() if isinstance(each, dict) and drawn & set(each)}
+
+    def parameters(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """What a trial at ``point`` gives to the scikit-learn class.
+
+        A point has ``<family>.<name>`` for each that is drawn, as families share names and not ranges; a choice, which
+        may be a list, is JSON.
+        """
+        drawn = {name: point[f"{self.key}.{name}"] for name in self.drawn}
+        chosen = {name: json.loads(drawn[name]) for name, each in self.drawn.items() if "choices" in each}
+        return self.space | drawn | chosen
 
     @field_validator("space")
     @classmethod

@@ -57,7 +57,7 @@ def spec_of(trials: int, iterations: int, seed: int, families: list[dict[str, An
 
 def points(spec: ModelSpec, trials: int) -> list[dict[str, Any]]:
     """The parameters that the searcher draws from the seed."""
-    from ray_cluster.training.search.searcher import SeededSearch, parameters
+    from ray_cluster.training.search.searcher import SeededSearch
 
     searcher, [family] = SeededSearch(spec.tuning), spec.tuning.families
-    return [parameters(family, searcher.suggest(str(number)) or {}) for number in range(trials)]
+    return [family.parameters(searcher.suggest(str(number)) or {}) for number in range(trials)]

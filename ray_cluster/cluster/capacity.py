@@ -9,11 +9,36 @@ from dataclasses import dataclass
 from configs.errors import HeadraceError
 from configs.tuning import Tuning
 
-__all__ = ["Capacity", "ResourcesError", "capacity", "check_resources", "cpus_each", "free_resources", "share"]
+__all__ = [
+    "Capacity",
+    "ResourcesError",
+    "all_resources",
+    "capacity",
+    "check_resources",
+    "cpus_each",
+    "free_resources",
+    "share",
+    "this_node",
+]
 
 
 class ResourcesError(HeadraceError, RuntimeError):
     """The cluster will never have room for a trial; one sentence with what it has and what was asked for."""
+
+
+def all_resources() -> Mapping[str, Mapping[str, float]]:
+    """Node -> resource -> how much of it there is."""
+    import ray
+
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+
+
+def this_node() -> str:
+    """The resource that only this process's node has."""
+    import ray
+
+    here = all_resources()[ray.get_runtime_context().get_node_id()]
+    return next(name for name in here if name.startswith("node:") and name != "node:__internal_head__")
 
 
 def free_resources() -> Mapping[str, Mapping[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ __all__ = [
     "calibration",
     "curves",
     "f1_threshold",
+    "metric",
     "metrics",
     "ranking",
     "reliability",
@@ -27,6 +29,13 @@ __all__ = [
 #: A ranking metric (ROC AUC, average precision) is judged only on as many rows of each class: on fewer its interval is
 #: too wide to tell good from bad.
 MIN_CLASS_ROWS = 30
+
+
+def metric(name: str) -> Callable[[np.ndarray, np.ndarray], float]:
+    """The metric of a search, (labels, scores) -> float, by its name in a model's file."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    return {"average_precision": average_precision_score, "roc_auc": roc_auc_score}[name]  # type: ignore[no-any-return]
 
 
 def ranking(y: np.ndarray, scores: np.ndarray) -> dict[str, float]:

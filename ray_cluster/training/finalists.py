@@ -14,12 +14,12 @@ import numpy as np
 from configs.model import ModelSpec
 from ray_cluster.cluster.capacity import share
 from ray_cluster.cluster.connection import wait
+from ray_cluster.evaluation.metrics import metric
 from ray_cluster.training.data import Fold, TrainingData
 from ray_cluster.training.families import preprocessing
 from ray_cluster.training.families.family import start
 from ray_cluster.training.families.fit_steps import Rows
 from ray_cluster.training.search import Search, TrialResult
-from ray_cluster.training.search.worker import metric
 
 if TYPE_CHECKING:
     import numpy.typing as npt

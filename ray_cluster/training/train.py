@@ -26,10 +26,11 @@ from ray_cluster.training.calibration import calibrated, choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.distributed.devices import check_cluster, cluster_resources, device_of
 from ray_cluster.training.evaluate import check_evaluation, evaluate
+from ray_cluster.training.families import encoded
 from ray_cluster.training.final_fit import fit_final
 from ray_cluster.training.finalists import choose
 from ray_cluster.training.sampling.sampler_selection import select_sampler
-from ray_cluster.training.search import Search, search_points
+from ray_cluster.training.search import Search, tune_families
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,7 +175,7 @@ def train_model(
     with connected(settings):
         check_cluster(spec, cluster_resources())
         progress("searching model families", 0.15)
-        search = search_points(settings, spec, key, data)
+        search = tune_families(settings, spec, key, lambda: encoded(spec, data))
         if data.periods.earlier:
             progress("comparing the finalists over the folds", 0.5)
         chosen = choose(spec, data, search)

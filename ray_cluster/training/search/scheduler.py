@@ -1,9 +1,6 @@
 """The scheduler, by its name in a model's file: whether a trial goes on after a report.
 
-ASHA: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020. HyperBand: Li et al., JMLR 18,
-2018. Median stopping rule: Golovin et al., "Google Vizier", KDD 2017.
-
-Its time is ``rung``: iterations in units of the family's grace, so that rounds, trees and epochs share the rungs. A
+Its time is :data:`RUNG`: iterations in units of the family's grace, so that rounds, trees and epochs share the rungs. A
 family without iterations reports no rung: a finished fit would be compared with half-done ones.
 """
 
@@ -16,10 +13,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, HyperBandScheduler, MedianStoppingRule, TrialScheduler
 
 from configs.tuning import Tuning
+from ray_cluster.training.search.trainable import RUNG
 
-__all__ = ["RUNG", "scheduler"]
-
-RUNG = "rung"
+__all__ = ["scheduler"]
 
 
 def scheduler(tuning: Tuning) -> TrialScheduler:

@@ -1,8 +1,4 @@
-"""The searcher, by its name in a model's file: which family and which point the next trial tries.
-
-Both are Tune's ``OptunaSearch``: random points, or a tree-structured Parzen estimator (Bergstra et al., "Algorithms for
-Hyper-Parameter Optimization", NIPS 2011).
-"""
+"""The searcher, by its name in a model's file: which family and which point the next trial tries."""
 
 from __future__ import annotations
 
@@ -13,17 +9,16 @@ import numpy as np
 import optuna
 from ray.tune.search.optuna import OptunaSearch
 
+from ray_cluster.training.search.trainable import BEST
+
 if TYPE_CHECKING:
-    from configs.tuning import Family, Tuning
+    from configs.tuning import Tuning
 
-__all__ = ["BEST", "SeededSearch", "parameters"]
-
-#: The key that a searcher learns from: the best metric of a trial, which need not be its last.
-BEST = "best"
+__all__ = ["SeededSearch"]
 
 
 class SeededSearch(OptunaSearch):  # type: ignore[misc]
-    """The n-th point depends on the seed and on n, with TPE also on the trials that ended before.
+    """Random points, or TPE's; the n-th depends on the seed and on n, with TPE also on the trials that ended before.
 
     Each family is tried once, in the order of the file; then it is drawn as parameters are.
     """
@@ -45,7 +40,7 @@ class SeededSearch(OptunaSearch):  # type: ignore[misc]
         return super().suggest(trial_id)  # type: ignore[no-any-return]
 
     def _point(self, trial: optuna.Trial) -> None:
-        """Draw ``family``, and ``<family>.<name>`` for its parameters: families share names and not ranges."""
+        """Draw what :meth:`configs.tuning.Family.parameters` reads."""
         families = {family.key: family for family in self.tuning.families}
         family = families[trial.suggest_categorical("family", list(families))]
         for name, dimension in family.drawn.items():
@@ -56,10 +51,3 @@ class SeededSearch(OptunaSearch):  # type: ignore[misc]
                 trial.suggest_int(known, dimension["low"], dimension["high"], log=log)
             else:
                 trial.suggest_float(known, float(dimension["low"]), float(dimension["high"]), log=log)
-
-
-def parameters(family: Family, point: dict[str, Any]) -> dict[str, Any]:
-    """What a trial at ``point`` gives to the scikit-learn class of its family."""
-    drawn = {name: point[f"{family.key}.{name}"] for name in family.drawn}
-    chosen = {name: json.loads(drawn[name]) for name, dimension in family.drawn.items() if "choices" in dimension}
-    return family.space | drawn | chosen

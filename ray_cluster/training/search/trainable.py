@@ -14,11 +14,12 @@ from ray.util import get_current_placement_group, placement_group_table
 from configs.tuning import Tuning
 from ray_cluster.training.search.checkpoint import Progress, SearchCheckpoint
 from ray_cluster.training.search.results import TrialResult
-from ray_cluster.training.search.scheduler import RUNG
-from ray_cluster.training.search.searcher import BEST, parameters
 from ray_cluster.training.search.worker import failed, worker_of
 
-__all__ = ["SearchTrial"]
+__all__ = ["BEST", "RUNG", "SearchTrial"]
+
+#: Keys of a report: what searchers learn from, the best metric so far; and the time of schedulers.
+BEST, RUNG = "best", "rung"
 
 #: How often a step is tried when the worker dies in the middle of it.
 _ATTEMPTS = 3
@@ -45,7 +46,7 @@ class SearchTrial(tune.Trainable):  # type: ignore[misc]
         self.cleanup()
         self.number = int(Path(self.logdir).name)
         self.family = next(family for family in self.tuning.families if family.key == new_config["family"])
-        point = self.family.key, parameters(self.family, new_config)
+        point = self.family.key, self.family.parameters(new_config)
         kept = self.store.kept(self.number)
         if kept is None or (kept.result.family, kept.result.params) != point:
             kept = Progress(TrialResult(f"{self.number:02d}", *point, "stopped early", 0, None, 0.0, []))
@@ -58,11 +59,8 @@ class SearchTrial(tune.Trainable):  # type: ignore[misc]
             self.progress = self._advanced()
             self.store.keep(self.number, self.progress)
         done, found = self.progress.done, self.progress.result
-        report: dict[str, Any] = {
-            "iterations": done,
-            "trial_seconds": found.seconds,
-            "done": found.status != "stopped early",
-        }
+        ended = found.status != "stopped early"
+        report: dict[str, Any] = {"iterations": done, "trial_seconds": found.seconds, "done": ended}
         if found.status == "failed":
             return report | {"failure": found.reason}
         if not self.family.one_step:

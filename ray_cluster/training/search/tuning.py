@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from feature_repo.storage.files import locked
-from ray_cluster.cluster.capacity import capacity, check_resources, free_resources, share
+from ray_cluster.cluster.capacity import all_resources, capacity, check_resources, free_resources, share, this_node
 from ray_cluster.training.search.checkpoint import SearchCheckpoint
 from ray_cluster.training.search.results import Search, SearchError
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
     from configs.model import ModelSpec
     from configs.settings import Settings
-    from ray_cluster.training.data import TrainingData
     from ray_cluster.training.families.encoding import SearchRows
     from ray_cluster.training.search.budget import BudgetStopper
 
-__all__ = ["search_points", "tune_families"]
+__all__ = ["tune_families"]
 
 #: How Tune is run. Its state is written every second; a trial's progress is in the trial's own checkpoint. Its loggers
 #: are off: a report is in Tune's state. A trial without a metric has failed, and says why.
@@ -36,13 +35,6 @@ _ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-
-
-def search_points(settings: Settings, spec: ModelSpec, key: str, data: TrainingData) -> Search:
-    """Search on the latest ``tuning.rows`` of the training period, measured on the validation period."""
-    from ray_cluster.training.families import encoded
-
-    return tune_families(settings, spec, key, lambda: encoded(spec, data))
 
 
 def tune_families(settings: Settings, spec: ModelSpec, key: str, rows: Callable[[], SearchRows]) -> Search:
@@ -63,8 +55,7 @@ def tune_families(settings: Settings, spec: ModelSpec, key: str, rows: Callable[
     tuning, name = spec.tuning, f"search {uuid4().hex}"
     for family in tuning.families:
         check_family(family.key, list(family.space))
-    nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
-    check_resources(nodes, tuning, spec.name)
+    check_resources(all_resources(), tuning, spec.name)
     with locked(settings.home, f"tune-{key}"):
         room = {node: slots for node, free in free_resources().items() if (slots := capacity(free, tuning).slots)}
         workers = [worker_of(node, name, tuning) for node in room]
@@ -101,7 +92,7 @@ def _tuned(
     tuning, folder = spec.tuning, checkpoint.folder
     trainable = tune.with_parameters(SearchTrial, search=search, tuning=tuning, rows=rows, folder=folder)
     trial = {"CPU": share(tuning.cpus_per_trial, slots), "GPU": tuning.gpus_per_trial}
-    trainable = tune.with_resources(trainable, tune.PlacementGroupFactory([{_this_node(): 0.001}, trial]))
+    trainable = tune.with_resources(trainable, tune.PlacementGroupFactory([{this_node(): 0.001}, trial]))
     if checkpoint.resumable:
         tuner = tune.Tuner.restore(str(folder), trainable)
     else:
@@ -152,12 +143,3 @@ def _search(spec: ModelSpec, grid: ResultGrid, over: str, checkpoint: SearchChec
             f"{first.rstrip('.')}. Mend that in tuning.families, and train again."
         )
     return Search([each.result for each in found], found[0].scores)
-
-
-def _this_node() -> str:
-    """The resource that only the driver's node has: trials write their checkpoints to its disk."""
-    import ray
-
-    here = ray.get_runtime_context().get_node_id()
-    [address] = [node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here]  # type: ignore[no-untyped-call]
-    return f"node:{address}"

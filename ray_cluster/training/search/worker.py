@@ -5,26 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from configs.tuning import Family, Tuning
-from ray_cluster.cluster.capacity import capacity
+from ray_cluster.cluster.capacity import all_resources, capacity
+from ray_cluster.evaluation.metrics import metric
 from ray_cluster.training.families import Fit, Rows, start
 from ray_cluster.training.families.family import fit_class
 from ray_cluster.training.search.checkpoint import Progress
 
-__all__ = ["Worker", "failed", "metric", "worker_of"]
-
-
-def metric(name: str) -> Callable[[np.ndarray, np.ndarray], float]:
-    """The validation metric, (labels, scores) -> float, by its name in a model's file."""
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    return {"average_precision": average_precision_score, "roc_auc": roc_auc_score}[name]  # type: ignore[no-any-return]
+__all__ = ["Worker", "failed", "worker_of"]
 
 
 class Worker:
@@ -130,8 +123,7 @@ def worker_of(node: str, search: str, tuning: Tuning) -> Any:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    [resources] = [each["Resources"] for each in ray.nodes() if each["NodeID"] == node]  # type: ignore[no-untyped-call]
-    slots = max(1, capacity(resources, tuning).slots)
+    slots = max(1, capacity(all_resources()[node], tuning).slots)
     options = ray.remote(Worker).options(
         name=f"{search} {node}",
         get_if_exists=True,

@@ -13,7 +13,8 @@ from ray.tune.experiment import Experiment
 from ray.tune.search import ConcurrencyLimiter, SearchGenerator
 
 from configs.tuning import Tuning
-from ray_cluster.training.search.searcher import BEST, SeededSearch, parameters
+from ray_cluster.training.search.searcher import SeededSearch
+from ray_cluster.training.search.trainable import BEST
 
 whole = st.tuples(st.integers(-50, 50), st.integers(1, 40)).map(lambda p: {"low": p[0], "high": p[0] + p[1]})
 uniform = st.tuples(st.floats(-5, 5), st.floats(0.1, 9)).map(lambda p: {"low": p[0], "high": p[0] + p[1]})
@@ -50,7 +51,7 @@ def drawn(settings: Tuning, count: int, asked: Any = None) -> list[tuple[str, di
     families = {family.key: family for family in settings.families}
     points = [asked.suggest(f"trial {asked.__dict__.setdefault('count', 0) + n}") for n in range(count)]
     asked.__dict__["count"] += count
-    return [(point["family"], parameters(families[point["family"]], point)) for point in points]
+    return [(point["family"], families[point["family"]].parameters(point)) for point in points]
 
 
 @settings(max_examples=60, deadline=None)
@@ -98,7 +99,7 @@ def test_never_more_trials_than_the_budget_and_a_seed_gives_the_same_points(coun
         asked.on_trial_complete(ended, {BEST: float(order.random())})
     assert len(points) == count
     assert [point["family"] for point in points] == [family for family, _ in drawn(given, count)]
-    assert [parameters(next(f for f in given.families if f.key == p["family"]), p) for p in points] == [
+    assert [next(f for f in given.families if f.key == p["family"]).parameters(p) for p in points] == [
         point for _, point in drawn(given, count)
     ]
 
@@ -113,7 +114,7 @@ def test_a_search_that_was_cut_off_goes_on_with_the_same_points(searcher: str, t
         asked = generator(given, 14)
         asked.restore_from_dir(str(tmp_path))
     families = {family.key: family for family in given.families}
-    assert [(point["family"], parameters(families[point["family"]], point)) for point in points] == whole
+    assert [(point["family"], families[point["family"]].parameters(point)) for point in points] == whole
 
 
 @pytest.mark.parametrize("searcher", ["tpe", {"name": "tpe", "n_startup_trials": 5, "multivariate": True}])
