@@ -127,4 +127,4 @@ def test_what_cannot_contend_is_told_and_not_kept():
     rule = Sampling(method="smote")
     broken = {"contender": "smote", "error": "SMOTE needs at least 2 positives."}
     found = sampling_verdict(evidence(broken), rule)
-    assert found.action == "leave" and "which cannot be: SMOTE needs" in found.reasons[1]
+    assert found.action == "leave" and "which failed: SMOTE needs" in found.reasons[1]
