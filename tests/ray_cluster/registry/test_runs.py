@@ -32,7 +32,7 @@ def test_what_there_is_not_is_said(settings, two):
     model, other = two
     with pytest.raises(registry.RegistryError, match=r"has no version 7; registered: 1\."):
         registry.find(settings, model, "7")
-    with pytest.raises(registry.RegistryError, match="has no champion; name a version"):
+    with pytest.raises(registry.RegistryError, match="has no champion; give a version"):
         registry.find(settings, model)
     foreign = registry.runs_of(settings, other)[0].run_id
     with pytest.raises(registry.RegistryError, match=f"Run {foreign} is of model 'other_model', not of 'found_model'"):

@@ -94,7 +94,7 @@ def test_the_page_is_whole_and_self_contained(text: str) -> None:
 def test_the_page_says_what_was_found(full: ReportContent, text: str) -> None:
     words = " ".join(" ".join(Page(text).words).split())
     for phrase in (
-        "Will the flight be late?", "37 quarantined", "trial 00 (xgboost) was chosen", "The worst slice is", "the gate asks for 0.002",
+        "Will the flight be late?", "37 quarantined", "trial 00 (xgboost) was chosen", "The worst slice is", "the gate requires 0.002",
         "best baseline", "At the held-out share the live value is", "994be8e", "with uncommitted changes",
     ):  # fmt: skip
         assert phrase in words

@@ -228,7 +228,7 @@ def test_pages_of_all_tables_and_the_index(here: Settings) -> None:
 def test_what_cannot_be_shown_is_one_sentence(here: Settings, tmp_path: Path) -> None:
     for table, said in (
         ("wether", "There is no table 'wether'. Did you mean 'weather'? Known: weather, later."),
-        ("later", "Table 'later' holds nothing to profile yet; run `headrace run ingest --param tables=[later]`."),
+        ("later", "Table 'later' has no rows to profile yet; run `headrace run ingest --param tables=[later]`."),
     ):
         with pytest.raises(TablePageError) as raised:
             write_table_page(here, table)
