@@ -77,7 +77,7 @@ CAUSES: Mapping[str, str] = {
     "never materialized": "The view had never been materialized; run `headrace run materialize`.",
     "ahead": "The online store contained data that were not known yet at the request's as_of: the view had been "
     "materialized as of a later time; send requests with no as_of, or with one after the last materialization.",
-    "late row": "The row's known-at time is before the materialization of the view, but the row arrived after it; "
+    "late row": "The known-at time of the row is before the materialization of the view, but the row arrived after it; "
     "correct known_at in the table's file.",
     "corrected row": "The served row has other values now, or was removed, although its known-at time is before the "
     "materialization: the table was corrected or ingested again with an unchanged known-at time.",

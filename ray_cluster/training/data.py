@@ -136,7 +136,7 @@ def _require(mask: np.ndarray, label: pd.Series, name: str, start: datetime, end
     if label[mask].nunique() < 2:
         fewer = " or use fewer split.folds" if folds > 1 else ""
         raise SplitError(
-            f"The {name} {start:%Y-%m-%d} to {end:%Y-%m-%d} has {int(mask.sum())} rows, but needs rows of both "
+            f"The {name} {start:%Y-%m-%d} to {end:%Y-%m-%d} has {int(mask.sum())} rows and needs rows of both "
             f"outcomes; ingest more history, or shorten split.validation and split.held_out{fewer}."
         )
 

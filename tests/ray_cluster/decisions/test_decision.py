@@ -87,7 +87,7 @@ def test_promotion_replays_and_is_monotone(new: Any, old: Any, gate: Gate, more:
 def test_wait_below_the_fewest_rows() -> None:
     decision = monitoring_verdict(measured(rows=999, prediction={"psi": 9.0}), Monitoring(min_rows=1000))
     assert decision.action == "wait"
-    assert decision.reasons == ("999 predictions are logged; drift is judged from 1,000 on.",)
+    assert decision.reasons == ("999 predictions are logged; drift is judged from 1,000 onwards.",)
 
 
 def test_ignored_features_do_not_count() -> None:
@@ -173,7 +173,7 @@ def test_monitoring_replays_and_retrains_the_more_the_lower_the_bounds(
 
 
 def test_a_stored_decision_that_cannot_be_read_says_why() -> None:
-    with pytest.raises(DecisionError, match="lacks policy"):
+    with pytest.raises(DecisionError, match="has no policy"):
         Decision.from_dict({"rule": "promotion", "action": "keep", "reasons": [], "evidence": {}})
     with pytest.raises(DecisionError, match="action = 'maybe'"):
         Decision.from_dict({"rule": "promotion", "action": "maybe", "reasons": [], "evidence": {}, "policy": {}})

@@ -83,7 +83,7 @@ def test_a_late_row(world: World) -> None:
     assert seen(result, "carrier_stats")["causes"] == {"late row": len(asked)}
     example = result["examples"][0]
     assert example["offline_event_time"] == (NOON - timedelta(minutes=30)).isoformat()
-    assert "counts as known at 2013-06-10 11:40:00 UTC, but was not online" in example["detail"]
+    assert "has the known-at time 2013-06-10 11:40:00 UTC, but was not online" in example["detail"]
 
 
 @pytest.mark.parametrize("known_later", [False, True])
