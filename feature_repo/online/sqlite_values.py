@@ -195,10 +195,10 @@ class SqliteValues:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            mend = (
+            remedy = (
                 "another process keeps it locked; try again" if "locked" in str(error) else "repair or remove the file"
             )
-            raise OnlineError(f"The online store {self.path} failed: {error}; {mend}.") from error
+            raise OnlineError(f"The online store {self.path} failed: {error}; {remedy}.") from error
 
 
 def _table(layout: ViewLayout) -> str:

@@ -66,10 +66,10 @@ def _trim(column: Series) -> tuple[Series, int]:
         return column, 0
     values = column.astype(object)
     distinct = pd.unique(values[values.notna()])
-    mended = {value: value.strip() or None for value in distinct if isinstance(value, str) and value.strip() != value}
+    trimmed = {value: value.strip() or None for value in distinct if isinstance(value, str) and value.strip() != value}
     if any(isinstance(value, str) and not value for value in distinct):
-        mended[""] = None
-    return _mapped(values, mended)
+        trimmed[""] = None
+    return _mapped(values, trimmed)
 
 
 def _replace(column: Series, pairs: dict[str, str | float | None], text: bool) -> tuple[Series, int]:

@@ -151,8 +151,8 @@ def _connected(name: str, table: Table, url: sqlalchemy.URL) -> Iterator[psycopg
     except psycopg.Error as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         lost = isinstance(error, psycopg.OperationalError)
-        mend = f"the server, or {table.source.url_env}" if lost else f"source.location in configs/tables/{name}.yaml"
-        said = f"Source '{name}': PostgreSQL ({url.host}, {url.database}) says: {first}; correct {mend}."
+        remedy = f"the server, or {table.source.url_env}" if lost else f"source.location in configs/tables/{name}.yaml"
+        said = f"Source '{name}': PostgreSQL ({url.host}, {url.database}) says: {first}; correct {remedy}."
         raise SourceError(said) from error
 
 

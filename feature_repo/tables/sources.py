@@ -43,7 +43,7 @@ def batches(name: str, table: Table, since: Since | None = None) -> Iterator[pd.
 
 
 @contextmanager
-def _told(name: str, what: str, mend: str) -> Iterator[None]:
+def _told(name: str, what: str, remedy: str) -> Iterator[None]:
     """Turn an error into one sentence: what could not be read, why, and how to fix it."""
     try:
         yield
@@ -52,7 +52,7 @@ def _told(name: str, what: str, mend: str) -> Iterator[None]:
     except Exception as error:
         first = "".join(str(error).strip().splitlines()[:1]).rstrip(".")
         why = f"{type(error).__name__}: {first}" if first else type(error).__name__
-        raise SourceError(f"Source '{name}' ({what}) could not be read: {why}; {mend}.") from error
+        raise SourceError(f"Source '{name}' ({what}) could not be read: {why}; {remedy}.") from error
 
 
 def source_fingerprint(name: str, source: Source) -> str | None:

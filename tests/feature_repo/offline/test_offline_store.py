@@ -249,7 +249,7 @@ def test_a_result_is_saved_once_as_parquet(tmp_path):
         (pd.DataFrame({"other": ["a"], "event_timestamp": [minute(1)]}), "have no join key 'key'"),
         (asked("a").assign(value=1.0), "a column 'value', which is also a feature of view 'v'"),
         (asked("a").assign(event_timestamp="noon"), "'event_timestamp' of the request rows is not a time"),
-        (asked(1, 2), "holds integers, but feature view 'v' has text"),
+        (asked(1, 2), "has integers, but feature view 'v' has text"),
         (asked(1.5), "has Float64, but feature view 'v' has text"),
         (asked("a", 1), "mixes types"),
     ],

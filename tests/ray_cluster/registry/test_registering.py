@@ -137,7 +137,7 @@ def test_an_approval_is_waited_for_and_kept(settings, run):
     assert register(asking, spec, third, {}).approval == "waiting"
     approve(asking, "asked", 2, "bob", "")
     with pytest.raises(
-        registry.ApprovalError, match=r"was measured against version 1, but version 2 is champion now; decide anew"
+        registry.ApprovalError, match=r"was measured against version 1, but version 2 is champion now; decide again"
     ):
         approve(asking, "asked", 3, "bob", "")
     anew = register(asking, spec, third, {})

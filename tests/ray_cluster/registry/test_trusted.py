@@ -62,5 +62,5 @@ def test_another_type_is_refused_before_anything_is_logged(settings: Any, named:
 
 
 def test_a_package_that_no_model_file_names_is_not_trusted(settings: Any) -> None:
-    with pytest.raises(RegistryError, match=r"holds .*Tree, .*TwoStage"):
+    with pytest.raises(RegistryError, match=r"contains .*Tree, .*TwoStage"):
         bundles.check_types(settings, "flight_delay", fitted("tree"))
