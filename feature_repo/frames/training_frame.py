@@ -143,7 +143,7 @@ def labels(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | 
 def labelled_requests(
     settings: Settings, spec: ModelSpec, asked: pd.DataFrame, as_of: datetime, overlay: int
 ) -> tuple[pd.DataFrame, int]:
-    """The rows of ``asked`` that have a label, with the columns of :func:`labels`, and how many have a null label.
+    """The requests that have a label, with the columns of :func:`labels`, and how many have a null label.
 
     Only the labels of these requests are loaded into memory.
 

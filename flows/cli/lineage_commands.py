@@ -101,7 +101,7 @@ def prediction_tree(found: Traced) -> Iterator[RenderableType]:
         ("decision", f"{line['decision']} (threshold {line['threshold']!r})"),
     ):
         root.add(f"[dim]{name}[/dim] {escape(str(value))}")
-    entities = root.add("[bold]asked[/bold]")
+    entities = root.add("[bold]request[/bold]")
     for name, value in {**line["entities"], **line["fields"]}.items():
         entities.add(f"{escape(name)} = {escape(str(value))}")
     views = root.add("[bold]feature views[/bold]")
@@ -145,9 +145,9 @@ def comparison_table(found: Comparison) -> Iterator[RenderableType]:
         cells = []
         for place, number in enumerate(numbers):
             interval = found.runs[place].intervals.get(name)
-            told = "" if number is None else f"{number:.4f}"
-            told = f"[bold]{told}[/bold]" if place == best else told
-            cells.append(told + (f"\n[dim]{interval[0]:.4f}…{interval[1]:.4f}[/dim]" if interval else ""))
+            cell = "" if number is None else f"{number:.4f}"
+            cell = f"[bold]{cell}[/bold]" if place == best else cell
+            cells.append(cell + (f"\n[dim]{interval[0]:.4f}…{interval[1]:.4f}[/dim]" if interval else ""))
         table.add_row(escape(name), *cells)
     table.add_section()
     first = found.runs[0]

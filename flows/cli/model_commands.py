@@ -80,7 +80,7 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
     decision = documents.get("decision") or {}
     parts: list[Any] = [Text(f"{model} version {number}: {status_of(facts)}", style="bold")]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    told = {
+    shown = {
         "aliases": ", ".join(facts.aliases) or "none",
         "registered": f"{facts.created:%Y-%m-%d %H:%M} UTC",
         "run": facts.run_id,
@@ -89,7 +89,7 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
         **{name: value for name, value in facts.tags.items() if not name.startswith("headrace.")},
         "card": card,
     }
-    for name, value in told.items():
+    for name, value in shown.items():
         table.add_row(name, Text(value, overflow="fold"))
     parts.append(table)
     if decision:

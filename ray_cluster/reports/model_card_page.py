@@ -136,11 +136,11 @@ def _metrics(facts: CardFacts) -> Part:
         )
         blocks.append(Rows(("Beside", "Average precision", "ROC AUC"), beside))
     if tests := evaluation.get("behaviour"):
-        told = tuple(
+        tested = tuple(
             (test["name"], test["says"], {True: "passed", False: "failed", None: "too few rows"}[test["passed"]])
             for test in tests
         )
-        blocks.append(Rows(("Behavioural test", "Expected", "Result"), told, text=3))
+        blocks.append(Rows(("Behavioural test", "Expected", "Result"), tested, text=3))
     if decision.get("gates"):
         judged = tuple(
             (str(gate["gate"]), _value(gate["measured"]), _value(gate["bound"]), _passed(gate["passed"]))

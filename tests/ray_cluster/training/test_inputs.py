@@ -253,7 +253,7 @@ def test_rules_that_fit_are_let_through_and_can_be_learned(family: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ({}, "the rule is empty; name impute, clip or indicator"),
+        ({}, "the rule is empty; set impute, clip or indicator"),
         ({"impute": "meidan"}, "Did you mean 'median'?"),
         ({"impute": 0}, "Expected mean, median, most_frequent or {constant: value}"),
         ({"impute": {"constant": None}}, "constant is None; expected a finite number or a text"),
