@@ -108,7 +108,7 @@ def test_the_page_says_what_was_found(text: str) -> None:
         "sky: 'snow'", "appeared.", "sky: 'rain'", "vanished.", "700 rows, 600 before",
         "number , may be missing , -60 to 130",
         "never missing , one of clear, rain", "in airports.faa", "row change", "freshness", "warm rain", "Fahrenheit",
-        "Rows per day of at", "Fewer than two columns are numbers that vary.", "unique",
+        "Rows per day of at", "Fewer than two numeric columns vary.", "unique",
     ):  # fmt: skip
         assert phrase in words, phrase
     assert "Undefined" not in text and ">nan<" not in text.lower()
