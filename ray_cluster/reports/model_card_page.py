@@ -130,11 +130,11 @@ def _metrics(facts: CardFacts) -> Part:
     if not sure:
         blocks.append("No intervals were measured.")
     if baselines := evaluation.get("baselines"):
-        beside = tuple(
+        compared = tuple(
             (name, metric(each.get("average_precision"), 4), metric(each.get("roc_auc"), 4))
             for name, each in baselines.items()
         )
-        blocks.append(Rows(("Beside", "Average precision", "ROC AUC"), beside))
+        blocks.append(Rows(("Baseline", "Average precision", "ROC AUC"), compared))
     if tests := evaluation.get("behaviour"):
         tested = tuple(
             (test["name"], test["says"], {True: "passed", False: "failed", None: "too few rows"}[test["passed"]])

@@ -33,7 +33,7 @@ def score_batch(settings: Settings, spec: ModelSpec, as_of: datetime, horizon: t
     abstain, probability and decision are null and a column ``reason`` says why.
 
     Raises:
-        FrameError: no event falls into the horizon.
+        FrameError: no event is within the horizon.
         ScoringError: a value of a view had expired and the model refuses it; nothing is written.
     """
     lead = spec.requests.lead

@@ -174,7 +174,7 @@ def unknown_fields(
         yield Problem(field=f"{prefix}{short}", value=shown(row[name]), expected=f"one of {known}", message=message)
 
 
-#: The kinds of error that have a name of their own, by status.
+#: The kinds of error that have a type URI, by status.
 _KINDS = {
     413: ("urn:headrace:problem:body-too-large", "The body is too large"),
     422: ("urn:headrace:problem:invalid-request", "Invalid request"),

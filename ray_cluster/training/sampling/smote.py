@@ -228,7 +228,7 @@ def hardest(
     hard = (near < len(negatives)).sum(axis=1) / k
     if not hard.sum():
         raise SamplingError(
-            "ADASYN found no negative among any positive's neighbours, so it has no weights; use smote instead."
+            "ADASYN found no negative among the neighbours of any positive, so it has no weights; use smote instead."
         )
     counts = np.rint(hard / hard.sum() * made).astype(int)
     if not counts.sum():

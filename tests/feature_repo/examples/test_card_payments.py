@@ -180,7 +180,7 @@ def test_options_that_do_not_fit_are_refused_in_one_sentence(options, message):
 
 
 def test_only_functions_take_options():
-    with pytest.raises(ValueError, match="options are the arguments of a Python function; a csv source takes none"):
+    with pytest.raises(ValueError, match="options are the arguments of a Python function; a csv source has none"):
         Source(kind="csv", location="x.csv", options={"rows": 3})
 
 

@@ -362,6 +362,6 @@ def test_the_court_is_shown_with_intervals_on_one_axis(full: ReportContent, text
         assert 0 <= bars[name]["low_at"] < bars[name]["gain_at"] < bars[name]["high_at"] <= 100
         assert (bars[name]["low_at"] > bars[name]["zero_at"]) == (name == "smote")
     part = text[text.index('id="sampling"') : text.index('id="evaluation"')]
-    assert "<b>smote</b> is kept" in part and "no negative near any positive" in part
+    assert "<b>smote</b> is kept" in part and "no negative among the neighbours" in part
     assert part.count('class="range"') == 3 and "Of the duplicates there is this to say." in part
     assert "requests no sampling" in render(dataclasses.replace(full, sampling=None))
