@@ -1,6 +1,6 @@
-"""Typed settings and the YAML files they are read from.
+"""Typed settings and their YAML files.
 
-The names below are imported when they are first used, so that the command line starts without pydantic.
+The names below are imported at their first use, so that the command line starts without pydantic.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The root of the errors that Headrace raises for a person to read."""
+"""The base class of all expected errors of Headrace."""
 
 __all__ = ["HeadraceError"]
 
@@ -7,5 +7,5 @@ class HeadraceError(Exception):
     """An expected error. Its message is one sentence: what failed, the value, what was expected, how to fix it.
 
     The command line prints the message and exits with 1; any other exception is a bug and keeps its traceback.
-    Subclasses are defined beside the code that raises them, and may also derive from a built-in exception.
+    Subclasses are defined next to the code that raises them, and may also derive from a built-in exception.
     """

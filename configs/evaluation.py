@@ -1,4 +1,4 @@
-"""How a model is judged: costs, calibration, threshold, fairness, and behavioural tests.
+"""Settings of a model's evaluation: costs, calibration, threshold, fairness, and behavioural tests.
 
 The three kinds of behavioural test are those of M. T. Ribeiro et al., Beyond Accuracy: Behavioral Testing of NLP Models
 with CheckList, ACL 2020.
@@ -35,12 +35,12 @@ __all__ = [
     "Minimum",
 ]
 
-#: How scores become probabilities, learned on validation scores; ``auto`` takes what has the least log loss there.
+#: Calibration of scores, fitted on validation scores; ``auto`` chooses the method with the lowest log loss there.
 Calibration = Literal["auto", "none", "sigmoid", "isotonic"]
 
 
 class Costs(Frozen):
-    """What each outcome of a decision costs, in any unit; a gain is a cost below zero."""
+    """Cost of each outcome of a decision, in any unit; a gain is a negative cost."""
 
     false_positive: float
     false_negative: float
@@ -63,13 +63,13 @@ class Costs(Frozen):
 
 
 class CostThreshold(Frozen):
-    """The threshold with the least mean cost on the validation scores."""
+    """The threshold with the lowest mean cost on the validation scores."""
 
     costs: Costs
 
 
 def _threshold(value: object) -> object:
-    """Refuse what is no threshold in one sentence; pydantic would tell of every member of the union."""
+    """Refuse an invalid threshold in one sentence; pydantic's message would list every member of the union."""
     if isinstance(value, CostThreshold) or value == "f1":
         return value
     if isinstance(value, Mapping) and set(value) == {"costs"}:
@@ -99,7 +99,7 @@ Threshold = Annotated[
 
 
 class Fairness(Frozen):
-    """Features or request fields whose values are groups, and how far rates may differ between the groups of one."""
+    """Features or request fields whose values are groups, and the maximum difference of rates between groups."""
 
     groups: list[str] = Field(min_length=1)
     gap: float = Field(0.1, gt=0, le=1)
@@ -109,7 +109,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class _Test(Frozen):
-    """What every test has: a name, the rows it is about (SQL over the features; all without), whether it must pass."""
+    """Base of all tests: a name, a condition on the rows (SQL over features; default: all), whether it must pass."""
 
     name: str = Field(min_length=1)
     where: str | None = None
@@ -135,8 +135,8 @@ class Invariance(_Test):
 
 
 class Direction(_Test):
-    """Adding ``raise_by`` to ``feature`` makes the score go to ``score`` (or stay, within ``tolerance``) in at least
-    ``share`` of the rows that have a value."""
+    """Adding ``raise_by`` to ``feature`` moves the score in the direction ``score`` (or not at all, within
+    ``tolerance``) in at least ``share`` of the rows that have a value."""
 
     test: Literal["direction"]
     feature: str
@@ -154,7 +154,7 @@ class Direction(_Test):
 
 
 class Minimum(_Test):
-    """On the rows that it is about, ``metric`` is at least ``at_least`` and at most ``at_most``."""
+    """On the test's rows, ``metric`` is at least ``at_least`` and at most ``at_most``."""
 
     test: Literal["minimum"]
     metric: Literal["mean_score", "roc_auc", "average_precision", "precision", "recall", "f1"]
@@ -164,7 +164,7 @@ class Minimum(_Test):
     @model_validator(mode="after")
     def _bounded(self) -> Minimum:
         if self.at_least is None and self.at_most is None:
-            raise ValueError(f"the test '{self.name}' has no bound; name at_least or at_most")
+            raise ValueError(f"the test '{self.name}' has no bound; set at_least or at_most")
         return self
 
 

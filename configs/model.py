@@ -1,4 +1,4 @@
-"""One model: ``configs/models/<name>.yaml``. A model is this file and no code."""
+"""One model: ``configs/models/<name>.yaml``. A model is defined by this file alone, without code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class Card(Frozen):
-    """Words for the model card, beside what is generated from the facts; all optional, and a card says what lacks."""
+    """Texts for the model card, in addition to generated facts; all optional, and a card says which are missing."""
 
     owner: str | None = None
     intended_use: str | None = None
@@ -61,9 +61,9 @@ class RequestField(Frozen):
 
 
 class Requests(Frozen):
-    """The events to predict: rows of ``table``, and the fields a request for one carries.
+    """The events to predict: rows of ``table``, and the fields of a request.
 
-    A prediction is made ``lead`` before the time in ``event_time``; every feature is as known then.
+    A prediction is made ``lead`` before the time in ``event_time``; every feature is read as known then.
     ``entities`` are the join keys of the feature views, ``fields`` the request-time values.
     """
 
@@ -76,17 +76,17 @@ class Requests(Frozen):
 
     @property
     def inputs(self) -> dict[str, RequestField]:
-        """Entities and fields. Where the id is one of them, a request has it in that one's type, else as text."""
+        """Entities and fields. If the id is one of them, it has that type in a request; otherwise it is text."""
         return {**self.entities, **self.fields}
 
 
 class Label(Frozen):
     """The outcome: SQL ``positive`` over the columns of ``table``, joined on the request's id.
 
-    ``positive`` gives true, false, 0, 1 or null; rows with a null label are left out, any other value is an error.
+    ``positive`` returns true, false, 0, 1 or null; rows with a null label are left out, any other value is an error.
 
-    ``matures``: how long after the event an outcome counts at the earliest, for outcomes of which one kind becomes
-    known sooner than the other; before both can be known, only the one would be there.
+    ``matures``: the minimum time after the event before an outcome counts. It is needed if one kind of outcome becomes
+    known sooner than the other: before both can be known, only that kind would have labels.
     """
 
     table: str
@@ -96,10 +96,10 @@ class Label(Frozen):
 
 
 class Split(Frozen):
-    """Lengths of the last two periods before ``as_of``; everything earlier is the training period.
+    """Lengths of the last two periods before ``as_of``; all earlier rows are the training period.
 
-    With more than one fold there are as many validation windows, one after the other, the last one ending where the
-    held-out period begins; the finalists of the search are compared over all of them.
+    With more than one fold there are as many consecutive validation windows, the last one ending at the start of the
+    held-out period; the finalists of the search are compared over all of them.
     """
 
     validation: Duration
@@ -108,7 +108,7 @@ class Split(Frozen):
 
 
 class Constant(Frozen):
-    """The value that stands for a missing one."""
+    """The value that replaces a missing one."""
 
     constant: StrictInt | StrictFloat | StrictStr
 
@@ -117,7 +117,7 @@ _IMPUTE = ["mean", "median", "most_frequent"]
 
 
 def _imputation(value: object) -> object:
-    """Refuse what is no way to impute in one sentence; pydantic would tell of every member of the union."""
+    """Refuse an invalid method in one sentence; pydantic's message would list every member of the union."""
     if value is None or isinstance(value, Constant) or value in _IMPUTE:
         return value
     if isinstance(value, Mapping) and set(value) == {"constant"}:
@@ -131,11 +131,11 @@ def _imputation(value: object) -> object:
 
 
 class InputRule(Frozen):
-    """How one feature is cleaned before a model sees it; what it takes is learned on the training rows only.
+    """Cleaning of one feature before a model sees it; its parameters are fitted on the training rows only.
 
-    ``clip``: two quantiles, [0.001, 0.999]; values beyond theirs become theirs. ``impute``: what stands for a missing
-    value, after the clip: mean, median (numbers), most_frequent or {constant: value}. ``indicator``: one more column,
-    1 where the value was missing.
+    ``clip``: two quantiles, [0.001, 0.999]; values beyond them are clipped. ``impute``: the replacement of a missing
+    value, after the clip: mean, median (numbers), most_frequent or {constant: value}. ``indicator``: an additional
+    column, 1 if the value was missing.
     """
 
     impute: Annotated[Literal["mean", "median", "most_frequent"] | Constant | None, BeforeValidator(_imputation)] = None
@@ -145,7 +145,7 @@ class InputRule(Frozen):
     @model_validator(mode="after")
     def _does_something(self) -> InputRule:
         if self.impute is None and self.clip is None and not self.indicator:
-            raise ValueError("the rule is empty; name impute, clip or indicator")
+            raise ValueError("the rule is empty; set impute, clip or indicator")
         if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 1:
             raise ValueError(f"clip = {list(self.clip)}: expected two rising quantiles in [0, 1], as in [0.001, 0.999]")
         return self
@@ -162,7 +162,7 @@ class Serving(Frozen):
 
 
 class Monitoring(Frozen):
-    """When the prediction log says retrain, and what is left out because it moves by design."""
+    """Bounds of monitoring for a retrain verdict, and features that are ignored because they move by design."""
 
     window: Duration = timedelta(days=30)
     min_rows: int = Field(1000, ge=1)
@@ -174,13 +174,13 @@ class Monitoring(Frozen):
 
 
 class Defaults(Frozen):
-    """What stands for the expired values of one view: feature -> value."""
+    """Defaults for the expired values of one view: feature -> value."""
 
     default: dict[str, StrictInt | StrictFloat | StrictStr] = Field(min_length=1)
 
 
 def _policy(value: object) -> object:
-    """Refuse what is no policy in one sentence; pydantic would tell of every member of the union."""
+    """Refuse an invalid policy in one sentence; pydantic's message would list every member of the union."""
     if value is None or isinstance(value, Defaults) or value in ("abstain", "refuse"):
         return value
     if isinstance(value, Mapping) and set(value) == {"default"} and isinstance(value["default"], Mapping):
@@ -194,16 +194,16 @@ def _policy(value: object) -> object:
     raise ValueError(f"{near.strip()} Expected null, abstain, refuse or {{default: {{feature: value}}}}".strip())
 
 
-#: What to do with a value older than its view's TTL: null (the model sees a missing value), abstain (the row gets no
-#: probability), refuse (the request gets none), or the defaults that stand for the view's features.
+#: Policy for a value older than its view's TTL: null (the model sees a missing value), abstain (the row gets no
+#: probability), refuse (the request gets none), or default values of the view's features.
 Expired = Annotated[Literal["abstain", "refuse"] | Defaults | None, BeforeValidator(_policy)]
 
 
 class Parity(Frozen):
-    """How alike the served and the re-retrieved values must be for training to go on.
+    """Minimum parity of served and retrieved values that training requires.
 
-    Training is refused where the newest parity result of the last ``window`` has a smaller share of equal values
-    than ``minimum``. The parity flow compares at most ``rows`` of the predictions logged in ``window``.
+    Training is refused if the newest parity result of the last ``window`` has a smaller share of equal values than
+    ``minimum``. The parity flow compares at most ``rows`` of the predictions logged in ``window``.
     """
 
     minimum: float = Field(gt=0, le=1)
@@ -212,7 +212,7 @@ class Parity(Frozen):
 
 
 class ModelSpec(Frozen):
-    """Everything that describes one model. Built by :func:`load_model`."""
+    """The specification of one model. Created by :func:`load_model`."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str
@@ -249,10 +249,10 @@ def model_names(folder: Path = CONFIGS / "models") -> list[str]:
 
 
 def load_model(name: str, environment: str | None = None, folder: Path = CONFIGS / "models") -> ModelSpec:
-    """Read one model's file, with ``models/<name>.yaml`` of the environment merged over it where there is one.
+    """Read one model's file, with ``models/<name>.yaml`` of the environment merged over it if it exists.
 
     Raises:
-        ConfigError: no such model (with the nearest name), an unknown key, or a value that does not fit.
+        ConfigError: no such model (the message has the nearest name), an unknown key, or an invalid value.
     """
     names = model_names(folder)
     if name not in names:
@@ -265,5 +265,5 @@ def load_model(name: str, environment: str | None = None, folder: Path = CONFIGS
         content, where = merge(content, read_yaml(overlay)), f"{where} + {overlay.parts[-3]}/{where}"
     spec = validated(ModelSpec, content, where)
     if spec.name != name:
-        raise ConfigError(f"{where}: name = '{spec.name}': expected '{name}', the file's own name.")
+        raise ConfigError(f"{where}: name = '{spec.name}': expected '{name}', the name of the file.")
     return spec

@@ -16,22 +16,23 @@ __all__ = [
 
 
 class Gate(Frozen):
-    """When a new version becomes champion. Every bound is a gate of its own, and all must be passed.
+    """When a new version becomes champion. Every bound is a separate gate, and all must be passed.
 
-    Without a champion, the gates that compare with one are left out.
+    If there is no champion, the gates that compare with it are left out.
 
     Attributes:
-        metric, margin: the challenger's metric exceeds the champion's on the same held-out rows, by this much or more.
+        metric, margin: the challenger's metric exceeds the champion's on the same held-out rows, by at least this much.
         confidence, tolerance: with this confidence the challenger is worse by less than the tolerance: the lower end
-            of the interval of the gain, from a paired bootstrap of whole days, lies above -tolerance.
-        minimum: the least value of each metric named.
+            of the interval of the gain, from a paired bootstrap of whole days, is above -tolerance.
+        minimum: the minimum of each given metric.
         slice_drop: no declared slice with 30 rows of each class loses more ROC AUC than this.
-        ece, ece_rise: the largest expected calibration error, and by how much it may exceed the champion's.
+        ece, ece_rise: the largest expected calibration error, and the maximum of its excess over the champion's.
         latency_ms: the largest 95th percentile of the time that the bundle takes to score one row.
         size_mb: the largest size of the bundle's files, in 10^6 bytes.
         behaviour: every behavioural test that is declared as required passes.
-        fairness: no gap between declared groups exceeds its declared bound. Off by default: gaps are measured, shown
-            in the decision and on the card, and it is for people to say that they decide.
+            fairness: no gap between declared groups exceeds its declared bound. Off by default: gaps are measured and
+                shown
+                in the decision and on the card, but they affect decisions only if a person enables this.
     """
 
     metric: Literal["average_precision", "roc_auc"] = "average_precision"
@@ -52,9 +53,9 @@ class Approval(Frozen):
     """Who may approve, and how long the register flow waits for one of them.
 
     Attributes:
-        required: a version that passed the gate waits until somebody approves or rejects it.
-        approvers: the names that count; everybody's when empty.
-        timeout: after it the flow run ends; the version goes on waiting, and `headrace models approve` still works.
+        required: a version that passed the gate waits until a person approves or rejects it.
+        approvers: the accepted names; any name if empty.
+        timeout: after it the flow run ends; the version continues to wait, and `headrace models approve` still works.
     """
 
     required: bool = False

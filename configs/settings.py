@@ -30,12 +30,12 @@ __all__ = [
     "load_settings",
 ]
 
-#: The folder this file is in; the repository root is its parent.
+#: The folder of this file; the repository root is its parent.
 CONFIGS = Path(__file__).resolve().parent
 
 
 class Ports(Frozen):
-    """TCP ports on ``host``. ``offset`` is added to each, so that two stacks can run side by side."""
+    """TCP ports on ``host``. ``offset`` is added to each, so that two stacks can run at the same time."""
 
     offset: int = Field(0, ge=0, le=20000)
     prefect: int
@@ -58,7 +58,7 @@ class Ports(Frozen):
 
 
 class Databases(Frozen):
-    """Where the servers keep their state. The URLs hold passwords and come from the environment only.
+    """Databases of the servers' state. The URLs contain passwords and are read from the environment only.
 
     ``embedded`` uses SQLite files under ``home``; ``postgresql`` needs HEADRACE_POSTGRES_URL
     (``postgresql://user:password@host:port``) and HEADRACE_REDIS (``host:port``), and creates the
@@ -82,10 +82,10 @@ class RaySettings(Frozen):
 
 
 class Features(Frozen):
-    """How feature views are computed and brought online.
+    """Settings of computing and materializing feature views.
 
-    ``engine`` local: in the flow's own process, one view after another; ray: one Ray task per view, side by side.
-    ``memory_limit`` is DuckDB's, per view; beyond it, it spills to files under ``home``.
+    ``engine`` local: in the flow's process, one view at a time; ray: one Ray task per view, in parallel.
+    ``memory_limit`` is DuckDB's, per view; above it DuckDB spills to files under ``home``.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -101,7 +101,7 @@ class Schedule(Frozen):
 
 
 class Demo(Frozen):
-    """What ``headrace demo`` replays: train as of ``as_of``, then traffic until ``until``."""
+    """The replay of ``headrace demo``: train as of ``as_of``, then traffic until ``until``."""
 
     model: str
     as_of: AwareDatetime
@@ -110,7 +110,7 @@ class Demo(Frozen):
 
 
 class Settings(Frozen):
-    """Everything that varies between environments. Built by :func:`load_settings`, then passed down."""
+    """Settings that vary between environments. Created by :func:`load_settings`, then passed down."""
 
     environment: str
     folder: Path
@@ -129,7 +129,7 @@ class Settings(Frozen):
     start_timeout: float = Field(120, gt=0, description="seconds a server may take to answer")
 
     def now(self) -> datetime:
-        """The default ``as_of``: the ``clock`` setting when there is one, else the present, in UTC."""
+        """The default ``as_of``: the ``clock`` setting if there is one, else the current time, in UTC."""
         return (self.clock or datetime.now(UTC)).astimezone(UTC)
 
     def url(self, service: str) -> str:
@@ -153,13 +153,13 @@ class Settings(Frozen):
 
     @property
     def feast_yaml(self) -> Path:
-        """Feast's own settings file: the environment's, else that of the same kind of databases."""
+        """Feast's own settings file: the environment's, else the default for its kind of databases."""
         own = self.folder / "feature_store.yaml"
         kind = "local" if self.databases.kind == "embedded" else "production"
         return own if own.exists() else CONFIGS / kind / "feature_store.yaml"
 
     def database_url(self, name: Literal["prefect", "mlflow", "feast"]) -> str:
-        """SQLAlchemy URL of one server's database (asynchronous driver for Prefect, as it demands)."""
+        """SQLAlchemy URL of one server's database (asynchronous driver for Prefect, which requires it)."""
         if self.databases.kind == "embedded":
             driver = "sqlite+aiosqlite" if name == "prefect" else "sqlite"
             return f"{driver}:///{self.home / 'databases' / f'{name}.db'}"
@@ -192,7 +192,7 @@ class Settings(Frozen):
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_API_HOST": self.host,
             "MLFLOW_TRACKING_URI": self.url("mlflow"),
-            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # bundles are skops and JSON; a pickle runs what it likes
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # bundles are skops and JSON; a pickle can run any code
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -220,10 +220,10 @@ def environments() -> list[str]:
 
 
 def environment_folder(environment: str | None = None, variables: Mapping[str, str] | None = None) -> Path:
-    """Folder of an environment, given by name (under ``configs/``) or by path; default HEADRACE_ENV, else ``local``.
+    """Folder of an environment, by name (under ``configs/``) or by path; default HEADRACE_ENV, else ``local``.
 
     Raises:
-        ConfigError: there is none, with the nearest name.
+        ConfigError: there is none; the message has the nearest name.
     """
     variables = os.environ if variables is None else variables
     name = environment or variables.get("HEADRACE_ENV") or "local"
@@ -231,7 +231,7 @@ def environment_folder(environment: str | None = None, variables: Mapping[str, s
     if not (folder / "headrace.yaml").is_file():
         raise ConfigError(
             f"There is no environment '{name}'.{nearest(name, environments())} "
-            f"Known: {', '.join(environments())} (a folder with headrace.yaml, under configs/ or given by its path)."
+            f"Known: {', '.join(environments())} (a folder with headrace.yaml, under configs/ or at a given path)."
         )
     return folder
 
@@ -241,11 +241,11 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
 
     Args:
         environment: its name or folder; default the variable HEADRACE_ENV, else ``local``.
-        variables: stands in for ``os.environ``. HEADRACE_HOME, HEADRACE_PORT_OFFSET, HEADRACE_POSTGRES_URL,
+        variables: used instead of ``os.environ``. HEADRACE_HOME, HEADRACE_PORT_OFFSET, HEADRACE_POSTGRES_URL,
             HEADRACE_REDIS and HEADRACE_DATABASE_PREFIX override the files.
 
     Raises:
-        ConfigError: unknown environment, unknown key, or a value that does not fit.
+        ConfigError: unknown environment, unknown key, or an invalid value.
     """
     variables = os.environ if variables is None else variables
     folder = environment_folder(environment, variables)
@@ -256,11 +256,11 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
     for key, variable in (("postgres_url", "HEADRACE_POSTGRES_URL"), ("redis", "HEADRACE_REDIS")):
         if isinstance(written, Mapping) and key in written:
             raise ConfigError(
-                f"{name}/headrace.yaml: databases.{key} may hold a password; take it out and set {variable}."
+                f"{name}/headrace.yaml: databases.{key} may contain a password; remove it and set {variable}."
             )
     if "tables" in content:
         raise ConfigError(
-            f"{name}/headrace.yaml: 'tables' are files of their own; write configs/tables/<name>.yaml, or "
+            f"{name}/headrace.yaml: 'tables' are separate files; write configs/tables/<name>.yaml, or "
             f"{name}/tables/<name>.yaml for this environment only."
         )
     overrides: dict[str, Any] = {"environment": name, "folder": folder}

@@ -1,4 +1,4 @@
-"""What describes one raw table: ``configs/tables/<name>.yaml``, from where it comes to what a valid row of it is."""
+"""The declaration of one raw table: ``configs/tables/<name>.yaml``, with its source and the rules for valid rows."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["Cleaning", "Column", "Gates", "Source", "Table", "ingest_order", "lo
 
 
 class Source(Frozen):
-    """Where the rows come from, read in batches of ``batch_rows``.
+    """The source of the rows, read in batches of ``batch_rows``.
 
     ``kind`` python: ``location`` is ``module:function``, called with ``options`` as keyword arguments, which returns a
     DataFrame or yields several; csv, parquet: a file, folder or glob (Parquet folders may be partitioned,
-    ``day=2013-01-01/``); sql: a query, run at the SQLAlchemy URL held by the environment variable ``url_env``.
+    ``day=2013-01-01/``); sql: a query, run at the SQLAlchemy URL in the environment variable ``url_env``.
 
     ``cursor`` (PostgreSQL): a column of the query that grows with every insert and update, such as ``updated_at`` or a
-    serial number; an ingest then asks only for rows at or beyond the greatest value it has seen, and a row whose key
-    is held replaces it. Rows committed later with a lesser value would be missed: ``overlap`` (``10m`` for a time,
-    ``1000`` for a number) is how far behind the greatest value each ingest reads again; set it to the longest
-    time between the moment a row gets its cursor value and its commit. Rows deleted in the source stay.
+    serial number; an ingest then requests only rows at or above the greatest value seen so far, and a row replaces a
+    stored row with the same key. Rows committed later with a lower value would be missed: ``overlap`` (``10m`` for a
+    time, ``1000`` for a number) is how far below the greatest value each ingest reads again; set it to the longest time
+    between the assignment of a row's cursor value and its commit. Rows deleted in the source are kept.
     """
 
     kind: Literal["python", "csv", "parquet", "sql"]
@@ -41,7 +41,7 @@ class Source(Frozen):
     @model_validator(mode="after")
     def _only_functions_take_options(self) -> Source:
         if self.options and self.kind != "python":
-            raise ValueError(f"options are the arguments of a Python function; a {self.kind} source takes none")
+            raise ValueError(f"options are the arguments of a Python function; a {self.kind} source has none")
         return self
 
     @model_validator(mode="after")
@@ -49,7 +49,7 @@ class Source(Frozen):
         if self.cursor and self.kind != "sql":
             raise ValueError(f"cursor = '{self.cursor}' needs kind: sql; a {self.kind} source is read by its content")
         if self.overlap and not self.cursor:
-            raise ValueError("overlap needs a cursor; without one every ingest reads the whole source")
+            raise ValueError("overlap needs a cursor; otherwise every ingest reads the whole source")
         if (self.overlap.total_seconds() if isinstance(self.overlap, timedelta) else self.overlap) < 0:
             raise ValueError(f"overlap = {self.overlap}: expected 0 or more")
         return self
@@ -84,13 +84,13 @@ class Column(Frozen):
 
 
 class Cleaning(Frozen):
-    """Declared mending, done before the rows are checked, in this order; each counts the values it changed.
+    """Declared corrections, applied before the rows are checked, in this order; each counts the changed values.
 
-    ``trim``: text columns whose surrounding white space goes (an empty text becomes null). ``replace``: column →
+    ``trim``: text columns whose surrounding white space is removed (an empty text becomes null). ``replace``: column →
     {value: other}. ``clip``: column → [low, high]. ``dedupe``: of valid rows that share the table's key, keep the
-    ``first`` (the default) or ``last`` as they came, or the row with the greatest value in a column; the others are
-    quarantined. With a ``cursor`` the newest row stays. What must be learned from data (to impute, to clip at a
-    quantile) belongs to a model, ``inputs:`` in its file, and is learned on training rows only.
+    ``first`` (the default) or ``last`` in source order, or the row with the greatest value in a column; the others are
+    quarantined. With a ``cursor`` the newest row is kept. Rules with parameters learned from data (imputation, clipping
+    at quantiles) belong to a model, ``inputs:`` in its file, and are fitted on training rows only.
     """
 
     trim: list[str] = []
@@ -114,14 +114,14 @@ class Cleaning(Frozen):
 
 
 class Gates(Frozen):
-    """When a table as a whole is refused: nothing of it is stored then and nothing after it runs.
+    """When a whole table is refused: then no row of it is stored and no later step runs.
 
-    ``quarantined``: greatest share of the rows read that may be refused (with a ``cursor`` fewer than 100 rows count
-    as 100, so that one bad row of three does not stop the table). ``rows``: fewest valid rows, known yet or not.
-    ``row_change``: greatest change of the number of rows of the source (``rows_in``, which does not depend on
-    ``as_of``) against the previous ingest, as a share of it. ``freshness``: greatest age, at ``as_of``, of the latest
-    row known then (where rows have a ``known_at``, else of the latest ``day``). ``unmatched``: greatest share of rows
-    with a value in a column of ``references`` that finds no row there, for each such column.
+    ``quarantined``: maximum share of refused rows among the rows read (with a ``cursor`` fewer than 100 rows count as
+    100, so that one invalid row of three does not stop the table). ``rows``: minimum of valid rows, known yet or not.
+    ``row_change``: maximum relative change of the number of rows of the source (``rows_in``, which does not depend on
+    ``as_of``) since the previous ingest. ``freshness``: maximum age, at ``as_of``, of the latest row known then (by
+    ``known_at`` if the rows have it, else by the latest ``day``). ``unmatched``: maximum share of rows with a value in
+    a column of ``references`` that has no match there, for each such column.
     """
 
     quarantined: float = Field(0.05, ge=0, le=1)
@@ -132,11 +132,11 @@ class Gates(Frozen):
 
 
 class Table(Frozen):
-    """One raw table. Built by :func:`load_tables`.
+    """One raw table. Created by :func:`load_tables`.
 
-    ``key``: what identifies a row. ``day``: the UTC time column that partitions the table, null without time.
+    ``key``: columns that identify a row. ``day``: the UTC time column that partitions the table, null without time.
     ``known_at``: when a row became known, null for always known. ``rows``: name → SQL condition over the columns that
-    every row must fulfil. ``references``: column → ``table.column`` where its values are listed.
+    every row must fulfil. ``references``: column → ``table.column`` that lists its values.
     """
 
     description: str = ""
@@ -171,7 +171,7 @@ class Table(Frozen):
         for place in ("key", "day", "known_at", "source.cursor"):
             for name in used[place]:
                 if self.columns[name].nullable:
-                    raise ValueError(f"{place} = '{name}' is a column that may be null; take out its nullable: true")
+                    raise ValueError(f"{place} = '{name}' is a column that may be null; remove its nullable: true")
         for place in ("day", "known_at"):
             name = getattr(self, place)
             if name and self.columns[name].type != "time":
@@ -220,18 +220,18 @@ class Table(Frozen):
             raise ValueError(f"source.cursor = '{cursor}' is a boolean column; expected a time, a number or a text")
         if overlap and isinstance(overlap, timedelta) is not (kind == "time"):
             example = {"time": "10m", "string": "0"}.get(kind, "1000")
-            raise ValueError(f"source.overlap = {overlap} does not fit the {kind} column '{cursor}'; write {example}")
+            raise ValueError(f"source.overlap = {overlap} is invalid for the {kind} column '{cursor}'; write {example}")
         if overlap and kind == "string":
-            raise ValueError(f"source.overlap = {overlap}: '{cursor}' is a text, from which nothing can be taken")
+            raise ValueError(f"source.overlap = {overlap}: '{cursor}' is a text; omit overlap")
         if cursor in {*self.cleaning.trim, *self.cleaning.replace, *self.cleaning.clip}:
-            raise ValueError(f"cleaning changes '{cursor}', the source's cursor; leave it as it comes")
+            raise ValueError(f"cleaning changes '{cursor}', the source's cursor; remove that rule")
         if self.cleaning.dedupe:
-            raise ValueError("cleaning.dedupe has no meaning with source.cursor: the newest row of a key stays")
+            raise ValueError("cleaning.dedupe has no effect with source.cursor: the newest row of a key is kept")
         for name, column in self.columns.items():
             if column.unique and self.key != [name]:
                 raise ValueError(
-                    f"columns.{name}.unique cannot be held with source.cursor, where only the key is compared with "
-                    "earlier rows; take it out"
+                    f"columns.{name}.unique cannot be enforced with source.cursor, where only the key is compared with "
+                    "earlier rows; remove it"
                 )
         return self
 
@@ -248,7 +248,7 @@ def load_tables(folder: Path, overlay: Path) -> dict[str, Table]:
     """Every ``<name>.yaml`` under ``folder`` and ``overlay`` (an environment's), the latter merged over the former.
 
     Raises:
-        ConfigError: an unknown key, a value that does not fit, or a reference to a table or column there is not.
+        ConfigError: an unknown key, an invalid value, or a reference to a table or column that does not exist.
     """
     names = sorted({path.stem for place in (folder, overlay) for path in place.glob("*.yaml")})
     found: dict[str, Table] = {}
@@ -273,10 +273,10 @@ def load_tables(folder: Path, overlay: Path) -> dict[str, Table]:
 
 
 def ingest_order(tables: Mapping[str, Table], names: Collection[str] | None = None) -> list[str]:
-    """Names of ``tables`` (only of ``names``, if given) so that each comes after those it refers to.
+    """Names of ``tables`` (only ``names``, if given), each after those it refers to.
 
     Raises:
-        ConfigError: tables refer to each other in a circle. A table may refer to itself.
+        ConfigError: tables refer to each other in a cycle. A table may refer to itself.
     """
     targets = {
         name: sorted({target.partition(".")[0] for target in table.references.values()} - {name})
@@ -287,7 +287,7 @@ def ingest_order(tables: Mapping[str, Table], names: Collection[str] | None = No
     except CycleError as error:
         circle = " → ".join(reversed(error.args[1]))
         raise ConfigError(
-            f"The tables {circle} refer to each other in a circle, so none can be ingested first; take out one of "
+            f"The tables {circle} refer to each other in a cycle, so none can be ingested first; remove one of "
             f"these references under configs/tables/."
         ) from None
     return [name for name in order if name in (tables if names is None else names)]

@@ -1,5 +1,5 @@
-"""Training of the final model: where and by how many workers it is fitted (``fit:``), and what is done about rare
-positives (``sampling:``)."""
+"""Training of the final model: memory, workers and device of the fit (``fit:``), and the treatment of rare positives
+(``sampling:``)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = [
 
 
 class Fit(Frozen):
-    """Where the rows of the final fit are, how many processes share them, and on what they run.
+    """Storage of the final fit's rows, its number of processes, and its device.
 
-    ``memory``: ``in_memory`` holds the whole training frame; ``external`` builds it part by part on disk and holds
-    only the rows of search, validation and held-out period. ``workers``: Ray processes, each with its share of the
-    rows. ``rows_per_part``: about how many rows are in memory at once while parts are made and read. ``device``:
-    ``auto`` is a GPU for each worker where Ray has that many. ``checkpoint_every``: boosting rounds that are lost at
-    most when a worker dies.
+    ``memory``: ``in_memory`` loads the whole training frame; ``external`` builds it part by part on disk and loads only
+    the rows of search, validation and held-out period. ``workers``: Ray processes, each with its share of the rows.
+    ``rows_per_part``: approximate number of rows in memory while parts are built and read. ``device``: ``auto`` is one
+    GPU per worker if Ray has that many. ``checkpoint_every``: maximum number of boosting rounds that are lost if a
+    worker dies.
     """
 
     memory: Literal["in_memory", "external"] = "in_memory"
@@ -37,14 +37,14 @@ class Fit(Frozen):
 
     @property
     def by_workers(self) -> bool:
-        """Whether the rows are shared out or on disk, so that XGBoost is driven round by round."""
+        """Whether the rows are split between workers or on disk, so that XGBoost is trained round by round."""
         return self.workers > 1 or self.memory == "external"
 
     def check_families(self, families: Collection[str]) -> None:
-        """Refuse what only XGBoost can do for models that are not all XGBoost.
+        """Refuse settings that only XGBoost supports for models with other families.
 
         Raises:
-            ValueError: one sentence with the setting, the family, and how to mend it.
+            ValueError: one sentence with the setting, the family, and how to fix it.
         """
         other = next((family for family in families if family != "xgboost"), None)
         wanted = [
@@ -58,36 +58,36 @@ class Fit(Frozen):
         ]
         if other and wanted:
             raise ValueError(
-                f"{wanted[0]}: tuning.families has {other}, and only xgboost can be fitted so; "
-                f"take {other} out of tuning.families, or take the setting out of fit"
+                f"{wanted[0]}: tuning.families has {other}, and only xgboost supports this; "
+                f"remove {other} from tuning.families, or remove the setting from fit"
             )
 
     def check_sampling(self, method: str) -> None:
-        """Refuse a sampler for rows on disk: samplers look at all rows at once.
+        """Refuse a sampler for rows on disk: samplers need all rows at once.
 
         Raises:
-            ValueError: one sentence with the setting and how to mend it.
+            ValueError: one sentence with the setting and how to fix it.
         """
         if self.memory == "external" and method != "none":
             raise ValueError(
                 f"sampling.method = {method}: rows are sampled in memory, and fit.memory is external; set it to "
-                "in_memory, or take sampling out (class_weight in a family's space works on disk too)"
+                "in_memory, or remove sampling (class_weight in a family's space works on disk too)"
             )
 
 
 Sampler = Literal["class_weight", "undersample", "smote", "smotenc", "adasyn", "copula"]
-#: ``threshold`` is the plain fit with another threshold.
+#: ``threshold`` is the unsampled fit with another threshold.
 Contender = Literal["threshold", Sampler]
-#: Those that make rows which nobody observed.
+#: Methods that make synthetic rows.
 SYNTHETIC = ("smote", "smotenc", "adasyn", "copula")
 
 
 class Sampling(Frozen):
-    """How the rows that a model is fitted on are weighted, thinned or added to; validation and held-out rows never are.
+    """Weights, undersampling and oversampling of the rows of a fit; validation and held-out rows are never changed.
 
-    ``select`` tries the ``contenders`` and keeps one only where it helps on the real rows of the validation period.
-    ``ratio``: positives per negative afterwards (imbalanced-learn's ``sampling_strategy``); where there are as many
-    already, nothing is done. ``confidence``: of all the intervals of the selection together.
+    ``select`` tries the ``contenders`` and keeps one only if it helps on the real rows of the validation period.
+    ``ratio``: positives per negative after sampling (imbalanced-learn's ``sampling_strategy``); if there are as many
+    already, nothing is done. ``confidence``: joint confidence of all intervals of the selection.
     """
 
     method: Literal["none", Sampler, "select"] = "none"
@@ -118,7 +118,7 @@ class Sampling(Frozen):
     @model_validator(mode="after")
     def _somebody_contends(self) -> Sampling:
         if self.method == "select" and not self.contenders:
-            raise ValueError("method select has no contenders; name at least one, or method none")
+            raise ValueError("method select has no contenders; add at least one, or set method none")
         if len(set(self.contenders)) != len(self.contenders):
-            raise ValueError(f"contenders = {list(self.contenders)}: each once")
+            raise ValueError(f"contenders = {list(self.contenders)}: list each once")
         return self

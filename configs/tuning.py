@@ -13,22 +13,22 @@ from configs.reading import Frozen, nearest
 
 __all__ = ["ONE_STEP", "Budget", "Family", "Prices", "Tuning"]
 
-#: Families that are fitted in one go: they have no iterations to report after, or to stop at.
+#: Families that are fitted in one step: they have no iterations for reports or stopping.
 ONE_STEP = ("logistic_regression", "custom")
 
 
 class Prices(Frozen):
-    """What an hour of one CPU and of one GPU costs, in one currency."""
+    """Price of an hour of one CPU and of one GPU, in one currency."""
 
     cpu_hour: float = Field(0.0, ge=0)
     gpu_hour: float = Field(0.0, ge=0)
 
 
 class Budget(Frozen):
-    """Where the search ends: the limit that is reached first, over all families.
+    """The end of the search: the limit that is reached first, over all families.
 
-    ``trials``: so many are begun. ``seconds``: of the search, whatever is running is stopped then. ``cost``: the hours
-    of CPU and GPU that the trials held, at the ``prices`` of the settings.
+    ``trials``: number of trials. ``seconds``: of the search; running trials are stopped then. ``cost``: of the hours of
+    CPU and GPU that the trials reserved, at the ``prices`` of the settings.
     """
 
     trials: int | None = Field(None, ge=1)
@@ -38,7 +38,7 @@ class Budget(Frozen):
     @model_validator(mode="after")
     def _ends(self) -> Budget:
         if self.trials is None and self.seconds is None and self.cost is None:
-            raise ValueError("the budget is empty; name trials, seconds or cost")
+            raise ValueError("the budget is empty; set trials, seconds or cost")
         return self
 
 
@@ -47,9 +47,9 @@ class Family(Frozen):
 
     A dimension is ``{low, high}`` (uniform), with ``log: true`` log-uniform, with ``integer: true`` whole
     numbers; or ``{choices: [...]}``; or a constant. ``class_weight`` (balanced, or a mapping) is a parameter of every
-    family. ``iterations``: boosting rounds, trees or epochs at most. ``estimator``: for family custom, the import path
-    of a scikit-learn classifier, ``package.module:Class``. ``report_every`` and ``grace_iterations`` stand for the
-    search's own where this family's iterations are of another kind.
+    family. ``iterations``: maximum of boosting rounds, trees or epochs. ``estimator``: for family custom, the import
+    path of a scikit-learn classifier, ``package.module:Class``. ``report_every`` and ``grace_iterations`` override
+    those of the search for a family with other iterations.
     """
 
     family: Literal["xgboost", "hist_gradient_boosting", "random_forest", "logistic_regression", "mlp", "custom"]
@@ -61,25 +61,25 @@ class Family(Frozen):
 
     @property
     def key(self) -> str:
-        """What trials carry as their family: its name, or the estimator's import path."""
+        """The family in a trial: its name, or the estimator's import path."""
         return self.estimator or self.family
 
     @property
     def one_step(self) -> bool:
-        """Whether it is fitted in one go."""
+        """Whether it is fitted in one step."""
         return self.family in ONE_STEP
 
     @property
     def drawn(self) -> dict[str, dict[str, Any]]:
-        """The dimensions of its space that are no constants."""
+        """The dimensions of its space that are not constants."""
         drawn = {"choices", "low"}
         return {name: each for name, each in self.space.items() if isinstance(each, dict) and drawn & set(each)}
 
     def parameters(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """What a trial at ``point`` gives to the scikit-learn class.
+        """Parameters of the scikit-learn class for a trial at ``point``.
 
-        A point has ``<family>.<name>`` for each that is drawn, as families share names and not ranges; a choice, which
-        may be a list, is JSON.
+        A point has ``<family>.<name>`` for each drawn parameter, because families share names but not ranges; a choice,
+        which may be a list, is JSON.
         """
         drawn = {name: point[f"{self.key}.{name}"] for name in self.drawn}
         chosen = {name: json.loads(drawn[name]) for name, each in self.drawn.items() if "choices" in each}
@@ -104,9 +104,9 @@ class Family(Frozen):
         if self.estimator is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.estimator):
             raise ValueError(f"estimator = '{self.estimator}'; expected package.module:Class")
         if self.one_step and self.iterations != 1:
-            raise ValueError(f"{self.family} is fitted in one go; leave out iterations = {self.iterations}")
+            raise ValueError(f"{self.family} is fitted in one step; remove iterations = {self.iterations}")
         if not self.one_step and self.iterations < 2:
-            raise ValueError(f"{self.family} is fitted step by step; give iterations, 2 or more")
+            raise ValueError(f"{self.family} is fitted step by step; set iterations to at least 2")
         return self
 
 
@@ -117,7 +117,7 @@ class RandomSearcher(Frozen):
 
 
 class TpeSearcher(Frozen):
-    """Tree-structured Parzen estimator (Bergstra et al., NIPS 2011), which learns from the trials before.
+    """Tree-structured Parzen estimator (Bergstra et al., NIPS 2011), which learns from previous trials.
 
     The options are those of Optuna's ``TPESampler``; the first ``n_startup_trials`` points are random.
     """
@@ -129,33 +129,33 @@ class TpeSearcher(Frozen):
 
 
 class AshaScheduler(Frozen):
-    """Asynchronous successive halving (Li et al., MLSys 2020), in ``brackets`` whose first rungs lie ever later."""
+    """Asynchronous successive halving (Li et al., MLSys 2020), in ``brackets`` with increasingly late first rungs."""
 
     name: Literal["asha"] = "asha"
     brackets: int = Field(1, ge=1)
 
 
 class HyperBandScheduler(Frozen):
-    """HyperBand (Li et al., JMLR 2018): trials of a bracket wait for one another at each rung."""
+    """HyperBand (Li et al., JMLR 2018): trials of a bracket wait for each other at each rung."""
 
     name: Literal["hyperband"]
 
 
 class MedianScheduler(Frozen):
-    """Median stopping rule (Golovin et al., KDD 2017), once ``min_samples_required`` trials have come as far."""
+    """Median stopping rule (Golovin et al., KDD 2017), once ``min_samples_required`` trials have got as far."""
 
     name: Literal["median"]
     min_samples_required: int = Field(3, ge=1)
 
 
 class NoScheduler(Frozen):
-    """Every trial runs to its end."""
+    """No trial is stopped early."""
 
     name: Literal["none"]
 
 
 def _named(*known: str) -> BeforeValidator:
-    """A name alone stands for its defaults."""
+    """A name alone means its defaults."""
 
     def check(value: object) -> object:
         given = {"name": value} if isinstance(value, str) else value
@@ -177,12 +177,13 @@ Scheduler = Annotated[
 
 
 class Tuning(Frozen):
-    """The search: which families, on how many of the latest training rows, with Ray Tune's searcher and scheduler.
+    """The search: families, number of the latest training rows, and Ray Tune's searcher and scheduler.
 
     ``searcher`` (random, tpe) and ``scheduler`` (asha, hyperband, median, none) are a name, or a mapping of the name
-    and its options. No scheduler stops a trial before ``grace_iterations``; ASHA's and HyperBand's rungs lie there, at
-    ``reduction_factor`` times that, and so on, and of the trials at a rung the best ``1 / reduction_factor`` go on.
-    ``finalists``: how many of the best are fitted again on the earlier folds, where ``split.folds`` is above 1.
+    and its options. No scheduler stops a trial before ``grace_iterations``; the rungs of ASHA and HyperBand are there,
+    at ``reduction_factor`` times that, and so on, and of the trials at a rung the best ``1 / reduction_factor``
+    continue.
+    ``finalists``: number of the best trials that are fitted again on the earlier folds, if ``split.folds`` is above 1.
     """
 
     metric: Literal["average_precision", "roc_auc"] = "average_precision"
@@ -208,12 +209,12 @@ class Tuning(Frozen):
         keys = [family.key for family in self.families]
         for key in keys:
             if keys.count(key) > 1:
-                raise ValueError(f"families: {key} is there {keys.count(key)} times; put its spaces into one")
+                raise ValueError(f"families: {key} is listed {keys.count(key)} times; merge its spaces into one")
         for family in self.families:
             if family.iterations < self.grace(family):
                 raise ValueError(
                     f"families: {family.key} has {family.iterations} iterations, fewer than "
-                    f"grace_iterations = {self.grace(family)}; raise the one or lower the other"
+                    f"grace_iterations = {self.grace(family)}; increase iterations or decrease grace_iterations"
                 )
         return self
 
@@ -222,7 +223,7 @@ def _check_dimension(name: str, dimension: dict[str, Any]) -> None:
     keys = set(dimension)
     if keys == {"choices"}:
         if not dimension["choices"]:
-            raise ValueError(f"dimension '{name}' has no choices; name at least one")
+            raise ValueError(f"dimension '{name}' has no choices; add at least one")
         return
     if not {"low", "high"} <= keys <= {"low", "high", "log", "integer"}:
         raise ValueError(
@@ -234,9 +235,9 @@ def _check_dimension(name: str, dimension: dict[str, Any]) -> None:
         if not isinstance(dimension[end], kinds) or isinstance(dimension[end], bool):
             raise ValueError(
                 f"dimension '{name}': {end} = {dimension[end]!r}; expected a "
-                f"{'whole number' if dimension.get('integer') else 'number'} (YAML takes 1e-3 for text)"
+                f"{'whole number' if dimension.get('integer') else 'number'} (YAML reads 1e-3 as text)"
             )
     if dimension.get("log") and dimension["low"] <= 0:
-        raise ValueError(f"dimension '{name}': low {dimension['low']} must be above 0 where log is true")
+        raise ValueError(f"dimension '{name}': low {dimension['low']} must be above 0 if log is true")
     if not dimension["low"] < dimension["high"]:
         raise ValueError(f"dimension '{name}': low {dimension['low']} must be below high {dimension['high']}")

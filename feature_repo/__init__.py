@@ -1,1 +1,1 @@
-"""Feature definitions, sources, quality rules and transforms: what the data is."""
+"""Feature definitions, sources, quality rules and transforms."""

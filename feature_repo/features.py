@@ -1,7 +1,7 @@
-"""The Feast definitions. Every Feast object lives in this one file, as ``feast apply`` reads it.
+"""The Feast definitions. All Feast objects are in this file, because ``feast apply`` reads it.
 
-Each view's Parquet files are computed by ``feature_repo/transforms``; a source's path names the view below the offline
-store's root. ``event_timestamp`` is the time a row describes, ``known_at`` when it became known.
+Each view's Parquet files are computed by ``feature_repo/transforms``; a source's path is the view's path below the
+offline store's root. ``event_timestamp`` is the time a row describes, ``known_at`` the time when it became known.
 """
 
 from datetime import timedelta
@@ -48,7 +48,7 @@ weather = FeatureView(
 
 carrier_stats = FeatureView(
     name="carrier_stats",
-    description="How the airline's flights of the last hours, day and weeks ended",
+    description="Outcomes of the airline's flights of the last hours, day and weeks",
     entities=[carrier],
     ttl=timedelta(days=2),
     schema=_floats(
@@ -65,7 +65,7 @@ carrier_stats = FeatureView(
 
 origin_stats = FeatureView(
     name="origin_stats",
-    description="How the flights out of this airport that ended in the last hours, day and week ended",
+    description="Outcomes of the flights from this airport that ended in the last hours, day and week",
     entities=[origin],
     ttl=timedelta(days=2),
     schema=_floats(
@@ -85,7 +85,7 @@ origin_stats = FeatureView(
 
 route_stats = FeatureView(
     name="route_stats",
-    description="How the flights of this route ended in the last day, week and month",
+    description="Outcomes of the flights of this route in the last day, week and month",
     entities=[origin, dest],
     ttl=timedelta(days=28),
     schema=_floats(
@@ -118,7 +118,7 @@ plane_stats = FeatureView(
 
 plane_attributes = FeatureView(
     name="plane_attributes",
-    description="What the register says of the plane",
+    description="Attributes of the plane in the register",
     entities=[plane],
     ttl=timedelta(0),  # never expires
     schema=[
@@ -152,7 +152,7 @@ schedule = RequestSource(
     mode="pandas",
 )
 def calendar(inputs: pd.DataFrame) -> pd.DataFrame:
-    """Calendar and schedule features, from the request alone; days and hours by New York's clock."""
+    """Calendar and schedule features, from the request alone; days and hours in New York's time zone."""
     from feature_repo.transforms.calendar import calendar_features
 
     return calendar_features(inputs)
@@ -171,7 +171,7 @@ country = Entity(name="country", join_keys=["country"], value_type=ValueType.STR
 
 card_velocity = FeatureView(
     name="card_velocity",
-    description="What the card bought in the last hour; expired when that was nothing",
+    description="Purchases of the card in the last hour; expired if there were none",
     entities=[card],
     ttl=timedelta(hours=1),
     schema=_floats("card_count_1h", "card_sum_1h", "card_max_1h", "card_merchants_1h", "card_countries_1h"),
@@ -180,7 +180,7 @@ card_velocity = FeatureView(
 
 card_spending = FeatureView(
     name="card_spending",
-    description="What the card bought in the last day and week",
+    description="Purchases of the card in the last day and week",
     entities=[card],
     ttl=timedelta(days=7),
     schema=_floats(
@@ -197,7 +197,7 @@ card_spending = FeatureView(
 
 card_habits = FeatureView(
     name="card_habits",
-    description="What the card's owner usually spends, over four weeks",
+    description="Usual spending of the card's owner, over four weeks",
     entities=[card],
     ttl=timedelta(days=28),
     schema=_floats("card_count_28d", "card_mean_28d", "card_spread_28d", "card_max_28d", "card_countries_28d"),
@@ -206,7 +206,7 @@ card_habits = FeatureView(
 
 card_country = FeatureView(
     name="card_country",
-    description="How often the card was used in this country in four weeks; expired when never",
+    description="Number of uses of the card in this country in four weeks; expired if there were none",
     entities=[card, country],
     ttl=timedelta(days=28),
     schema=_floats("card_country_count_28d"),
@@ -215,7 +215,7 @@ card_country = FeatureView(
 
 merchant_risk = FeatureView(
     name="merchant_risk",
-    description="Share of fraud among the merchant's payments of which the outcome became known lately, smoothed",
+    description="Share of fraud among the merchant's payments with a recently known outcome, smoothed",
     entities=[merchant],
     ttl=timedelta(days=90),
     schema=_floats("merchant_fraud_rate_28d", "merchant_fraud_rate_90d", "merchant_labels_90d"),
@@ -224,7 +224,7 @@ merchant_risk = FeatureView(
 
 merchant_attributes = FeatureView(
     name="merchant_attributes",
-    description="What the merchant sells, and since when",
+    description="The merchant's category, and its opening year",
     entities=[merchant],
     ttl=timedelta(0),  # never expires
     schema=[Field(name="merchant_category", dtype=String), Field(name="merchant_opened_year", dtype=Float64)],
@@ -233,7 +233,7 @@ merchant_attributes = FeatureView(
 
 card_attributes = FeatureView(
     name="card_attributes",
-    description="What the card's contract says",
+    description="Terms of the card's contract",
     entities=[card],
     ttl=timedelta(0),  # never expires
     schema=[
@@ -267,7 +267,7 @@ purchase = RequestSource(
     mode="pandas",
 )
 def card_context(inputs: pd.DataFrame) -> pd.DataFrame:
-    """What the request for a card payment itself tells."""
+    """Features of a card payment from its request alone."""
     from feature_repo.transforms.purchase import purchase_features
 
     return purchase_features(inputs)
@@ -275,7 +275,7 @@ def card_context(inputs: pd.DataFrame) -> pd.DataFrame:
 
 card_risk = FeatureService(
     name="card_risk",
-    description="Everything known about a simulated card payment when it is asked for",
+    description="Everything known about a simulated card payment at authorisation",
     features=[
         card_velocity,
         card_spending,

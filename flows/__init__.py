@@ -1,1 +1,1 @@
-"""Prefect flows and the command line: the order things happen in."""
+"""Prefect flows and the command line: the order of the steps."""

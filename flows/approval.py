@@ -1,4 +1,4 @@
-"""A flow run that waits in Prefect until a named person has said yes or no, there or on the command line."""
+"""Approval: a flow run waits in Prefect until a named person approves or rejects, there or on the command line."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from configs import Settings
 
 __all__ = ["Answer", "answer_waiting_run", "release", "wait_for_approval"]
 
-#: Seconds between two looks at whether somebody answered.
+#: Seconds between two checks for an answer.
 _POLL = 5
 
 
 class Answer(RunInput):
-    """What a person fills in on the flow run's page."""
+    """The form on the flow run's page."""
 
-    approver: str = Field(description="Your name; it is kept with the version.")
+    approver: str = Field(description="Your name; it is stored with the version.")
     approve: bool = Field(False, description="Yes: the version becomes champion. No: it is rejected.")
-    comment: str = Field("", description="Why; kept with the version.")
+    comment: str = Field("", description="Why; stored with the version.")
 
 
 def wait_for_approval(settings: Settings, model: str, version: int, about: str) -> dict[str, Any]:
-    """Pause until the version is approved or rejected, or ``approval.timeout`` is over.
+    """Pause until the version is approved or rejected, or ``approval.timeout`` has passed.
 
-    Whoever may not approve is asked again. Returns the ``approval`` and the ``champion`` then; ``waiting`` after the
-    time is over.
+    Unauthorized approvers are prompted again. Returns the resulting ``approval`` and ``champion``; ``approval`` is
+    ``waiting`` after the timeout.
     """
     from ray_cluster import registry
     from ray_cluster.promotion.transitions import approve, reject
 
     logger, deadline = get_run_logger(), time.monotonic() + settings.approval.timeout.total_seconds()
-    told, who = "", ", ".join(settings.approval.approvers) or "anybody"
+    notice, who = "", ", ".join(settings.approval.approvers) or "anyone"
     logger.info(
         "version %s of %s waits for approval (by %s): *Resume* on this run's page, or `headrace models approve %s %s`",
         version, model, who, model, version,
     )  # fmt: skip
     while _state(settings, model, version) == "waiting" and (left := deadline - time.monotonic()) > 1:
-        page = f"{told}{about}\n\nMay approve: {who}."
+        page = f"{notice}{about}\n\nMay approve: {who}."
         try:
             answer = pause_flow_run(
                 wait_for_input=Answer.with_initial_data(description=page),
@@ -60,14 +60,14 @@ def wait_for_approval(settings: Settings, model: str, version: int, about: str) 
         try:
             (approve if answer.approve else reject)(settings, model, version, answer.approver, answer.comment)
         except registry.ApprovalError as error:
-            told = f"**The last answer did not count:** {error}\n\n"
-            logger.warning("the answer did not count: %s", error)
+            notice = f"**The last answer was not accepted:** {error}\n\n"
+            logger.warning("the answer was not accepted: %s", error)
     champion = registry.champion(settings, model)
     return {"approval": _state(settings, model, version), "champion": champion.version if champion else None}
 
 
 def answer_waiting_run(flow_run: str | None, approver: str, approve: bool, comment: str) -> bool:
-    """Let the flow run that waits go on, after the answer was recorded; False when none does."""
+    """Resume the waiting flow run after the answer was recorded; False if none waits."""
     if not flow_run or not _is_paused(flow_run):
         return False
     resume_flow_run(UUID(flow_run), run_input={"approver": approver, "approve": approve, "comment": comment})
@@ -75,7 +75,7 @@ def answer_waiting_run(flow_run: str | None, approver: str, approve: bool, comme
 
 
 def release(flow_run: str, why: str) -> None:
-    """Take the state *paused* from a flow run whose process is gone."""
+    """Cancel a *paused* flow run whose process has ended."""
     if _is_paused(flow_run):
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(UUID(flow_run), Cancelled(message=why), force=True)

@@ -1,4 +1,4 @@
-"""What every flow does first and shows while it runs: settings, the as-of time, and progress."""
+"""Shared by all flows: load the settings, resolve the as-of time, and show progress."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def begin(as_of: datetime | None) -> tuple[Settings, datetime]:
 
 
 def context() -> dict[str, str]:
-    """Tags that lead from a model back to the flow run that made it, and to what started that."""
+    """Tags that identify a model's flow run, and the trigger of that run."""
     from prefect.context import FlowRunContext
     from prefect.runtime import flow_run
 
@@ -46,7 +46,7 @@ def context() -> dict[str, str]:
 
 @contextmanager
 def shown(step: str) -> Iterator[Progress]:
-    """Yield a function that is told what is being done and the share of the whole that is done, in [0, 1]."""
+    """Yield a function to call with the current step and the completed share, in [0, 1]."""
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

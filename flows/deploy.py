@@ -1,4 +1,4 @@
-"""Deployment: the champion goes live on Ray Serve, and answers a smoke test over HTTP before the flow succeeds."""
+"""Deployment: deploy the champion on Ray Serve; it must pass a smoke test over HTTP before the flow succeeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flows.context import begin
 
 @task(task_run_name="deploy {model}")
 def deploy_one(model: str, as_of: datetime) -> dict[str, Any]:
-    """Roll the champion out; when the smoke test fails, the version before it goes back."""
+    """Roll the champion out; if the smoke test fails, restore the previous version."""
     from feature_repo.frames.training_frame import FrameError, requests
     from ray_cluster import registry
     from ray_cluster.serving import rollout
@@ -44,7 +44,7 @@ def deploy_one(model: str, as_of: datetime) -> dict[str, Any]:
 
 @flow(name="deploy", flow_run_name="deploy {model}")
 def deploy(model: str, as_of: datetime | None = None) -> dict[str, Any]:
-    """Make the champion of ``model`` answer at its endpoint; left alone when it does already."""
+    """Deploy the champion of ``model`` at its endpoint; does nothing if it is already live."""
     load_model(model)
     _, as_of = begin(as_of)
     done = deploy_one(model, as_of)

@@ -56,15 +56,15 @@ def ingest_one(table: str, as_of: datetime) -> dict[str, Any]:
 
 
 def counted(counts: dict[str, int]) -> str:
-    """``{"trim name": 3}`` as ``trim name 3``; what counted nothing is left out."""
+    """``{"trim name": 3}`` as ``trim name 3``; counts of zero are left out."""
     return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
 
 
 def in_order(settings: Settings, tables: list[str] | None) -> list[str]:
-    """The tables to ingest, each after those it refers to; of these also the ones that hold nothing yet.
+    """The tables to ingest, each after those it refers to, including referenced tables without rows.
 
     Raises:
-        ConfigError: there is no such table (with the nearest name).
+        ConfigError: there is no such table (the message has the nearest name).
     """
     from feature_repo.tables import manifest
 
@@ -87,8 +87,8 @@ def in_order(settings: Settings, tables: list[str] | None) -> list[str]:
 def ingest(tables: list[str] | None = None, as_of: datetime | None = None) -> list[dict[str, Any]]:
     """Ingest ``tables`` (default: all) as known at ``as_of``; each row is stored, quarantined or not yet known.
 
-    A table comes after those it refers to. One that a gate refuses stops the flow: it stays as it was, and what
-    depends on it does not run.
+    A table is ingested after those it refers to. If a gate refuses a table, the flow stops: the table does not change,
+    and tables that depend on it are not ingested.
     """
     settings, as_of = begin(as_of)
     names = in_order(settings, tables)
@@ -110,6 +110,6 @@ def ingest(tables: list[str] | None = None, as_of: datetime | None = None) -> li
                 for row in results
             ],
             description="Rows in = rows stored + quarantined + not yet known; cleaned: values changed, by rule; "
-            "unmatched: rows whose reference finds no row, by column",
+            "unmatched: rows whose reference has no match, by column",
         )
     return results

@@ -1,4 +1,4 @@
-"""The whole loop: tables, features, training, registration, live endpoint, traffic, monitoring, one report."""
+"""The whole lifecycle: tables, features, training, registration, live endpoint, traffic, monitoring, one report."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def write_report(
 
 @flow(name="lifecycle", flow_run_name="lifecycle of {model}")
 def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None = None) -> dict[str, Any]:
-    """Train ``model`` as of ``as_of``, put it live, replay the traffic until ``until`` (default: two weeks), monitor.
+    """Train ``model`` as of ``as_of``, deploy it, replay the traffic until ``until`` (default: two weeks), monitor.
 
-    Every step is skipped where its result is there already, so the same call again is quick and changes nothing.
+    A step with an existing result is skipped, so a repeated call is fast and changes nothing.
     """
     settings, as_of = begin(as_of)
     until = begin(until)[1] if until else as_of + timedelta(days=14)
@@ -69,7 +69,7 @@ def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None 
         views = materialize(as_of=as_of, views=service_views(settings, spec.feature_service))
         entry["note"] = f"{sum(view['computed'] for view in views.values())} of {len(views)} views computed"
     with step("train") as entry:
-        stack.wait(settings, ["ray", "mlflow"])  # the demo starts while these still do
+        stack.wait(settings, ["ray", "mlflow"])  # the demo starts while these are still starting
         trained = train(model, as_of=as_of)
         entry["note"] = "trained before" if trained["unchanged"] else "trained"
     with step("register") as entry:

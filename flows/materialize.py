@@ -1,4 +1,4 @@
-"""Features: register the definitions with Feast, compute each view, bring its values online."""
+"""Features: register the definitions with Feast, compute each view, and materialize its values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @task
 def apply_definitions(force: bool = False) -> bool:
-    """``headrace apply``, skipped when nothing changed; refuses what breaks a live model unless ``force`` is set."""
+    """``headrace apply``, skipped if nothing changed; refuses to break a live model unless ``force`` is set."""
     from feature_repo.definitions.feature_store import apply
 
     settings, _ = begin(None)
@@ -35,9 +35,9 @@ def apply_definitions(force: bool = False) -> bool:
 
 @task(task_run_name="materialize {view}", cache_policy=NO_CACHE)
 def materialize_view(view: str, as_of: datetime, since: datetime | None, applied: Any) -> dict[str, bool]:
-    """Compute one view's rows, and bring online what was known at ``as_of``; ``applied`` is the task that must succeed.
+    """Compute one view's rows, and materialize the values known at ``as_of``; the task ``applied`` must succeed first.
 
-    Only a view that was never computed, which nobody uses yet, is computed meanwhile.
+    Only a view that was never computed, and therefore has no users, is computed in the meantime.
     """
     from feature_repo.materialization.backfill import compute
     from feature_repo.materialization.online_write import write_online
@@ -56,7 +56,7 @@ def materialize_view(view: str, as_of: datetime, since: datetime | None, applied
 def materialize_on_ray(
     views: list[str], as_of: datetime, since: datetime | None, applied: Any
 ) -> dict[str, dict[str, bool]]:
-    """The same for all views side by side, each in its own Ray task."""
+    """The same for all views in parallel, one Ray task each."""
     from ray_cluster.cluster.connection import connected
     from ray_cluster.cluster.feature_tasks import materialize_views
 
@@ -74,11 +74,11 @@ def materialize(
     since: datetime | None = None,
     force: bool = False,
 ) -> dict[str, dict[str, bool]]:
-    """Apply the Feast definitions, compute ``views``, and bring online what was known at ``as_of``.
+    """Apply the Feast definitions, compute ``views``, and materialize the values known at ``as_of``.
 
-    By default all views whose tables were ingested: one model's data may be here and another's not.
-    With ``since`` everything that became known at or after it is brought online again, as a store that lost values
-    needs; with ``force`` also definitions that break a live model are applied.
+    Default: all views whose tables were ingested; tables of some models may be missing. With ``since`` everything that
+    became known at or after it is written online again, for a store that lost values; with ``force`` definitions that
+    break a live model are applied too.
     """
     from feature_repo.transforms import VIEWS
 
@@ -87,7 +87,7 @@ def materialize(
         since = since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
         if since > as_of:
             raise ConfigError(
-                f"since {since:%Y-%m-%d %H:%M} UTC is after as_of {as_of:%Y-%m-%d %H:%M} UTC; give an earlier one."
+                f"since {since:%Y-%m-%d %H:%M} UTC is after as_of {as_of:%Y-%m-%d %H:%M} UTC; use an earlier one."
             )
     names = views or _ingested(settings) or list(VIEWS)
     for name in names:
@@ -97,7 +97,7 @@ def materialize(
             )
     results = {}
     with shown("materialize") as progress:
-        applied = quote(apply_definitions.submit(force))  # imports Feast while the first views are computed
+        applied = quote(apply_definitions.submit(force))  # Feast is imported while the first views are computed
         if settings.features.engine == "ray":
             progress("on Ray", 0.0)
             return materialize_on_ray(names, as_of, since, applied)
@@ -108,7 +108,7 @@ def materialize(
 
 
 def _ingested(settings: Settings) -> list[str]:
-    """The views of which all tables hold something."""
+    """The views whose tables all have rows."""
     from feature_repo.tables import manifest
     from feature_repo.transforms import VIEWS
 
@@ -119,7 +119,7 @@ def _ingested(settings: Settings) -> list[str]:
     for view, query in VIEWS.items():
         (found if held.issuperset(query.tables) else waiting).append(view)
     if found and waiting:
-        get_run_logger().info("Left out, as their tables hold nothing yet: %s", ", ".join(waiting))
+        get_run_logger().info("Left out, because their tables have no rows yet: %s", ", ".join(waiting))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Monitoring: the prediction log against the training reference, a verdict, and an event when it says retrain."""
+"""Monitoring: the prediction log against the training reference, a verdict, and an event if the verdict is retrain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DRIFT_EVENT = "headrace.drift"
 
 @task(task_run_name="monitor {model}")
 def monitor_one(model: str, as_of: datetime) -> dict[str, Any]:
-    """Measure and judge; Evidently's pages are kept under monitoring/ and in its workspace."""
+    """Measure and judge; Evidently's pages are stored under monitoring/ and in its workspace."""
     from ray_cluster.monitoring.monitoring_run import watch
 
     settings, as_of = begin(as_of)
@@ -29,7 +29,7 @@ def monitor_one(model: str, as_of: datetime) -> dict[str, Any]:
 
 @flow(name="monitor", flow_run_name="monitor {model}")
 def monitor(model: str, as_of: datetime | None = None) -> dict[str, Any]:
-    """Watch the champion of ``model`` as of ``as_of``; a verdict of retrain emits an event that starts training."""
+    """Monitor the champion of ``model`` as of ``as_of``; a verdict of retrain emits an event that starts training."""
     load_model(model)
     _, as_of = begin(as_of)
     found = monitor_one(model, as_of)

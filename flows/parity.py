@@ -1,4 +1,4 @@
-"""Parity: what the endpoint served against what is retrieved offline for the same entities and moments, and why not."""
+"""Parity: compare served features with those retrieved offline for the same entities and times, and find causes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from flows.context import begin
 
 @task(task_run_name="parity of {model}")
 def compare_one(model: str, as_of: datetime, hours: float | None, rows: int | None) -> dict[str, Any]:
-    """Compare, and keep the result and its page under parity/."""
+    """Compare, and store the result and its page under parity/."""
     from ray_cluster.parity.check import check_parity
 
     settings, as_of = begin(as_of)
     spec = load_model(model)
-    bound = spec.parity or Parity(minimum=1)  # for its window and rows; nothing is held to it
+    bound = spec.parity or Parity(minimum=1)  # for its window and rows; the bound is not enforced
     window = timedelta(hours=hours) if hours is not None else bound.window
     result, page = check_parity(settings, spec, as_of, window, rows if rows is not None else bound.rows)
     return {**result, "page": str(page) if page else None}

@@ -1,4 +1,4 @@
-"""Registration: a training run becomes a model version, and champion if the gate, and where asked a person, lets it."""
+"""Registration: a training run becomes a model version, and champion if the gate and, if required, a person agrees."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def register_one(model: str, run_id: str | None, tags: dict[str, str]) -> dict[s
 
 @flow(name="register", flow_run_name="register {model}")
 def register(model: str, as_of: datetime | None = None, run_id: str | None = None) -> dict[str, Any]:
-    """Register a training run of ``model``; it becomes champion only if it beats the present one on the same rows.
+    """Register a training run of ``model``; it becomes champion only if it beats the current one on the same rows.
 
-    Where the environment asks for approval, the run waits in Prefect until a person has answered.
+    If the environment requires approval, the run waits in Prefect until a person answers.
     """
     load_model(model)
     settings, _ = begin(as_of)
@@ -47,7 +47,7 @@ def register(model: str, as_of: datetime | None = None, run_id: str | None = Non
         create_markdown_artifact(key=f"decision-{model.replace('_', '-')}", markdown=decision_page(model, done))
     if done["approval"] == "waiting":
         if done["waited"]:
-            release(done["waited"], "another run goes on waiting")
+            release(done["waited"], "another run continues to wait")
         done |= wait_for_approval(settings, model, done["version"], decision_page(model, done))
         done["unchanged"] &= done["approval"] == "waiting"
     get_run_logger().info(
@@ -62,7 +62,7 @@ def register(model: str, as_of: datetime | None = None, run_id: str | None = Non
 
 
 def decision_page(model: str, done: dict[str, Any]) -> str:
-    """The decision as Markdown: its reasons, and every gate with what was measured."""
+    """The decision as Markdown: its reasons, and every gate with its measured value."""
     decision = done["decision"]
     reasons = "\n".join(f"- {reason}" for reason in decision["reasons"])
     marks = {True: "passed", False: "**not passed**", None: "not judged"}

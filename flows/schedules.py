@@ -1,4 +1,4 @@
-"""Serve every flow to the Prefect UI with its schedule, and retraining on drift. ``python -m flows.schedules``."""
+"""Serve every flow to the Prefect UI with its schedule, and retrain on drift. ``python -m flows.schedules``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def schedules(settings: Settings) -> list[Any]:
                 name="headrace",
                 schedules=crons,
                 triggers=[retrain] if name == "train" else None,
-                # a second run of the same flow would find nothing to do; a second training has its own moment
+                # a second run of the same flow would have nothing to do; a second training has its own as-of time
                 concurrency_limit=ConcurrencyLimitConfig(
                     limit=1, collision_strategy=queue if name == "train" else drop
                 ),
@@ -64,7 +64,7 @@ def schedules(settings: Settings) -> list[Any]:
 
 
 def main() -> None:
-    """Serve until SIGTERM; at most two runs at once, as the embedded database stands no more."""
+    """Serve until SIGTERM; at most two runs at once, the limit of the embedded database."""
     import os
 
     settings = load_settings()

@@ -1,4 +1,4 @@
-"""Batch scoring of the events to come, with Ray Data."""
+"""Batch scoring of future events, with Ray Data."""
 
 from __future__ import annotations
 

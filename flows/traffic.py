@@ -1,4 +1,4 @@
-"""Traffic: the events of the following weeks, sent to the live endpoint as if their time had come."""
+"""Traffic: the events of the following weeks, sent to the live endpoint at their simulated time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flows.context import begin, shown
 
 @task(task_run_name="traffic for {model}")
 def send_traffic(model: str, start: datetime, end: datetime) -> dict[str, Any]:
-    """Replay [start, end) at the hours in the settings; events sent before are left out."""
+    """Replay [start, end) at the hours in the settings; events that were already sent are left out."""
     import httpx
 
     from ray_cluster.serving.replay import ReplayError, moments, replay

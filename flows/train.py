@@ -13,7 +13,7 @@ from flows.context import begin, context, shown
 
 @task(task_run_name="train {model}")
 def train_one(model: str, as_of: datetime, tags: dict[str, str]) -> dict[str, Any]:
-    """Train on the Ray cluster; the same training is not done twice."""
+    """Train on the Ray cluster; an identical training is not repeated."""
     from ray_cluster.training.train import train_model
 
     settings, as_of = begin(as_of)
@@ -23,12 +23,12 @@ def train_one(model: str, as_of: datetime, tags: dict[str, str]) -> dict[str, An
 
 @flow(name="train", flow_run_name="train {model}")
 def train(model: str, as_of: datetime | None = None, promote: bool = False) -> dict[str, Any]:
-    """Train ``model`` on what was known at ``as_of``; with ``promote`` register it too, and deploy what passes."""
+    """Train ``model`` on the data known at ``as_of``; with ``promote`` also register it, and deploy it if it passes."""
     load_model(model)
     _, as_of = begin(as_of)
     trained = train_one(model, as_of, context())
     if trained["unchanged"]:
-        get_run_logger().info("the same training was done before: run %s", trained["run_id"])
+        get_run_logger().info("an identical training exists: run %s", trained["run_id"])
     else:
         get_run_logger().info(
             "run %s: held-out ROC AUC %.4f, PR AUC %.4f",
@@ -37,7 +37,7 @@ def train(model: str, as_of: datetime | None = None, promote: bool = False) -> d
             trained["average_precision"],
         )
         if trained["unlabelled"]:
-            get_run_logger().info("%s rows were left out, as their label is null", f"{trained['unlabelled']:,}")
+            get_run_logger().info("%s rows were left out, because their label is null", f"{trained['unlabelled']:,}")
     if promote:
         from flows.deploy import deploy
         from flows.register import register

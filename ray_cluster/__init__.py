@@ -1,1 +1,1 @@
-"""Training, evaluation, registry, serving, scoring and monitoring: what runs on Ray."""
+"""Training, evaluation, registry, serving, scoring and monitoring: the code that runs on Ray."""

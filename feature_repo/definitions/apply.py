@@ -1,4 +1,4 @@
-"""Take away what a feature view left behind once it is no longer defined: its files and its online values."""
+"""Apply the feature definitions, and remove the files and online values of views that are no longer defined."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ __all__ = [
 
 
 def remove_view(settings: Settings, view: ViewDefinition, project: str) -> int:
-    """Remove one view's feature files, its record and its online values; how many online values went.
+    """Remove one view's feature files, its record and its online values; returns the number of removed online values.
 
-    Waits until nobody computes or materializes the view. Again, it removes what a kill left.
+    Waits until no process computes or materializes the view. A call after a kill removes the rest.
     """
     folder = settings.home / "features"
     with locked(settings.home, f"view-{view.name}"):
@@ -56,30 +56,30 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pending:
-    """What an apply would do: the definitions registered now, and those that would be."""
+    """A pending apply: the registered definitions, and the new ones."""
 
     before: Definitions
     after: Definitions
 
     @cached_property
     def changes(self) -> list[Change]:
-        """Every difference, as :func:`feature_repo.definitions.plan.diff` orders them."""
+        """Every difference, in the order of :func:`feature_repo.definitions.plan.diff`."""
         return diff(self.before, self.after)
 
     @property
     def removed(self) -> list[str]:
-        """Feature views that would go, with their files and online values."""
+        """Feature views that would be removed, with their files and online values."""
         return sorted(self.before.views.keys() - self.after.views.keys())
 
 
-#: Told what is about to change; what it raises stops the apply.
+#: Called with the pending changes; an exception stops the apply.
 Check = Callable[[Pending], None]
 
 
 def is_current(settings: Settings, definitions: ModuleType | None = None) -> bool:
-    """Whether just these definitions were applied last; costs milliseconds, as Feast is not imported.
+    """Whether exactly these definitions were applied last; takes milliseconds, because Feast is not imported.
 
-    What other tools than Headrace did to the registry since is not seen; :func:`pending` sees it.
+    Changes of the registry by other tools since then are not detected here; :func:`pending` detects them.
     """
     held = recorded(settings.database_url("feast"))
     return held is not None and held.fingerprint == fingerprint(definitions, settings.feast_yaml)
@@ -90,9 +90,9 @@ def pending(
     store: FeatureStore,
     definitions: ModuleType | None = None,
 ) -> Pending:
-    """What :func:`register` would change. Nothing is written.
+    """The changes that :func:`register` would make. Nothing is written.
 
-    A query counts as changed until its view is computed by the new one here.
+    A query counts as changed until its view is computed with the new query in this environment.
 
     Raises:
         DefinitionError: the definitions cannot be used.
@@ -110,10 +110,10 @@ def register(
     check: Check | None = None,
     definitions: ModuleType | None = None,
 ) -> Pending:
-    """Apply the definitions and return what that changed. Cut off, the next call does it again, whole.
+    """Apply the definitions and return what that changed. After an interruption, the next call repeats it completely.
 
-    A view that is no longer defined goes with its files and online values. ``check`` runs while nobody else can change
-    the registry.
+    A view that is no longer defined is removed with its files and online values. ``check`` runs while no other process
+    can change the registry.
 
     Raises:
         DefinitionError, RegistrationError: the definitions or the registry cannot be used.
@@ -143,15 +143,15 @@ def register(
 
 
 def _write(store: FeatureStore, module: ModuleType, wanted: Definitions) -> None:
-    """Write every object of ``module``, take away every other, and look whether the registry holds just that."""
+    """Write every object of ``module``, remove all others, and check that the registry contains exactly these."""
     from feast import FeatureService, OnDemandFeatureView, RequestSource
 
     objects: list[Any] = feast_objects(module)
     with _taken(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # Headrace shows its own progress
         store.apply(objects, _others(store, objects), partial=False)
         if diff(registered(store), wanted):
-            # Feast takes an on-demand view for unchanged when only request fields were added at the end: such are taken
-            # away and written anew
+            # Feast treats an on-demand view as unchanged if only request fields were appended: such views are removed
+            # and written again
             again: list[Any] = [
                 each for each in objects if isinstance(each, OnDemandFeatureView | RequestSource | FeatureService)
             ]
@@ -159,14 +159,14 @@ def _write(store: FeatureStore, module: ModuleType, wanted: Definitions) -> None
             store.apply(objects)
     if left := diff(registered(store), wanted):
         raise RegistrationError(
-            f"Feast kept what was registered before ({left[0]}); take that object away with Feast's own command line "
+            f"Feast kept what was registered before ({left[0]}); remove that object with Feast's own command line "
             "and apply again."
         )
 
 
 @contextmanager
 def _taken() -> Iterator[None]:
-    """Say in one sentence what Feast refuses."""
+    """Turn Feast's errors into one sentence."""
     from feast.errors import FeastError
 
     try:
@@ -180,7 +180,7 @@ def _taken() -> Iterator[None]:
 
 
 def _others(store: FeatureStore, objects: list[Any]) -> list[Any]:
-    """What the registry of ``store`` holds beside ``objects`` and the sources that they name themselves."""
+    """Objects in the registry of ``store`` other than ``objects`` and their own sources."""
     named = {(_kind(each), each.name) for each in objects}
     for each in objects:
         if source := getattr(each, "batch_source", None):

@@ -1,4 +1,4 @@
-"""What a model depends on: the feature views of its service, and the raw tables under them."""
+"""Dependencies of a model: the feature views of its service, and their raw tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["entity_join_keys", "model_tables", "service_views"]
 def service_views(settings: Settings, service: str) -> list[str]:
     """The computed feature views of a feature service, in its order.
 
-    Kept beside the features, as asking features.py means importing Feast, which takes seconds.
+    Cached next to the features, because reading features.py imports Feast, which takes seconds.
 
     Raises:
         FeatureServiceError: features.py has no such service.
@@ -46,9 +46,9 @@ def service_views(settings: Settings, service: str) -> list[str]:
 
 
 def model_tables(settings: Settings, spec: ModelSpec, references: bool = False) -> list[str]:
-    """The raw tables that a model's rows, labels and features come from, sorted.
+    """The raw tables of a model's rows, labels and features, sorted.
 
-    With ``references`` also those that these tables' values are checked against.
+    With ``references`` also the tables that these tables refer to.
     """
     used = {spec.requests.table, spec.label.table}
     used |= {table for view in service_views(settings, spec.feature_service) for table in VIEWS[view].tables}

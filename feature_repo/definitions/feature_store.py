@@ -1,4 +1,4 @@
-"""Call Feast: apply the definitions, bring values online, retrieve them as of the past, read them now."""
+"""Call Feast: apply the definitions, materialize values, retrieve past values, read current ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_store(settings: Settings) -> FeatureStore:
-    """Feast's own store object for this environment; one per process, as opening it reads the whole registry."""
+    """Feast's store object for this environment; one per process, because opening it reads the whole registry."""
     return _open(settings.root, settings.feast_yaml, settings.home, tuple(sorted(settings.variables().items())))
 
 
@@ -45,18 +45,18 @@ def _open(root: Path, feast_yaml: Path, home: Path, variables: tuple[tuple[str, 
 
     for folder in ("databases", "features"):
         (home / folder).mkdir(parents=True, exist_ok=True)
-    with exclusive(dict(variables)["HEADRACE_REGISTRY_URL"], home):  # the first to open a registry makes its tables
+    with exclusive(dict(variables)["HEADRACE_REGISTRY_URL"], home):  # the first to open it creates its tables
         store = FeatureStore(repo_path=str(root / "feature_repo"), fs_yaml_file=feast_yaml)
-        assert store.registry is not None  # opened by being asked for
+        assert store.registry is not None  # the access opens it
     return store
 
 
 def apply(settings: Settings, check: Check | None = None, definitions: ModuleType | None = None) -> bool:
-    """Register the definitions of features.py with Feast, and nothing else; False when just they were applied last.
+    """Register the definitions of features.py with Feast, and no others; False if exactly these were applied last.
 
     Args:
-        check: told what is about to change; what it raises stops the apply (:mod:`feature_repo.definitions.apply`).
-        definitions: another module of Feast objects than features.py.
+        check: called with the pending changes; an exception stops the apply (:mod:`feature_repo.definitions.apply`).
+        definitions: a module of Feast objects in place of features.py.
 
     Raises:
         DefinitionError, RegistrationError: the definitions or the registry cannot be used.
@@ -68,7 +68,7 @@ def apply(settings: Settings, check: Check | None = None, definitions: ModuleTyp
 
 
 def materialize(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> bool:
-    """Bring one view online as known at ``as_of``, without Feast: :func:`.bringing.write_online`."""
+    """Materialize one view as known at ``as_of``, without Feast: :func:`.bringing.write_online`."""
     from feature_repo.materialization.online_write import write_online
 
     return write_online(settings, view, as_of, since)
@@ -80,8 +80,8 @@ def retrieve(
     """Features of ``requests`` as known at the time in column ``at``: the requests' columns and the service's features.
 
     One row per request, in the same order. ``requests`` has the service's join keys and request-time fields. With
-    ``event_times`` also, per computed view, ``<view>__event_timestamp`` and ``<view>__known_at`` of the row that counts
-    at that moment, also where it has expired and the features are null for that; NaT where there is none.
+    ``event_times`` also, per computed view, ``<view>__event_timestamp`` and ``<view>__known_at`` of the row valid at
+    that time, also if it has expired and the features are therefore null; NaT if there is none.
 
     Raises:
         FeatureServiceError: Feast's registry has no such feature service.
@@ -95,7 +95,7 @@ def retrieve(
 
 
 def request_features(settings: Settings, service: str) -> list[str]:
-    """Features of the service that are computed from the request alone, by on-demand views."""
+    """Features of the service that on-demand views compute from the request alone."""
     projections = _service(open_store(settings), service).feature_view_projections
     return [
         feature.name for projection in projections if projection.name not in VIEWS for feature in projection.features
@@ -114,7 +114,7 @@ def _service(store: FeatureStore, name: str) -> FeatureService:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Feast's own progress prints out of the terminal; Headrace shows its own."""
+    """Suppress Feast's progress output; Headrace shows its own."""
     from contextlib import redirect_stderr, redirect_stdout
     from io import StringIO
 

@@ -1,4 +1,4 @@
-"""Read the definitions of ``features.py``, and those that Feast's registry holds, into :class:`plan.Definitions`."""
+"""Read the definitions of ``features.py``, and those in Feast's registry, into :class:`plan.Definitions`."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 __all__ = ["DefinitionError", "feast_objects", "features_module", "fingerprint", "registered", "written"]
 
-#: The module that holds every Feast object.
+#: The module with all Feast objects.
 _FEATURES = "feature_repo.features"
 
-#: Columns that stand beside features in training frames, reference rows and feature files, and so name no feature.
+#: Columns of training frames, reference rows and feature files that are not features; no feature may have these names.
 RESERVED = frozenset({"event_timestamp", "id", "known_at", "label", "label_known_at", "prediction_time", "score"})
-#: Endings of the columns of times that a retrieval gives beside the features of each view.
+#: Suffixes of the time columns that a retrieval returns for each view.
 RESERVED_ENDINGS = ("__event_timestamp", "__known_at")
 
 
 class DefinitionError(HeadraceError, ValueError):
-    """``features.py`` cannot be used as it is; one sentence."""
+    """``features.py`` cannot be used; the message is one sentence."""
 
 
 def features_module() -> ModuleType:
-    """``feature_repo.features``, imported; nothing is registered by that.
+    """Import ``feature_repo.features``; this registers nothing.
 
     Raises:
         DefinitionError: it cannot be imported.
@@ -49,9 +49,9 @@ def features_module() -> ModuleType:
 
 
 def fingerprint(module: ModuleType | None = None, *others: Path) -> str:
-    """Fingerprint of everything a definition is made of: the definitions' file, the transforms and ``others``.
+    """Fingerprint of all sources of the definitions: the definitions' file, the transforms and ``others``.
 
-    Needs no import of the module, so that asking whether anything changed costs milliseconds.
+    Does not import the module, so that a check for changes takes milliseconds.
     """
     folder = Path(__file__).parents[1]
     own = Path(module.__file__ or "") if module else folder / "features.py"
@@ -72,11 +72,11 @@ def feast_objects(module: ModuleType) -> list[Any]:
 
 
 def written(module: ModuleType, queries: Mapping[str, str] | None = None) -> Definitions:
-    """What ``module`` defines.
+    """The definitions of ``module``.
 
     Args:
         module: ``feature_repo.features``, or one like it.
-        queries: view → fingerprint of its query. Where given, every view must have one, and every query a view.
+        queries: view → fingerprint of its query. If given, every view must have a query, and every query a view.
 
     Raises:
         DefinitionError: two objects share a name, an entity is unknown or has no type, a view has no features, a
@@ -128,25 +128,25 @@ def _named(module: ModuleType, objects: Iterable[Any], kind: type, word: str) ->
 
 
 def _match(module: ModuleType, views: Collection[str], queries: Mapping[str, str] | None) -> None:
-    """Every view has a query and every query a view, where queries are given."""
+    """Check that every view has a query and every query a view, if queries are given."""
     if queries is None:
         return
     for name in sorted(views):
         if name not in queries:
             raise DefinitionError(
                 f"Feature view '{name}' of {_file(module)} has no query; add it to VIEWS in feature_repo/transforms, "
-                "or take the view out."
+                "or remove the view."
             )
     for name in sorted(queries):
         if name not in views:
             raise DefinitionError(
                 f"The query '{name}' of feature_repo/transforms has no feature view in {_file(module)}; define it "
-                "there, or take the query out."
+                "there, or remove the query."
             )
 
 
 def _keys(module: ModuleType, view: Any, entities: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Join keys of a view that is not registered yet: Feast fills them in from the entities when it registers it."""
+    """Join keys of a view that is not registered yet: Feast sets them from the entities at registration."""
     from feast import ValueType
     from feast.feature_view import DUMMY_ENTITY_NAME
     from feast.types import from_value_type
@@ -163,7 +163,7 @@ def _keys(module: ModuleType, view: Any, entities: Mapping[str, Any]) -> tuple[t
         entity = entities[name]
         if entity.value_type == ValueType.UNKNOWN and entity.join_key not in found:
             raise DefinitionError(
-                f"Entity '{name}' of {_file(module)} has no type; add value_type=ValueType.STRING, or what it is."
+                f"Entity '{name}' of {_file(module)} has no type; add value_type=ValueType.STRING, or its actual type."
             )
         found.setdefault(entity.join_key, str(from_value_type(entity.value_type)))
     return tuple(found.items())
@@ -172,10 +172,10 @@ def _keys(module: ModuleType, view: Any, entities: Mapping[str, Any]) -> tuple[t
 def registered(
     store: FeatureStore, queries: Mapping[str, str] | None = None, code: Mapping[str, str] | None = None
 ) -> Definitions:
-    """What the registry of ``store`` holds.
+    """The definitions in the registry of ``store``.
 
-    ``queries`` and ``code``: fingerprints of the views' queries and of the on-demand views' code, which Feast does
-    not keep.
+    ``queries`` and ``code``: fingerprints of the views' queries and of the on-demand views' code, which Feast does not
+    store.
     """
     found = _definitions(
         store.list_feature_views(), store.list_on_demand_feature_views(), store.list_feature_services()
@@ -208,7 +208,7 @@ def _view(view: Any) -> ViewDefinition:
         name=view.name,
         keys=tuple(
             each for each in _fields(view.entity_columns) if not each[0].startswith("__")
-        ),  # no entity: Feast's own
+        ),  # Feast's entity for views with none
         features=_fields(view.features),
         ttl=view.ttl.total_seconds() if view.ttl else 0.0,
         source=f"{getattr(source, 'path', None) or source.name} ({times})",
@@ -230,9 +230,9 @@ def _fields(fields: Iterable[Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _code(text: str) -> str:
-    """Fingerprint of a function's text and of the modules of ``feature_repo`` that it imports, and those they import.
+    """Fingerprint of a function's text and of the modules of ``feature_repo`` that it imports, and of their imports.
 
-    An on-demand view is mostly a call of a function kept elsewhere, whose text is not in the registry.
+    An on-demand view often only calls a function in another module, whose text is not in the registry.
     """
     digest, waiting, seen = hashlib.blake2b(text.encode(), digest_size=8), _imports(text), set[str]()
     while waiting:

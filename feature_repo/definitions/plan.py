@@ -1,6 +1,6 @@
-"""What an ``apply`` would change: the definitions as written against those registered, as small values.
+"""The changes of an ``apply``: the new definitions compared with the registered ones, as small values.
 
-Pure: no Feast, no files. :mod:`feature_repo.definitions.load` reads both sides.
+This module uses no Feast and no files. :mod:`feature_repo.definitions.load` reads both sides.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Literal
 
 __all__ = ["Change", "Definitions", "Effect", "OnDemandDefinition", "ServiceDefinition", "ViewDefinition", "diff"]
 
-#: ``breaks``: a model that takes one of the features cannot be served as it was trained. ``values``: it can, on values
-#: made otherwise than those it was trained on. ``safe``: nothing that is there already is touched.
+#: ``breaks``: a model that uses one of the features cannot be served as it was trained. ``values``: it can, with values
+#: computed differently from those of its training. ``safe``: existing features do not change.
 Effect = Literal["breaks", "values", "safe"]
 
 
@@ -20,7 +20,7 @@ Effect = Literal["breaks", "values", "safe"]
 class ViewDefinition:
     """A computed feature view. ``keys`` and ``features``: (name, type). ``ttl`` in seconds, 0 = never expires.
 
-    ``query``: fingerprint of what computes it; None where that is not known.
+    ``query``: fingerprint of its query; None if that is unknown.
     """
 
     name: str
@@ -34,7 +34,7 @@ class ViewDefinition:
 @dataclass(frozen=True)
 class OnDemandDefinition:
     """An on-demand view. ``inputs``: request fields and ``features``: (name, type). ``text``: of its own function;
-    ``code``: fingerprint of that and of what it imports from ``feature_repo``, None where that is not known."""
+    ``code``: fingerprint of that and of its imports from ``feature_repo``, None if that is unknown."""
 
     name: str
     inputs: tuple[tuple[str, str], ...]
@@ -62,9 +62,9 @@ class Definitions:
 
 @dataclass(frozen=True)
 class Change:
-    """One difference. ``subject`` is the view or service, ``features`` what it touches, as (view, feature).
+    """One difference. ``subject`` is the view or service, ``features`` the affected features, as (view, feature).
 
-    ``service`` is set where only models of that feature service can notice.
+    ``service`` is set if only models of that feature service are affected.
     """
 
     kind: str
@@ -88,7 +88,7 @@ def diff(before: Definitions, after: Definitions) -> list[Change]:
 
 
 def _available(definitions: Definitions) -> set[tuple[str, str]]:
-    """Every feature that a service could take, as (view, feature)."""
+    """Every feature that a service could use, as (view, feature)."""
     views: list[ViewDefinition | OnDemandDefinition] = [*definitions.views.values(), *definitions.on_demand.values()]
     return {(view.name, feature) for view in views for feature, _ in view.features}
 
@@ -107,7 +107,7 @@ def _views(before: Definitions, after: Definitions) -> Iterator[Change]:
             yield Change("join keys changed", name, "breaks", touched, _spell(old.keys), _spell(new.keys))
         yield from _features(name, old.features, new.features)
         if old.ttl != new.ttl:
-            # 0 is the longest: such values never expire
+            # 0 is the longest TTL: such values never expire
             shorter = new.ttl != 0 and (old.ttl == 0 or new.ttl < old.ttl)
             effect: Effect = "breaks" if shorter else "values"
             kind = "TTL shortened" if shorter else "TTL lengthened"
@@ -148,7 +148,7 @@ def _features(view: str, before: tuple[tuple[str, str], ...], after: tuple[tuple
 
 
 def _services(before: Definitions, after: Definitions) -> Iterator[Change]:
-    """Changes of the services themselves: a feature that its view lost or gained is that view's change."""
+    """Changes of the services themselves: a feature that was removed from or added to a view is that view's change."""
     was, will = _available(before), _available(after)
     for name in sorted({*before.services, *after.services}):
         old, new = before.services.get(name), after.services.get(name)

@@ -1,6 +1,6 @@
-"""Who may write to Feast's registry now, and what was written last: both are kept in the registry's own database.
+"""The write lock of Feast's registry, and a record of the last apply; both are stored in the registry's database.
 
-Feast writes one object after another and takes no lock, so that two writers mix. Here they take turns
+Feast writes one object after another and uses no lock, so that concurrent writes would mix. Here writers take turns
 (:mod:`feature_repo.storage.locks`).
 """
 
@@ -21,12 +21,12 @@ _TABLE = "headrace_applied"
 
 
 class RegistrationError(HeadraceError, RuntimeError):
-    """The registry cannot be used; one sentence."""
+    """The registry cannot be used; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """The definitions that were applied last: ``fingerprint`` of their files, and what Feast does not keep of them.
+    """The definitions that were applied last: ``fingerprint`` of their files, and the facts that Feast does not store.
 
     ``queries``: view → fingerprint of its query; ``code``: on-demand view → fingerprint of its code.
     """
@@ -41,21 +41,21 @@ def exclusive(url: str, home: Path) -> Iterator[None]:
     """One writer to the registry at ``url`` at a time in the block. Not reentrant.
 
     Raises:
-        RegistrationError: the server that keeps the registry does not answer.
+        RegistrationError: the registry's server does not answer.
     """
     try:
         with locks.exclusive(url, home, "feast-apply"):
             yield
     except locks.LockError as error:
         raise RegistrationError(
-            f"Feast's registry at {error}; `headrace up` makes it, `headrace doctor` looks why."
+            f"Feast's registry at {error}; `headrace up` creates it, `headrace doctor` finds the cause."
         ) from None
 
 
 def recorded(url: str) -> Record | None:
-    """What was applied last to the registry at ``url``; None before the first time, and while or after one was cut off.
+    """The last apply to the registry at ``url``; None before the first, and during or after an interrupted one.
 
-    Costs milliseconds, as Feast is not imported.
+    Takes milliseconds, because Feast is not imported.
     """
     import sqlalchemy
 
@@ -72,8 +72,8 @@ def recorded(url: str) -> Record | None:
 
 
 def record(url: str, content: Record | None) -> None:
-    """Write down what was applied, or with None that nothing whole is: call it so in :func:`exclusive` before the first
-    object is written and again after the last, so that an apply that is cut off is repeated."""
+    """Record what was applied, or with None that no apply is complete: call it in :func:`exclusive` before the first
+    object is written and again after the last, so that an interrupted apply is repeated."""
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)

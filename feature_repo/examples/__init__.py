@@ -1,1 +1,1 @@
-"""The bundled examples: data that come with Headrace, and how they become tables."""
+"""The bundled examples: data that come with Headrace, and their conversion to tables."""

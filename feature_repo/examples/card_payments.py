@@ -46,24 +46,24 @@ __all__ = [
     "write",
 ]
 
-#: Late rows, planted: what was bought in this country within these 24 hours was posted two days late.
+#: Simulated late rows: purchases in this country within these 24 hours were posted two days late.
 OUTAGE_COUNTRY = "CA"
 OUTAGE_FROM = datetime(2013, 3, 5, 6, tzinfo=UTC)
 OUTAGE_UNTIL = datetime(2013, 3, 6, 6, tzinfo=UTC)
 OUTAGE_DELAY = timedelta(days=2)
-#: Corrections, planted: one merchant in ten posted ten times the amount in these four days; a second row of each such
+#: Simulated corrections: one merchant in ten posted ten times the amount in these four days; a second row of each such
 #: transaction, with the right amount, became known at ``CORRECTED_AT``.
 MISPOSTED_FROM = datetime(2013, 3, 11, tzinfo=UTC)
 MISPOSTED_UNTIL = datetime(2013, 3, 15, tzinfo=UTC)
 CORRECTED_AT = datetime(2013, 3, 18, 9, tzinfo=UTC)
-#: A correction of attributes, planted: every twentieth merchant was listed as a grocery until this moment.
+#: Simulated correction of attributes: every twentieth merchant was listed as a grocery until this time.
 RECODED_AT = datetime(2013, 3, 14, 12, tzinfo=UTC)
 
 _TIME = pa.timestamp("us", tz="UTC")
 
 
 def simulated(table: str, rows: int, seed: int) -> Iterator[pa.Table]:
-    """The rows of one table, block by block; each block fits in 100 MB whatever ``rows`` is."""
+    """The rows of one table, block by block; each block fits in 100 MB for any ``rows``."""
     blocks = simulate(rows, seed)
     if table == "card_merchants":
         yield merchant_table(seed)
@@ -132,7 +132,7 @@ OF_BLOCK = {
 
 
 def merchant_table(seed: int) -> pa.Table:
-    """The merchants, with a second row, known later, of each whose category was corrected."""
+    """The merchants; each merchant with a corrected category has a second row, known later."""
     shops = behaviour.merchants(seed)
     number = np.arange(behaviour.MERCHANTS)
     wrong = number % 20 == 7
@@ -176,37 +176,37 @@ def _days(days: np.ndarray) -> pa.Array:
     return pa.array(days * behaviour.DAY * 1_000_000, _TIME)
 
 
-#: Transactions and seed where a table's ``options`` give none.
+#: Default number of transactions and seed, if a table's ``options`` have none.
 ROWS, SEED = 200_000, 7
 
 
 def authorizations(rows: int = ROWS, seed: int = SEED) -> Iterator[pd.DataFrame]:
-    """The requests: one row per transaction, by card and time, known at once. More ``rows`` only add at the end."""
+    """The requests: one row per transaction, by card and time, known immediately. A higher ``rows`` appends rows."""
     return _frames("card_authorizations", rows, seed)
 
 
 def transactions(rows: int = ROWS, seed: int = SEED) -> Iterator[pd.DataFrame]:
-    """The postings: one row per transaction, and one more for each that was corrected, known at its ``known_at``."""
+    """The postings: one row per transaction, and one more for each corrected one, known at its ``known_at``."""
     return _frames("card_transactions", rows, seed)
 
 
 def labels(rows: int = ROWS, seed: int = SEED) -> Iterator[pd.DataFrame]:
-    """Whether each transaction was fraud: reported after 1 to 21 days; that it was none is known after 21."""
+    """Whether each transaction was fraud: reported after 1 to 21 days; a negative outcome is known after 21."""
     return _frames("card_labels", rows, seed)
 
 
 def cards(rows: int = ROWS, seed: int = SEED) -> Iterator[pd.DataFrame]:
-    """The cards that made the first ``rows`` transactions."""
+    """The cards of the first ``rows`` transactions."""
     return _frames("cards", rows, seed)
 
 
 def merchants(rows: int = ROWS, seed: int = SEED) -> Iterator[pd.DataFrame]:
-    """All merchants, whatever ``rows`` is; a corrected one has a second row with the same ``opened_at``."""
+    """All merchants, for any ``rows``; a corrected one has a second row with the same ``opened_at``."""
     return _frames("card_merchants", rows, seed)
 
 
 def fingerprint() -> str:
-    """The simulation's code, which together with a table's options makes its rows."""
+    """Fingerprint of the simulation's code, which determines a table's rows together with its options."""
     return "".join(
         Path(__file__).with_name(name).read_text(encoding="utf-8")
         for name in ("card_simulation.py", "card_payments.py")
@@ -216,18 +216,18 @@ def fingerprint() -> str:
 def write(folder: Path, rows: int, seed: int = SEED, file_rows: int = 1_000_000) -> dict[str, int]:
     """Write all tables as ``folder/<table>/part-<number>.parquet``; returns the number of rows of each.
 
-    A file is closed once it has ``file_rows`` rows, so memory does not grow with ``rows``.
+    A file is closed when it has ``file_rows`` rows, so memory does not grow with ``rows``.
 
     Raises:
-        ValueError: a number of rows or a seed that cannot be; nothing is written then.
-        FileExistsError: a table's folder holds files already.
+        ValueError: an invalid number of rows or seed; nothing is written then.
+        FileExistsError: a table's folder contains files already.
     """
     blocks = simulate(rows, seed)
     tables = [*OF_BLOCK, "card_merchants"]
     for table in tables:
         (folder / table).mkdir(parents=True, exist_ok=True)
         if any((folder / table).iterdir()):
-            raise FileExistsError(f"{folder / table} holds files already; name an empty folder.")
+            raise FileExistsError(f"{folder / table} contains files already; choose an empty folder.")
     files = {table: _Files(folder / table, file_rows) for table in tables}
     files["card_merchants"].add(merchant_table(seed))
     for block in blocks:
@@ -237,7 +237,7 @@ def write(folder: Path, rows: int, seed: int = SEED, file_rows: int = 1_000_000)
 
 
 class _Files:
-    """Parquet files of one folder, written one after the other."""
+    """Parquet files of one folder, written one by one."""
 
     def __init__(self, folder: Path, file_rows: int) -> None:
         self._folder, self._file_rows = folder, file_rows

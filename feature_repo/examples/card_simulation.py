@@ -1,4 +1,4 @@
-"""Simulate card payments in numpy: who shops how, and who steals card numbers; all follows from a seed."""
+"""Simulate card payments in numpy: shopping patterns and stolen card numbers; all results depend on a seed."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = [
     "simulate",
 ]
 
-#: The simulated year begins here.
+#: Start of the simulated year.
 START = datetime(2013, 1, 1, tzinfo=UTC)
 DAYS = 365
-#: Drift, planted: from here on everybody spends a quarter more and shops online more often, and half of the
-#: compromised cards are first tried with many tiny purchases, which no fraud did before.
+#: Simulated drift: from this time on all owners spend a quarter more and shop online more often, and half of the
+#: compromised cards are first tested with many tiny purchases, a pattern that did not occur before.
 DRIFT_AT = datetime(2013, 10, 1, tzinfo=UTC)
 
 COUNTRIES = ("US", "GB", "CA", "MX", "BR")
@@ -57,7 +57,7 @@ _BY_HOUR = np.array([5, 3, 2, 1, 1, 3, 10, 25, 45, 55, 60, 70, 85, 75, 65, 65, 7
 _BY_NIGHT = np.array([9, 10, 10, 9, 7, 5, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 5, 7], float)
 #: Times that a card is compromised in the year; about 0.3 % of all transactions are then fraud.
 _COMPROMISED = 0.16
-#: An outcome is final when the time for complaints is over; fraud is reported within it.
+#: An outcome is final after the period for complaints; fraud is reported within it.
 _FINAL = 21 * DAY
 
 Ints = NDArray[np.int64]
@@ -78,7 +78,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Merchants:
-    """All merchants, one value each; ``opened`` in days since 1970, ``risk`` the weight by which fraud chooses them."""
+    """All merchants, one value each; ``opened`` in days since 1970, ``risk`` their weight in fraud."""
 
     country: Ints
     category: Ints
@@ -89,7 +89,7 @@ class Merchants:
 
 @cache
 def merchants(seed: int) -> Merchants:
-    """The merchants of a seed: the same whatever the number of rows."""
+    """The merchants of a seed: the same for any number of rows."""
     rng = np.random.default_rng([seed, 0])
     category = rng.choice(len(CATEGORIES), MERCHANTS, p=_CATEGORY_SHARE)
     return Merchants(
@@ -115,7 +115,7 @@ def draw_cards(rng: np.random.Generator, number: int) -> Cards:
 
 
 def harmless(rng: np.random.Generator, cards: Cards, shops: Merchants) -> dict[str, Any]:
-    """What the cards' owners buy: at their favourite places mostly, sometimes in sprees, sometimes on a journey."""
+    """Purchases of the cards' owners: mostly at favourite merchants, sometimes in sprees, sometimes on a journey."""
     spread = rng.uniform(0.45, 0.85, CARDS)
     online = rng.beta(2, 5, CARDS)
     daily = 0.66 * rng.lognormal(-0.125, 0.5, CARDS)
@@ -153,10 +153,10 @@ def harmless(rng: np.random.Generator, cards: Cards, shops: Merchants) -> dict[s
 
 
 def frauds(rng: np.random.Generator, cards: Cards, shops: Merchants) -> dict[str, Any]:
-    """What is bought with compromised cards: one campaign each, reported days after its last purchase.
+    """Purchases with compromised cards: one campaign each, reported days after its last purchase.
 
-    A burst: 3 to 8 large purchases minutes apart, by night more often than not. Single: one or two, hours apart.
-    Testing (from ``DRIFT_AT`` on): 4 to 9 tiny ones, then a very large one. All prefer risky merchants.
+    Burst: 3 to 8 large purchases minutes apart, more often by night. Single: one or two, hours apart. Testing (from
+    ``DRIFT_AT`` on): 4 to 9 tiny ones, then a very large one. All patterns prefer risky merchants.
     """
     who = np.repeat(np.arange(CARDS), rng.poisson(_COMPROMISED, CARDS))
     campaigns = len(who)
@@ -197,12 +197,12 @@ def frauds(rng: np.random.Generator, cards: Cards, shops: Merchants) -> dict[str
 
 
 def _of_day(rng: np.random.Generator, weights: Floats, rows: int) -> Ints:
-    """Seconds of the day, drawn by the hours' weights."""
+    """Seconds of the day, drawn with the hours' weights."""
     return rng.choice(24, rows, p=weights / weights.sum()) * 3600 + rng.integers(0, 3600, rows)
 
 
 def _pick(rng: np.random.Generator, shops: Merchants, weight: Floats, country: Ints) -> Ints:
-    """One merchant in each ``country``, drawn by ``weight``."""
+    """One merchant in each ``country``, drawn with ``weight``."""
     chance, found = rng.random(len(country)), np.zeros(len(country), np.int64)
     for place in range(len(COUNTRIES)):
         there, rows = np.flatnonzero(shops.country == place), country == place
@@ -215,9 +215,9 @@ def _pick(rng: np.random.Generator, shops: Merchants, weight: Floats, country: I
 class Block:
     """Transactions of a block's cards by card and time, one value each; times in microseconds since 1970.
 
-    ``nth`` counts a card's own from 0. ``country`` is where it was made, the merchant's. ``delay``: seconds from the
-    authorisation until it is posted. ``pattern``: index into ``PATTERNS``, 0 for no fraud. ``confirmed``: when it
-    became known which.
+    ``nth`` counts a card's transactions from 0. ``country`` is the merchant's country. ``delay``: seconds from the
+    authorisation to the posting. ``pattern``: index into ``PATTERNS``, 0 for no fraud. ``confirmed``: when the
+    outcome became known.
     """
 
     cards: Cards
@@ -236,7 +236,7 @@ class Block:
         return len(self.card)
 
     def head(self, rows: int) -> Block:
-        """The first ``rows`` transactions, and the cards that made them."""
+        """The first ``rows`` transactions, and their cards."""
         if rows >= len(self):
             return self
         cards = int(self.card[rows - 1] - self.cards.number[0]) + 1
@@ -251,10 +251,10 @@ def micros(moment: datetime) -> int:
 
 
 def simulate(rows: int, seed: int) -> Iterator[Block]:
-    """Blocks with ``rows`` transactions in all.
+    """Blocks with ``rows`` transactions in total.
 
     Raises:
-        ValueError: ``rows`` is not a whole number from 1 to a billion, or ``seed`` not one from 0.
+        ValueError: ``rows`` is not a whole number from 1 to a billion, or ``seed`` is not one of at least 0.
     """
     for name, value, low in (("rows", rows, 1), ("seed", seed, 0)):
         if type(value) is not int or not low <= value <= 10**9:

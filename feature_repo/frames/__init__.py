@@ -1,1 +1,1 @@
-"""Training frames: which rows a model is about, their labels, and the features joined to both."""
+"""Training frames: a model's rows, their labels, and the features joined to both."""

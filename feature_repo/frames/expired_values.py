@@ -1,6 +1,6 @@
-"""Values older than their view's TTL: what a model's file says about them, checked and applied to frames of features.
+"""Values older than their view's TTL: check a model's policy on them, and apply it to frames of features.
 
-Serving, batch scoring and training apply the same rules, so a model is trained on what it will be served.
+Serving, batch scoring and training apply the same rules, so a model is trained on the same values that it is served.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def check(
     ttls: Mapping[str, float],
     kinds: Mapping[str, str] | None = None,
 ) -> None:
-    """Hold a model's ``expired:`` to the views of its feature service.
+    """Check a model's ``expired:`` against the views of its feature service.
 
     Args:
         views: view -> the features of it that the service has.
-        ttls: view -> TTL in seconds, 0 for never.
-        kinds: feature -> ``string`` or another kind, where that is known.
+        ttls: view -> TTL in seconds, 0 for no expiry.
+        kinds: feature -> ``string`` or another kind, if that is known.
 
     Raises:
-        ConfigError: an unknown view or feature (with the nearest name), a view without a TTL, or a default of
+        ConfigError: an unknown view or feature (the message has the nearest name), a view with no TTL, or a default of
             another type than its feature.
     """
     where = f"models/{model}.yaml: expired.{{}}"
@@ -56,7 +56,7 @@ def check(
             )
         if policy is not None and not ttls[view]:
             raise ConfigError(
-                f"{where.format(view)}: view '{view}' has no TTL, so that its values never expire; take the entry out, "
+                f"{where.format(view)}: view '{view}' has no TTL, so its values never expire; remove the entry, "
                 "or give the view a ttl in feature_repo/features.py."
             )
         for feature, value in (policy.default if isinstance(policy, Defaults) else {}).items():
@@ -69,12 +69,12 @@ def check(
             if text != isinstance(value, str):
                 raise ConfigError(
                     f"{where.format(view)}.default.{feature} = {value!r}: expected a {'text' if text else 'number'}, "
-                    "as the feature is."
+                    "the type of the feature."
                 )
 
 
 def check_model(settings: Settings, spec: ModelSpec) -> None:
-    """:func:`check` a model against the registered views; says nothing where its YAML has no ``expired``.
+    """:func:`check` a model against the registered views; does nothing if its YAML has no ``expired``.
 
     Raises:
         ConfigError: as :func:`check`.
@@ -97,14 +97,14 @@ def check_model(settings: Settings, spec: ModelSpec) -> None:
 
 
 def defaults(policies: Mapping[str, Expired]) -> dict[str, dict[str, float | str]]:
-    """View -> feature -> the value that stands for an expired one; empty where no view has defaults."""
+    """View -> feature -> the default for an expired value; empty if no view has defaults."""
     return {view: dict(policy.default) for view, policy in policies.items() if isinstance(policy, Defaults)}
 
 
 def fill(features: pd.DataFrame, expired: pd.DataFrame, policies: Mapping[str, Expired]) -> None:
     """Write the defaults into ``features`` where ``expired`` (one column of booleans per view, same rows) is true.
 
-    Features that are no column, and views without defaults, are left as they are.
+    Features that are not a column, and views without defaults, are not changed.
     """
     for view, values in defaults(policies).items():
         where = expired[view].to_numpy(dtype=bool)
@@ -134,8 +134,8 @@ def in_words(seconds: float) -> str:
 class AsServed:
     """A retrieved frame, row for row: ``rows`` has the requests' columns and the service's features.
 
-    ``ages`` (seconds, NaN where there was no value) and ``expired`` have a column for each view that the model's YAML
-    names under ``expired``; ``ttls`` their TTLs in seconds.
+    ``ages`` (seconds, NaN if there was no value) and ``expired`` have a column for each view under ``expired`` in the
+    model's YAML; ``ttls`` are their TTLs in seconds.
     """
 
     rows: pd.DataFrame
@@ -147,10 +147,10 @@ class AsServed:
 def retrieve_as_served(settings: Settings, spec: ModelSpec, requests: pd.DataFrame, at: str) -> AsServed:
     """Features of ``requests`` as known at the time in column ``at``, under the model's policy for expired values.
 
-    Defaults are written in; abstaining and refusing is left to the caller. An entity never seen stays null.
+    Defaults are applied; abstaining and refusing is left to the caller. Values of unknown entities stay null.
 
     Raises:
-        ConfigError: the policy names what the feature service does not have.
+        ConfigError: the policy names a view or feature that the feature service does not have.
     """
     import pandas as pd
 

@@ -1,6 +1,6 @@
-"""Fingerprints of content: of the rows of a frame, column by column, and of what a raw table held at a moment.
+"""Fingerprints of content: of the rows of a frame, column by column, and of a raw table's content as of a time.
 
-Equal content has equal fingerprints however it lies in files; any other value, row or order of rows changes them.
+Equal content has equal fingerprints for any layout in files; another value, row or row order changes them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameDigest", "changed_days", "frame_fingerprint", "table_contents"]
 
-#: Whole numbers up to here are the same as float64.
+#: Whole numbers up to this one are exact in float64.
 _EXACT = 2**53
 
 
 class FrameDigest:
-    """Fingerprint of a frame that may come in parts, in the order of its rows.
+    """Fingerprint of a frame, possibly in parts, in the order of its rows.
 
-    A value counts, not how it is held: 1 and 1.0 are equal, as are None and NaN, and times of different resolution.
+    Only values count, not their types: 1 and 1.0 are equal, as are None and NaN, and times of different resolution.
 
     >>> import pandas as pd
     >>> whole, parts = FrameDigest(), FrameDigest()
@@ -42,7 +42,7 @@ class FrameDigest:
         self._rows = 0
 
     def update(self, rows: pd.DataFrame) -> None:
-        """Take the next rows in; every part has the same columns."""
+        """Add the next rows; every part has the same columns."""
         for name in rows.columns:
             digest = self._columns.setdefault(str(name), hashlib.blake2b(digest_size=8))
             digest.update(_hashed(rows[name]).astype("<u8").tobytes())
@@ -54,8 +54,8 @@ class FrameDigest:
 
     def fingerprint(self) -> str:
         """Fingerprint of the whole: of its columns' names, their values, and the number of rows."""
-        told = f"{self._rows} {list(self.columns().items())}"
-        return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+        summary = f"{self._rows} {list(self.columns().items())}"
+        return hashlib.blake2b(summary.encode(), digest_size=8).hexdigest()
 
 
 def frame_fingerprint(rows: pd.DataFrame) -> tuple[str, dict[str, str]]:
@@ -66,12 +66,12 @@ def frame_fingerprint(rows: pd.DataFrame) -> tuple[str, dict[str, str]]:
 
 
 def table_contents(settings: Settings, tables: Collection[str], as_of: datetime) -> dict[str, dict[str, Any]]:
-    """What each raw table held as known at ``as_of``, whatever was ingested since.
+    """Content of each raw table as known at ``as_of``, independent of later ingests.
 
     Returns:
         table -> ``stored`` (the manifest's fingerprint, of all rows), ``known`` (of those known at ``as_of``), ``rows``
-        (how many those are) and ``days`` (UTC day -> fingerprint; one entry ``all`` where the table has no days).
-        Tables that hold nothing are left out.
+            (their number) and ``days`` (UTC day -> fingerprint; one entry ``all`` if the table has no days). Tables
+            with no rows are left out.
     """
     found: dict[str, dict[str, Any]] = {}
     with connect(settings, as_of, only=tables) as connection:

@@ -1,7 +1,7 @@
 """A training frame that is larger than memory: built on disk, part by part in the order of prediction time.
 
-A part is a window of prediction times with about ``rows`` requests, retrieved as the whole frame would be, so that the
-parts one after another are the frame, row for row. A killed build goes on with the parts that are missing.
+A part is a window of prediction times with about ``rows`` requests, retrieved like the whole frame, so that the parts
+in order are the frame, row for row. After a kill, the next build continues with the missing parts.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameParts", "build_parts", "remove_idle_parts", "windows"]
 
-#: Where the first window begins, as the frame in one piece does.
+#: Start of the first window, as for the frame in one piece.
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
-#: Key of a file's metadata: how many requests of its window were left out because their label is null.
+#: Key of a file's metadata: number of requests of its window that were left out because their label is null.
 _UNLABELLED = b"headrace.unlabelled"
 
 
@@ -62,18 +62,18 @@ class FrameParts:
     lock: BaseFileLock = field(repr=False, compare=False)
 
     def read(self, columns: list[str] | None = None, backwards: bool = False) -> Iterator[pd.DataFrame]:
-        """The rows of one part after another (``backwards``: the latest first), typed as in the frame in one piece."""
+        """The rows of the parts in order (``backwards``: latest first), with the types of the frame in one piece."""
         numbers = _numbers(self.files)
         return (_read(file, columns, numbers) for file in (reversed(self.files) if backwards else self.files))
 
     def remove(self) -> None:
-        """Delete the files; for when the fit is on record."""
+        """Delete the files, after the fit is recorded."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.lock.release()
 
 
 def windows(counts: pd.DataFrame, rows: int, end: datetime) -> list[tuple[datetime, datetime]]:
-    """Cut time into windows [start, end) with at most ``rows`` requests each, unless one moment has more.
+    """Cut time into windows [start, end) with at most ``rows`` requests each, unless a single time has more.
 
     Args:
         counts: columns ``moment`` (rising) and ``requests``.
@@ -94,15 +94,15 @@ def windows(counts: pd.DataFrame, rows: int, end: datetime) -> list[tuple[dateti
 
 
 def build_parts(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> FrameParts:
-    """The training frame of ``spec`` as known at ``as_of``, in ``home/fit``; what a killed build left is used.
+    """The training frame of ``spec`` as known at ``as_of``, in ``home/fit``; parts of a killed build are reused.
 
     ``overlay``: the version of the label corrections, the newest by default.
 
-    Another training of the same is waited for. Parts that other trainings of the model left are removed.
+    Waits for another process that builds the same parts. Parts left by other trainings of the model are removed.
 
     Raises:
         FrameError: no row is labelled by then, or the label does not have both values.
-        LabelError: the label SQL gives another value than true, false, 0, 1 or null.
+        LabelError: the label SQL returns a value other than true, false, 0, 1 or null.
     """
     overlay = overlay_version(settings, spec.name) if overlay is None else overlay
     folder = settings.home / "fit" / f"{spec.name}-{_key(settings, spec, as_of, overlay)}"
@@ -122,7 +122,7 @@ def build_parts(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: i
 
 
 def remove_idle_parts(settings: Settings, pattern: str = "*", but: Path | None = None) -> None:
-    """Remove parts that killed or given-up trainings left, but for the folder ``but``; not those still worked on."""
+    """Remove parts of killed or abandoned trainings, except the folder ``but`` and those that are being built."""
     from filelock import Timeout
 
     for folder in (settings.home / "fit").glob(pattern):
@@ -139,8 +139,8 @@ def remove_idle_parts(settings: Settings, pattern: str = "*", but: Path | None =
 def _part(
     settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int, start: datetime, end: datetime
 ) -> tuple[pd.DataFrame, int]:
-    """Labelled requests of one window with their features (without columns where there are none), and how many were
-    left out because their label is null."""
+    """Labelled requests of one window with their features (without columns if there are none), and the number of
+    requests that were left out because their label is null."""
     import pandas as pd
 
     asked = requests(settings, spec, start, end, as_of)
@@ -195,7 +195,7 @@ def _read(file: Path, columns: list[str] | None, numbers: set[str]) -> pd.DataFr
 
 
 def _numbers(files: tuple[Path, ...]) -> set[str]:
-    """Columns without any value in some parts, where they could be text, that are numbers in others."""
+    """Columns that are numbers in some parts and have no value in others, where their type is ambiguous."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -211,14 +211,14 @@ def _numbers(files: tuple[Path, ...]) -> set[str]:
 
 
 def _key(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int) -> str:
-    """Fingerprint of what decides the parts."""
+    """Fingerprint of everything that determines the parts."""
     what = (inputs_fingerprint(settings, spec, overlay), as_of.isoformat(), spec.requests, spec.label, spec.expired,
             spec.feature_service, spec.fit.rows_per_part)  # fmt: skip
     return hashlib.blake2b(repr(what).encode(), digest_size=8).hexdigest()
 
 
 def _lock_of(folder: Path) -> BaseFileLock:
-    """The lock of whoever is at work on a folder; it falls with the process that holds it."""
+    """The lock of the process that builds a folder; it is released when that process ends."""
     from filelock import FileLock
 
     path = folder.parents[1] / "locks" / f"fit-{folder.name}.lock"

@@ -1,9 +1,9 @@
-"""Corrections of labels that a person accepted: an overlay on the source, which itself is never edited.
+"""Corrections of labels that a person accepted: an overlay on the source, which is never edited.
 
-``labels/<model>/overlay.jsonl`` has one line per correction and only ever grows. Each batch that is accepted or revoked
-at once is a version, numbered from 1; version 0 is the source as it is. A training takes the newest version, whatever
-its ``as_of``: that says which outcomes were known, and a correction only says what such an outcome really was. The run
-keeps the version, so that the same frame can be made again.
+``labels/<model>/overlay.jsonl`` has one line per correction and only grows. Each batch of accepted or revoked
+corrections is a version, numbered from 1; version 0 is the source alone. A training uses the newest version for any
+``as_of``: ``as_of`` determines which outcomes were known, and a correction only fixes the value of such an outcome. The
+run records the version, so that the same frame can be built again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class LabelOverrideError(HeadraceError, ValueError):
-    """A correction that cannot be taken, or an overlay that cannot be read; one sentence."""
+    """A correction cannot be accepted, or an overlay cannot be read; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class LabelOverride:
     """One line of the overlay.
 
     Attributes:
-        id: the request's, as text.
-        label: what it is from now on, 0 or 1; None takes an earlier correction back.
-        given: what the source says, 0 or 1.
+        id: the request's id, as text.
+        label: the corrected label, 0 or 1; None revokes an earlier correction.
+        given: the label in the source, 0 or 1.
         at: when it was accepted (ISO 8601, UTC).
-        version: of the overlay, from this line on.
-        entities: join key -> value of the request, by which forgetting finds the line.
+        version: version of the overlay with this line.
+        entities: join key -> value of the request, used by an erasure to find the line.
     """
 
     id: str
@@ -62,7 +62,7 @@ class LabelOverride:
 
 
 def labels_folder(settings: Settings, model: str) -> Path:
-    """Where a model's overlay and review queue are."""
+    """The folder of a model's overlay and review queue."""
     return settings.home / "labels" / model
 
 
@@ -70,7 +70,7 @@ def overlay(settings: Settings, model: str, version: int | None = None) -> list[
     """The lines of the overlay up to ``version`` (default: all), in order.
 
     Raises:
-        LabelOverrideError: the file holds what is no line of an overlay, or has not got as far as ``version``.
+        LabelOverrideError: the file contains an invalid line, or no ``version`` yet.
     """
     path = labels_folder(settings, model) / "overlay.jsonl"
     found: list[LabelOverride] = []
@@ -79,24 +79,24 @@ def overlay(settings: Settings, model: str, version: int | None = None) -> list[
             found.append(LabelOverride(**json.loads(line)))
         except (ValueError, TypeError) as error:
             raise LabelOverrideError(
-                f"{path} line {number} is no relabel ({error}); put back the line as `headrace labels accept` wrote it."
+                f"{path} line {number} is not a relabel ({error}); restore the line of `headrace labels accept`."
             ) from None
     newest = max((each.version for each in found), default=0)
     if version is not None and version > newest:
         raise LabelOverrideError(
-            f"The label overlay of '{model}' is at version {newest}, and version {version} is asked for; "
-            f"bring back {path} as it was."
+            f"The label overlay of '{model}' is at version {newest}, and version {version} is requested; "
+            f"restore {path} from a backup."
         )
     return found if version is None else [each for each in found if each.version <= version]
 
 
 def overlay_version(settings: Settings, model: str) -> int:
-    """The newest version of the overlay; 0 where nothing was ever corrected."""
+    """The newest version of the overlay; 0 if nothing was ever corrected."""
     return max((each.version for each in overlay(settings, model)), default=0)
 
 
 def standing(lines: Sequence[LabelOverride]) -> dict[str, LabelOverride]:
-    """The correction in force of each id: the last one, unless it was taken back."""
+    """The active correction of each id: the last one, unless it was revoked."""
     last = {each.id: each for each in lines}
     return {identity: each for identity, each in last.items() if each.label is not None}
 
@@ -117,14 +117,14 @@ def append(settings: Settings, model: str, lines: Sequence[LabelOverride], expec
         expected: the version that the lines were checked against.
 
     Raises:
-        LabelOverrideError: somebody else has added a version meanwhile.
+        LabelOverrideError: another process has added a version meanwhile.
     """
     path = labels_folder(settings, model) / "overlay.jsonl"
     with locked(settings.home, f"labels-{model}"):
         now = overlay_version(settings, model)
         if now != expected:
             raise LabelOverrideError(
-                f"The label overlay of '{model}' went from version {expected} to {now} meanwhile; do it again."
+                f"The label overlay of '{model}' went from version {expected} to {now} meanwhile; repeat the command."
             )
         before = path.read_bytes() if path.is_file() else b""
         with replacing(path) as temporary:

@@ -1,7 +1,7 @@
-"""How the id of a request is written wherever it leaves its table: as text.
+"""Request ids as text, the form of an id everywhere outside its table.
 
-Tables hold ids as whole numbers or as text. A request, the prediction log, corrections of labels and review queues hold
-them as text, and what compares the two writes the table's ids by these functions first.
+Tables have ids as whole numbers or as text. Requests, the prediction log, corrections of labels and review queues have
+them as text, and code that compares the two first converts the table's ids with these functions.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ __all__ = ["RequestIdError", "id_text", "id_texts"]
 
 
 class RequestIdError(HeadraceError, ValueError):
-    """A value that identifies no request; one sentence."""
+    """A value is not a valid request id; the message is one sentence."""
 
 
 def id_text(value: Any) -> str | None:
     """One id as text; None for a null.
 
-    A whole number is written in decimal digits, also where a null in its column has made it a float. A UUID is written
-    in lower case with hyphens. Text stays as it is: ``"007"`` and ``7`` are two ids.
+    A whole number is written in decimal digits, also if a null in its column has made it a float. A UUID is written in
+    lower case with hyphens. Text does not change: ``"007"`` and ``7`` are two ids.
 
     Raises:
-        RequestIdError: it is something else, or a float too large to tell which whole number it was.
+        RequestIdError: it is of another type, or a float too large to be an exact whole number.
 
     >>> id_text(7), id_text(7.0), id_text("007"), id_text(UUID(int=7)), id_text(float("nan"))
     ('7', '7', '007', '00000000-0000-0000-0000-000000000007', None)
@@ -54,9 +54,9 @@ def id_text(value: Any) -> str | None:
 
 
 def id_texts(values: pd.Series) -> pd.Series:
-    """Ids as :func:`id_text` writes them: a series of objects on the same index.
+    """Ids converted by :func:`id_text`: a series of objects on the same index.
 
     Raises:
-        RequestIdError: an id is no text, whole number or UUID.
+        RequestIdError: an id is not text, a whole number or a UUID.
     """
     return values.astype(object).map(id_text).astype(object)

@@ -1,4 +1,4 @@
-"""Which rows a model is about: requests, their labels, and the training frame that joins features to both."""
+"""A model's rows: requests, their labels, and the training frame that joins features to both."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
     "training_frame",
 ]
 
-#: Code that a training frame depends on, beside the queries of its views.
+#: Code that a training frame depends on, in addition to the queries of its views.
 _CODE = (
     "features.py",
     "frames/*.py",
@@ -48,28 +48,28 @@ _CODE = (
     "transforms/purchase.py",
     "offline/*.py",
 )
-#: Column that holds when a prediction is made.
+#: Column of the prediction time.
 PREDICTION_TIME = "prediction_time"
-#: Column that holds when an outcome became known.
+#: Column of the time when an outcome became known.
 LABEL_KNOWN_AT = "label_known_at"
 #: DuckDB's types whose values can equal 0 or 1; a text such as '1' is not a label.
 _LABEL_TYPES = re.compile(r'(BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|BIGNUM|FLOAT|DOUBLE|DECIMAL\(.*\)|"NULL")')
 
 
 class FrameError(HeadraceError, ValueError):
-    """There are no usable rows; one sentence that says which were looked for."""
+    """There are no usable rows; the message says which were searched."""
 
     @classmethod
     def unlabelled(cls, spec: ModelSpec, rows: int, as_of: datetime) -> FrameError:
-        """Of ``rows`` labelled rows that do not have both outcomes."""
+        """Error for ``rows`` labelled rows that do not have both outcomes."""
         return cls(
             f"Model '{spec.name}': {rows} labelled rows in table '{spec.requests.table}' were known at "
-            f"{as_of:%Y-%m-%d %H:%M} UTC, and they need both outcomes; ingest more or choose another as_of."
+            f"{as_of:%Y-%m-%d %H:%M} UTC, but both outcomes are needed; ingest more rows or choose another as_of."
         )
 
 
 class LabelError(HeadraceError, ValueError):
-    """The label SQL of a model fails, or gives another value than true, false, 0, 1 or null; one sentence."""
+    """The label SQL of a model fails, or returns a value other than true, false, 0, 1 or null."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class TrainingFrame:
     """Labelled requests with their features as known at prediction time, in the order of that time.
 
     ``rows`` has the request's id, entities and fields, ``prediction_time``, ``label`` and the ``features``.
-    ``fingerprint`` is of the rows' content, ``columns`` of each column's; ``tables`` of all that the raw tables hold.
-    ``overlay`` is the version of the corrections that the labels have. ``unlabelled`` counts the requests that were
+    ``fingerprint`` is of the rows' content, ``columns`` of each column's; ``tables`` of the raw tables' content.
+    ``overlay`` is the version of the labels' corrections. ``unlabelled`` counts the requests that were
     left out because their label is null.
     """
 
@@ -104,7 +104,7 @@ def requests(settings: Settings, spec: ModelSpec, start: datetime, end: datetime
 
 
 def request_counts(settings: Settings, spec: ModelSpec, as_of: datetime) -> pd.DataFrame:
-    """How many of the requests known at ``as_of`` fall into each minute: columns ``moment``, ``requests``."""
+    """Number of requests known at ``as_of`` in each minute: columns ``moment``, ``requests``."""
     moment, source = _asked(settings, spec)
     with connect(settings, as_of, only=[spec.requests.table]) as connection:
         return connection.execute(
@@ -115,7 +115,7 @@ def request_counts(settings: Settings, spec: ModelSpec, as_of: datetime) -> pd.D
 
 
 def _asked(settings: Settings, spec: ModelSpec) -> tuple[str, str]:
-    """SQL of the prediction time, and of the rows to choose from; its parameters are start and end."""
+    """SQL of the prediction time, and of the rows to select from; its parameters are start and end."""
     _require(settings, spec.requests.table)
     request = spec.requests
     known_at = settings.tables[request.table].known_at
@@ -130,12 +130,12 @@ def _asked(settings: Settings, spec: ModelSpec) -> tuple[str, str]:
 def labels(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> pd.DataFrame:
     """Outcomes known and mature at ``as_of`` that have a label: columns id, ``label`` (0 or 1), ``label_known_at``.
 
-    A row with a null label is left out, with a correction or without.
+    A row with a null label is left out, even if it has a correction.
 
     ``overlay``: version of the label corrections (:mod:`feature_repo.frames.label_overrides`); default newest, 0 none.
 
     Raises:
-        LabelError: the label SQL gives another value than true, false, 0, 1 or null for a row known at ``as_of``.
+        LabelError: the label SQL returns a value other than true, false, 0, 1 or null for a row known at ``as_of``.
     """
     return _labels(settings, spec, as_of, overlay)[0]
 
@@ -143,12 +143,12 @@ def labels(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | 
 def labelled_requests(
     settings: Settings, spec: ModelSpec, asked: pd.DataFrame, as_of: datetime, overlay: int
 ) -> tuple[pd.DataFrame, int]:
-    """The rows of ``asked`` that have a label, with the columns of :func:`labels`, and how many have a null label.
+    """The requests that have a label, with the columns of :func:`labels`, and how many have a null label.
 
-    No more than the labels of these requests are held in memory.
+    Only the labels of these requests are loaded into memory.
 
     Raises:
-        LabelError: as for :func:`labels`; all rows of the table are checked, whatever is asked for.
+        LabelError: as for :func:`labels`; all rows of the table are checked, not only the requested ones.
     """
     known, unlabelled = _labels(settings, spec, as_of, overlay, only=asked[spec.requests.id])
     return asked.merge(known, on=spec.requests.id, how="inner", validate="1:1"), unlabelled
@@ -159,7 +159,7 @@ def _labels(
 ) -> tuple[pd.DataFrame, int]:
     """Rows as :func:`labels` returns them, and how many were left out because their label is null.
 
-    ``only``: ids of the requests whose outcomes are wanted.
+    ``only``: ids of the requested outcomes.
     """
     _require(settings, spec.label.table)
     identity, known_at, ripe = spec.requests.id, spec.label.known_at, ""
@@ -185,7 +185,7 @@ def _labels(
 
 
 def _check_labels(connection: DuckDBPyConnection, spec: ModelSpec) -> None:
-    """Raise a LabelError unless the label SQL gives true, false, 0, 1 or null in every row of its table."""
+    """Raise a LabelError unless the label SQL returns true, false, 0, 1 or null in every row of its table."""
     import duckdb
 
     sql, table = spec.label.positive, spec.label.table
@@ -205,7 +205,7 @@ def _check_labels(connection: DuckDBPyConnection, spec: ModelSpec) -> None:
         ) from None
     if count:
         raise LabelError(
-            f"Model '{spec.name}': label.positive = '{sql}' gives a value other than true, false, 0, 1 or null in "
+            f"Model '{spec.name}': label.positive = '{sql}' returns a value other than true, false, 0, 1 or null in "
             f"{count:,} of {rows:,} rows of table '{table}', for example {_literal(kind, example)}; write a condition, "
             f"for example ({sql}) {_condition(kind, example)}."
         )
@@ -223,14 +223,14 @@ def _literal(kind: str, example: str) -> str:
 
 
 def model_inputs(features: pd.DataFrame) -> pd.DataFrame:
-    """Features as every model takes them: text stays text (None where missing), everything else becomes float64."""
+    """Features as inputs of a model: text does not change (None if missing), all other types become float64."""
     return features.astype({name: "float64" for name in features if features[name].dtype != object})
 
 
 def inputs_fingerprint(settings: Settings, spec: ModelSpec, overlay: int | None = None) -> str:
-    """Fingerprint of what a training frame is made from: tables, relabels, feature code, Feast definitions, defaults.
+    """Fingerprint of the inputs of a training frame: tables, relabels, feature code, Feast definitions, defaults.
 
-    Two equal ones give equal frames; it costs milliseconds, the frame itself seconds.
+    Equal fingerprints mean equal frames; computing it takes milliseconds, the frame itself seconds.
     """
     folder = Path(__file__).parents[1]
     code = "".join(sql(view) for view in service_views(settings, spec.feature_service)) + "".join(
@@ -243,13 +243,13 @@ def inputs_fingerprint(settings: Settings, spec: ModelSpec, overlay: int | None 
 
 
 def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int | None = None) -> TrainingFrame:
-    """Every labelled request of which request and outcome were known at ``as_of``, with features point in time.
+    """All labelled requests whose request and outcome were known at ``as_of``, with point-in-time features.
 
-    ``overlay``: the version of the label corrections, the newest by default; an earlier one gives an earlier frame.
+    ``overlay``: the version of the label corrections, the newest by default; an earlier one returns an earlier frame.
 
     Raises:
         FrameError: no row is labelled by then, or the label does not have both values.
-        LabelError: the label SQL gives another value than true, false, 0, 1 or null.
+        LabelError: the label SQL returns a value other than true, false, 0, 1 or null.
     """
     asked = requests(settings, spec, datetime(1970, 1, 1, tzinfo=as_of.tzinfo), as_of, as_of)
     overlay = overlay_version(settings, spec.name) if overlay is None else overlay
@@ -264,11 +264,11 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime, overlay
 
 
 def table_fingerprints(settings: Settings, spec: ModelSpec) -> dict[str, str]:
-    """Fingerprints of the tables that a training frame is made from."""
+    """Fingerprints of the tables of a training frame."""
     names = model_tables(settings, spec)
     return {table: found.fingerprint for table in names if (found := manifest(settings, table))}
 
 
 def _require(settings: Settings, table: str) -> None:
     if manifest(settings, table) is None:
-        raise FrameError(f"Table '{table}' holds nothing yet; run `headrace run ingest`.")
+        raise FrameError(f"Table '{table}' has no rows yet; run `headrace run ingest`.")

@@ -1,1 +1,1 @@
-"""Feature views computed from the raw tables and brought online."""
+"""Compute feature views from the raw tables, and materialize them in the online store."""

@@ -1,8 +1,8 @@
 """Compute feature views from the raw tables: month by month, and only the months whose days changed.
 
-The file of a month is named by a fingerprint of the query and of the raw files that its rows come from. The same ones
-give the same file, so a month is computed again when one of these days changed, never otherwise, and what comes out
-does not depend on what was computed before.
+The file of a month is named by a fingerprint of the query and of the raw files of its rows. Equal inputs give the same
+file, so a month is computed again only if one of these days changed, and the result does not depend on earlier
+computations.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 __all__ = ["bounded", "compute"]
 
-#: The part of a view that is computed as one piece.
+#: The name of the only part of a view that is computed as one piece.
 _WHOLE = "all"
 
 
 def compute(settings: Settings, view: str) -> tuple[ViewState, bool]:
-    """Compute what changed of one view; left alone when neither the tables nor the query did. Returns also which.
+    """Compute the changed parts of one view; nothing is done if neither tables nor query changed. Also returns them.
 
-    Month by month, so that memory does not grow with history. A killed run goes on with the next month.
+    Month by month, so that memory does not grow with history. After a kill, the next run continues with the next month.
 
     Raises:
-        MissingDataError: a table it needs was never ingested, or is empty.
+        MissingDataError: a table of the view was never ingested, or is empty.
     """
     query = VIEWS[view]
     manifests = {table: _held(settings, view, table) for table in query.tables}
@@ -75,7 +75,7 @@ def compute(settings: Settings, view: str) -> tuple[ViewState, bool]:
 
 
 def bounded(settings: Settings, view: str) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection that spills to the view's folder beyond the memory that the settings grant; UTC."""
+    """A DuckDB connection that spills to the view's folder above the memory limit of the settings; UTC."""
     import duckdb
 
     spill = view_folder(settings, view) / ".spill"
@@ -91,13 +91,13 @@ def _held(settings: Settings, view: str, table: str) -> Manifest:
     content = manifest(settings, table)
     if content is None or not content.files:
         raise MissingDataError(
-            f"Feature view '{view}' needs table '{table}', which holds nothing yet; run `headrace run ingest`."
+            f"Feature view '{view}' needs table '{table}', which has no rows yet; run `headrace run ingest`."
         )
     return content
 
 
 def _parts(query: Query, manifests: Mapping[str, Manifest], dated: set[str]) -> dict[str, dict[str, list[str]]]:
-    """Parts of a view → table → the raw files that the part's rows come from, in the order of their days."""
+    """Parts of a view → table → the raw files of the part's rows, in the order of their days."""
     days = sorted({day for table in dated & set(query.tables) for day in manifests[table].files})
     if query.lookback is None or not days:
         return {_WHOLE: {table: list(held.files.values()) for table, held in sorted(manifests.items())}}
@@ -113,16 +113,16 @@ def _parts(query: Query, manifests: Mapping[str, Manifest], dated: set[str]) -> 
 
 
 def _span(month: str) -> tuple[datetime, datetime]:
-    """First moment of a month (``YYYY-MM``), and of the one after it."""
+    """Start of a month (``YYYY-MM``), and of the next month."""
     first = date.fromisoformat(f"{month}-01")
     after = date(first.year + first.month // 12, first.month % 12 + 1, 1)
     return datetime(first.year, first.month, 1, tzinfo=UTC), datetime(after.year, after.month, 1, tzinfo=UTC)
 
 
 def _name(code: str, part: str, raw: Mapping[str, list[str]]) -> str:
-    """Name of a part's file, from the query and the names of the raw files, which are made from their content."""
-    told = "\n".join([code, *(f"{table}/{file}" for table, files in raw.items() for file in files)])
-    fingerprint = hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+    """Name of a part's file, from the query and the names of the raw files, which depend on their content."""
+    text = "\n".join([code, *(f"{table}/{file}" for table, files in raw.items() for file in files)])
+    fingerprint = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     return f"{fingerprint}.parquet" if part == _WHOLE else f"month={part}/{fingerprint}.parquet"
 
 
@@ -135,7 +135,7 @@ def _write(
     columns: Mapping[str, list[str]],
     path: Path,
 ) -> None:
-    """Compute one part of a view over just its raw files; ``columns``: files to know a table by that has none here."""
+    """Compute one part of a view over its raw files only; ``columns``: files for the columns of absent tables."""
     for table, files in raw.items():
         used = scan(table_path(settings, table) / file for file in files or columns[table])
         nothing = "" if files else "WHERE false"
@@ -156,7 +156,7 @@ def _write(
 
 
 def _extent(paths: list[Path]) -> tuple[int, datetime | None]:
-    """Rows of a view's files, and the latest event_timestamp in them; read from the files' ends."""
+    """Rows of a view's files, and the latest event_timestamp in them; read from the files' footers."""
     import pyarrow.parquet as pq
 
     rows, latest = 0, None

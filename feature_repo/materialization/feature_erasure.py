@@ -1,4 +1,4 @@
-"""Take one entity out of the feature views: their files, computed again without its rows, and their online values."""
+"""Erase one entity from the feature views: compute their files again without its rows, and remove its online values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["ErasedFeatures", "erase_features", "join_keys", "scrub_online"]
 
 @dataclass(frozen=True)
 class ErasedFeatures:
-    """What was taken out of one view: rows of its files, online entities; fingerprints of its files then and now."""
+    """Data removed from one view: rows of its files, online entities; fingerprints of its files before and after."""
 
     rows: int
     online: int
@@ -39,11 +39,11 @@ def join_keys(settings: Settings) -> list[str]:
 
 
 def erase_features(settings: Settings, join_key: str, value: str, dry_run: bool = False) -> dict[str, ErasedFeatures]:
-    """Take the entities whose ``join_key`` is ``value`` out of every view; call it after the rows left the tables.
+    """Remove the entities whose ``join_key`` is ``value`` from every view; call it after the rows left the tables.
 
-    Every view over a table with such a column is computed again, as the values of others may have used the rows, and
-    brought online as of the moment it was; then the entity's own values go, and every file that held them, also files
-    that readers of the former ones may still want. With ``dry_run`` only counts.
+    Every view over a table with such a column is computed again, because values of other entities may depend on the
+    rows, and materialized as of the same time as before. Then the entity's own values are removed, and every file that
+    contained them, also files that readers of the previous state may still need. With ``dry_run`` only counts.
 
     Raises:
         OnlineError: the online store does not answer; everything before it is done.
@@ -59,7 +59,7 @@ def erase_features(settings: Settings, join_key: str, value: str, dry_run: bool 
             before = _fingerprint(held)
             online = len(_online(values, layout, join_key, value)) if own else 0
             if held and not dry_run:
-                _again(settings, view, held)  # brings online, too, that the entity has no rows any more
+                _again(settings, view, held)  # also updates the online store: the entity has no rows now
             if own and not dry_run and (left := _online(values, layout, join_key, value)):
                 values.delete(layout, left)
             found[view] = ErasedFeatures(rows, online, before, _fingerprint(state(settings, view)))
@@ -67,7 +67,7 @@ def erase_features(settings: Settings, join_key: str, value: str, dry_run: bool 
 
 
 def scrub_online(settings: Settings) -> str | None:
-    """Overwrite what deleted values leave in the pages of the embedded online store; why it could not be, or None."""
+    """Overwrite deleted values in the pages of the embedded online store; returns the reason of a failure, or None."""
     path = settings.home / "online.db"
     if settings.databases.kind != "embedded" or not path.exists():
         return None
@@ -76,18 +76,18 @@ def scrub_online(settings: Settings) -> str | None:
             connection.execute("VACUUM")
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     except sqlite3.OperationalError as error:
-        return f"online.db could not be packed ({error}), so that bytes of removed values may be left in it"
-    return "online.db is being read, so that bytes of removed values may be left in its log" if busy else None
+        return f"online.db could not be compacted ({error}), so bytes of removed values may remain in it"
+    return "online.db is being read, so bytes of removed values may remain in its log" if busy else None
 
 
 def _again(settings: Settings, view: str, held: ViewState) -> None:
-    """Compute a view from the tables as they are now, bring that online, and let go of every former file."""
+    """Compute a view from the current tables, materialize it, and drop the record of all previous files."""
     try:
         compute(settings, view)
         if held.online_until:
             write_online(settings, view, datetime.fromisoformat(held.online_until))
         emptied = False
-    except MissingDataError:  # a table of the view holds no row any more
+    except MissingDataError:  # a table of the view has no rows now
         emptied = True
     with locked(settings.home, f"view-{view}"):
         now = state(settings, view)
@@ -100,7 +100,7 @@ def _again(settings: Settings, view: str, held: ViewState) -> None:
 
 
 def _online(values: OnlineValues, layout: ViewLayout, join_key: str, value: str) -> list[tuple[Any, ...]]:
-    """Keys of the entities that have a value, whether the store knows ``value`` as text or as a whole number."""
+    """Keys of the entities that have a value, whether ``value`` is text or a whole number in the store."""
     forms: list[str | int] = [value]
     if value.isdecimal() and str(int(value)) == value:
         forms.append(int(value))
@@ -119,7 +119,7 @@ def _rows(settings: Settings, view: str, join_key: str, value: str) -> int:
 
 
 def _fingerprint(held: ViewState | None) -> str | None:
-    """Of the files that make up a view; their names are made from what they were computed from."""
+    """Fingerprint of the files of a view; their names depend on the inputs of their computation."""
     if held is None:
         return None
     return hashlib.blake2b("\0".join(sorted(held.files.values())).encode(), digest_size=8).hexdigest()

@@ -1,6 +1,6 @@
 """Write feature views to the online store: each entity's value as known at a time, in bounded memory, resumable.
 
-DuckDB selects the rows that the store does not hold yet, one per entity.
+DuckDB selects the rows that are not in the store yet, one per entity.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ __all__ = [
 
 #: Rows per row group of the file of fresh rows.
 GROUP = 100_000
-#: Its column that says whether the store's value of the entity was taken back.
+#: Column of that file that marks entities whose value in the store was removed from the view.
 GONE = "__gone"
-#: Rows that a file can have: names of rows count files by it.
+#: Maximum of rows per file, the base for row names.
 _FILE = 2**40
 _AT = "greatest(event_timestamp, known_at)"
-#: Orders the rows of one entity: by event_timestamp, then known_at.
+#: Order of the rows of one entity: by event_timestamp, then known_at.
 _ORDER = "epoch_us(event_timestamp)::HUGEINT * 18446744073709551616 + epoch_us(known_at)"
 
 
 class FeatureError(HeadraceError, ValueError):
-    """A view's files lack what its definition promises; one sentence with the feature and where to mend it."""
+    """A view's files do not have a key or feature of its definition; the message says where to fix it."""
 
 
 def write_fresh_rows(
@@ -67,14 +67,15 @@ def write_fresh_rows(
     start: datetime | None,
     until: datetime,
 ) -> None:
-    """Write the rows to bring, in row groups of :data:`GROUP`, to the file ``FRESH`` in the view's ``folder``.
+    """Write the rows to materialize, in row groups of :data:`GROUP`, to the file ``FRESH`` in the view's ``folder``.
 
-    They are, of every entity with a row known in (``start``, ``until``], its latest row, and what to do about rows that
-    were taken back. Columns: :data:`GONE` (the entity's value in the store must go first; alone, without a row, where
-    none is left), the join keys, the features, event_timestamp and known_at.
+    For every entity with a row known in (``start``, ``until``] this is its latest row; for entities whose row was
+    removed from the view it is the update of the store. Columns: :data:`GONE` (the entity's value must be deleted from
+    the store first; if no row is left, the record has only keys), the join keys, the features, event_timestamp and
+    known_at.
 
-    A row is named by the number of its file and its number within (``__row``), so that only keys and times are
-    aggregated. ``visible`` is what was known at ``until``; ``latest`` names the row of each entity to bring.
+    A row's name (``__row``) is the number of its file and its number within the file, so that only keys and times are
+    aggregated. ``visible`` has the rows known at ``until``; ``latest`` has the row name per entity.
     """
     paths = [folder / held.files[part] for part in sorted(held.files)]
     keys = ", ".join(map(quoted, layout.join_keys))
@@ -84,7 +85,7 @@ def write_fresh_rows(
     connection.execute(
         f"CREATE VIEW visible AS SELECT *, {_ORDER} AS __nth FROM history WHERE {_AT} <= {_moment(until)} AND {present}"
     )
-    # times are compared apart, not as the greater of both, so that row groups without new rows are not read
+    # times are compared separately, not as their maximum, so that row groups without new rows are skipped
     new = f"(event_timestamp > {_moment(start)} OR known_at > {_moment(start)})" if start else "true"
     connection.execute(
         f"CREATE TABLE latest AS SELECT {keys}, arg_max(__row, __nth) AS __row, max(__nth) AS __nth, false AS {GONE} "
@@ -108,10 +109,10 @@ def write_fresh_rows(
 def _differences(
     connection: duckdb.DuckDBPyConnection, folder: Path, layout: ViewLayout, held: ViewState, last: datetime
 ) -> None:
-    """Bring into ``latest`` what changed in months that were computed again since the store was filled as of ``last``.
+    """Add to ``latest`` the changes in months that were computed again since the store was filled as of ``last``.
 
-    ``late``: rows that were not there, or had another value, though they say they were known at ``last``.
-    ``taken``: rows that were there and are no more. A month at a time, so that memory does not grow with history.
+    ``late``: rows that did not exist or had another value then, although their known-at time is not after ``last``.
+    ``taken``: rows that existed then and were removed. Works month by month, so that memory does not grow with history.
     """
     changed = sorted({part for part, _ in held.files.items() ^ held.online_files.items()})
     if not changed:
@@ -133,13 +134,13 @@ def _differences(
         connection.execute(
             f"INSERT INTO taken SELECT {keys}, max(__nth) FROM {before} ANTI JOIN {now} USING ({at}) GROUP BY {keys}"
         )
-        if held.online_code == held.code:  # else everything is brought anyway
+        if held.online_code == held.code:  # otherwise all rows are written anyway
             connection.execute(
                 f"""INSERT INTO late
                     SELECT {keys}, __row, __nth FROM (SELECT *, {value} AS __value FROM {now} WHERE {known})
                     ANTI JOIN (SELECT *, {value} AS __value FROM {before}) USING ({at}, __value)"""
             )
-    # of whom a row was taken that is newer than all that are left, the store holds what must go
+    # entities whose removed row is newer than all remaining rows: the store has a value that must be deleted
     connection.execute(
         f"""CREATE TABLE gone AS
             SELECT {keys}, left_.__row, left_.__nth, true AS {GONE}
@@ -165,12 +166,12 @@ def _complete(connection: duckdb.DuckDBPyConnection, layout: ViewLayout, path: P
             if name not in found:
                 raise FeatureError(
                     f"Feature view '{layout.view}' has the {kind} '{name}' in feature_repo/features.py, but its query "
-                    f"in feature_repo/transforms gives only {', '.join(found)}; add it to the query or take it out."
+                    f"in feature_repo/transforms returns only {', '.join(found)}; add it to the query or remove it."
                 )
 
 
 def _numbered(layout: ViewLayout, paths: Mapping[int, Path]) -> str:
-    """Query for the rows of files, with their names; ``paths`` is by the number that each file has in them."""
+    """Query for the rows of files, with their names; ``paths`` maps the number of each file to its path."""
     columns = ", ".join([*map(quoted, [*layout.join_keys, *layout.names]), "event_timestamp", "known_at"])
     number = f"{list(paths)}[file_index::BIGINT + 1]"
     return f"SELECT {columns}, {number}::BIGINT * {_FILE} + file_row_number AS __row FROM {scan(paths.values())}"
@@ -180,13 +181,13 @@ def _moment(moment: datetime) -> str:
     return f"TIMESTAMPTZ '{moment.astimezone(UTC).isoformat(sep=' ')}'"
 
 
-#: Before everything; the store's mark while it is filled for the first time.
+#: The earliest time; the store's ``known_until`` while it is filled for the first time.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class ViewUpdate:
-    """What was done for one view: rows it holds, whether any were computed, whether online values were brought."""
+    """Result for one view: its number of rows, whether rows were computed, whether online values were written."""
 
     rows: int
     computed: bool
@@ -195,9 +196,9 @@ class ViewUpdate:
 
 @dataclass(frozen=True)
 class OnlineWrite:
-    """What is being brought online: the content of ``files`` (by ``code``) as known at ``until``.
+    """A materialization in progress: the content of ``files`` (by ``code``) as known at ``until``.
 
-    ``done`` row groups of the fresh rows are written; ``base`` is the store's own mark from before.
+    ``done`` row groups of the fresh rows are written; ``base`` is the store's previous ``known_until``.
     """
 
     until: str
@@ -208,24 +209,24 @@ class OnlineWrite:
 
 
 def materialize_view(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> ViewUpdate:
-    """Compute one view and bring it online; see :func:`.computing.compute` and :func:`write_online`."""
+    """Compute one view and materialize it; see :func:`.computing.compute` and :func:`write_online`."""
     held, computed = compute(settings, view)
     return ViewUpdate(held.rows, computed, write_online(settings, view, as_of, since))
 
 
 def write_online(settings: Settings, view: str, as_of: datetime, since: datetime | None = None) -> bool:
-    """Bring one view's values, as known at ``as_of``, to the online store; False when it held them already.
+    """Write one view's values, as known at ``as_of``, to the online store; False if the store already has them.
 
-    A store that already holds what was known later than ``as_of`` is not taken back; what has to be brought then
-    (because the view changed) is brought as known at that later moment. Everything is brought when the query of the
-    view changed, and when the store lost values: it keeps its own mark of how far it was filled.
+    A store whose values are known as of a later time is not reverted; if the view changed, the new values are written
+    as known at that later time. All values are written if the query of the view changed, or if the store lost values:
+    it records the time up to which it was filled.
 
     Args:
-        since: also bring again everything that became known at or after it, as a store that lost values needs.
+        since: also write again everything that became known at or after it, for a store that lost values.
 
     Raises:
         MissingDataError: the view was never computed.
-        FeatureError: the view's files lack a join key or feature.
+        FeatureError: a join key or feature is missing in the view's files.
         OnlineError: the store does not answer, or a value does not fit.
     """
     layout = layouts(settings)[view]
@@ -234,7 +235,7 @@ def write_online(settings: Settings, view: str, as_of: datetime, since: datetime
         if held is None or not held.files:
             raise MissingDataError(f"Feature view '{view}' was never computed; run `headrace run materialize`.")
         if held.online_keys and held.online_keys != list(layout.join_keys):
-            values.clear(layout)  # nobody asks by the old keys, and nothing else would take their values away
+            values.clear(layout)  # requests no longer use the old keys, and no other step would remove their values
         mark = values.known_until([layout])[view]
         finished = False
         if held.bringing:
@@ -245,7 +246,7 @@ def write_online(settings: Settings, view: str, as_of: datetime, since: datetime
                 mark, finished = datetime.fromisoformat(left.until), True
             else:
                 held = replace(held, bringing=None)
-                remember(settings, held)  # the file it names is written anew
+                remember(settings, held)  # the file it names is written again
         lost = bool(held.online_until) and (mark is None or mark < datetime.fromisoformat(held.online_until or ""))
         if lost:
             held = replace(held, online_code=None, online_until=None, online_files={})
@@ -269,7 +270,7 @@ def write_online(settings: Settings, view: str, as_of: datetime, since: datetime
 
 
 def _fits(path: Path, layout: ViewLayout) -> bool:
-    """Whether a killed run's fresh rows are there, and those of the view as it is defined now."""
+    """Whether the fresh rows of a killed run exist and match the current definition of the view."""
     import pyarrow.parquet as pq
 
     return path.exists() and {*layout.join_keys, *layout.names} <= set(pq.read_schema(path).names)
@@ -278,7 +279,7 @@ def _fits(path: Path, layout: ViewLayout) -> bool:
 def _write(
     settings: Settings, layout: ViewLayout, values: OnlineValues, held: ViewState, bringing: OnlineWrite
 ) -> ViewState:
-    """Write what is left of ``bringing``, note each row group, and at the end what the store holds now."""
+    """Write the rest of ``bringing``, record each row group, and finally the new state of the store."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 

@@ -1,6 +1,6 @@
-"""What each feature view holds: the record of it, and the Parquet files that the record names.
+"""The state of each feature view: its record, and the Parquet files that the record names.
 
-``features/<view>.json`` is the record, and names the files that make up the view now; it is replaced atomically.
+``features/<view>.json`` is the record, and names the current files of the view; it is replaced atomically.
 ``features/<view>/month=<YYYY-MM>/<fingerprint>.parquet`` holds one UTC month of rows by ``event_timestamp``, in the
 order of (event_timestamp, join keys); a view that is computed as one piece is one ``<fingerprint>.parquet``
 (:mod:`feature_repo.materialization.backfill`).
@@ -32,22 +32,22 @@ __all__ = [
     "view_folder",
 ]
 
-#: The file, in the view's folder, of rows that are being brought online (:mod:`.fresh_rows`).
+#: The file, in the view's folder, of rows that are being materialized (:mod:`.online_write`).
 FRESH = ".fresh.parquet"
 
 
 class MissingDataError(HeadraceError, FileNotFoundError):
-    """A table or view that is needed holds nothing yet; one sentence with the command that fills it."""
+    """A required table or view has no rows yet; the message has the command that fills it."""
 
 
 @dataclass(frozen=True)
 class ViewState:
-    """What one feature view holds.
+    """The state of one feature view.
 
-    Offline: ``rows`` rows in ``files`` (part, a month or ``all`` → file below the view's folder), made from ``tables``
-    (name → fingerprint) by ``code``; ``previous_files`` are those before them. Online: what was known at
-    ``online_until``, of ``online_files`` by ``online_code``, under ``online_keys``. ``bringing`` is what is being
-    brought online and not finished (:mod:`feature_repo.materialization.online_write`).
+    Offline: ``rows`` rows in ``files`` (part, a month or ``all`` → file below the view's folder), computed from
+    ``tables`` (name → fingerprint) by ``code``; ``previous_files`` are the files before them. Online: values known at
+    ``online_until``, of ``online_files`` by ``online_code``, under ``online_keys``. ``bringing`` is a materialization
+    in progress (:mod:`feature_repo.materialization.online_write`).
     """
 
     view: str
@@ -65,13 +65,13 @@ class ViewState:
 
 
 def state(settings: Settings, view: str) -> ViewState | None:
-    """What one view holds, or None before it was first computed."""
+    """The state of one view, or None before it was first computed."""
     content = read_json(settings.home / "features" / f"{view}.json")
     return ViewState(**content) if content else None
 
 
 def remember(settings: Settings, state: ViewState) -> None:
-    """Write down what one view holds now."""
+    """Record the state of one view."""
     write_json(settings.home / "features" / f"{state.view}.json", vars(state))
 
 
@@ -86,10 +86,10 @@ def view_folder(settings: Settings, view: str) -> Path:
 
 
 def view_files(root: Path, view: str) -> list[Path]:
-    """The Parquet files that make up a view now, oldest month first; ``root`` is the folder of all features.
+    """The current Parquet files of a view, oldest month first; ``root`` is the folder of all features.
 
-    A view that was never computed may be one file ``<view>.parquet`` put there by hand; without it there are none.
-    The files that the record named before are kept as well, until it changes again, for those who still read them.
+    A view that was never computed may be one file ``<view>.parquet`` written by hand; if that is missing there are
+    none. The files of the previous record are kept until the record changes again, for processes that still read them.
     """
     content = read_json(root / f"{view}.json")
     if content and content.get("files"):
@@ -99,7 +99,7 @@ def view_files(root: Path, view: str) -> list[Path]:
 
 
 def sweep(settings: Settings, state: ViewState) -> None:
-    """Remove what killed runs left of a view, and the files that its ``state`` no longer names; holding its lock."""
+    """Remove files of killed runs, and files that the view's ``state`` no longer names; the caller has its lock."""
     folder = view_folder(settings, state.view)
     brought = (state.bringing or {}).get("files", {})
     named = (state.files, state.previous_files, state.online_files, brought)

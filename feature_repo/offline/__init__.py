@@ -1,1 +1,1 @@
-"""Feature values as of the past, for training and batch scoring."""
+"""Point-in-time feature values, for training and batch scoring."""

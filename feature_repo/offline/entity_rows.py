@@ -14,26 +14,26 @@ from feature_repo.offline.point_in_time import Integers, grouped
 
 __all__ = ["EntityRows", "Entities", "KeyTypeError", "RetrievalError", "Unit", "kind"]
 
-#: Unit in which times are compared.
+#: Unit for comparing times.
 Unit = Literal["us", "ns"]
 
-#: What 64-bit nanoseconds can hold, in microseconds.
+#: Range of 64-bit nanoseconds, in microseconds.
 _NANOSECONDS = (2**63 - 1) // 1000
 
 
 class RetrievalError(HeadraceError, ValueError):
-    """Features cannot be retrieved: a source, a column or the request rows do not fit; one sentence."""
+    """Features cannot be retrieved: a source, a column or the request rows are invalid; the message is one sentence."""
 
 
 class KeyTypeError(RetrievalError):
-    """A join key has another type in the request rows than in the view; one sentence with both and the mending."""
+    """A join key has another type in the request rows than in the view; the message has both, and how to fix it."""
 
 
 @dataclass(frozen=True)
 class Entities:
-    """The distinct entities of some key columns. ``keys``: one row per entity, its number is its place.
+    """The distinct entities of some key columns. ``keys``: one row per entity; its position is the entity's number.
 
-    ``order``: the requests that have an entity, by entity and then by time, as places in the order of time
+    ``order``: the requests that have an entity, by entity and then by time, as positions in time order
     (:meth:`EntityRows.by_time`); ``numbers``: the entity of each.
     """
 
@@ -46,7 +46,7 @@ class Entities:
 class EntityRows:
     """``keys``: one column per join key, a row per request; ``times``: of each request, in ``unit`` ("us" or "ns").
 
-    A time that is missing is the lowest integer: before everything, so nothing is visible.
+    A missing time is the lowest integer: before all others, so no row is visible.
     """
 
     keys: pl.DataFrame
@@ -59,17 +59,17 @@ class EntityRows:
         return len(self.times)
 
     def __getstate__(self) -> dict[str, object]:
-        """Without what is worked out on the way, as a Ray task works out its own part."""
+        """Without cached results, because a Ray task computes its own part."""
         return {**vars(self), "_by_time": [], "_entities": {}}
 
     def by_time(self) -> Integers:
-        """The requests in the order of their times."""
+        """The requests in time order."""
         if not self._by_time:
             self._by_time.append(np.argsort(self.times, kind="stable"))
         return self._by_time[0]
 
     def range(self) -> tuple[int, int] | None:
-        """First and last time asked for, in whole microseconds around them; None when no row has a time."""
+        """First and last requested time, rounded outwards to microseconds; None if no row has a time."""
         times = self.times[self.times != np.iinfo(np.int64).min]
         if not len(times):
             return None
@@ -79,10 +79,10 @@ class EntityRows:
     def moments(self, unit: Unit, view: str) -> tuple[Integers, Integers]:
         """The times in ``unit``, rounded down (for what is visible) and up (for what is older than a TTL).
 
-        Rounding loses nothing: a whole number is at or before *t* exactly when it is at or before *t* rounded down.
+        Rounding is exact: a whole number is at or before *t* if and only if it is at or before *t* rounded down.
 
         Raises:
-            RetrievalError: a time lies outside what nanoseconds can hold, and the view's times are nanoseconds.
+            RetrievalError: a time is outside the range of nanoseconds, and the view's times are nanoseconds.
         """
         if unit == self.unit:
             return self.times, self.times
@@ -103,7 +103,7 @@ class EntityRows:
         """The entities of request columns; ``columns``: (name, kind of the view's key, see :func:`kind`).
 
         Raises:
-            KeyTypeError: a column holds another sort of value than the view's key.
+            KeyTypeError: a column has another kind of value than the view's key.
         """
         asked = tuple(columns)
         if asked not in self._entities:
@@ -121,7 +121,7 @@ class EntityRows:
 
 
 def _numbered(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers]:
-    """The distinct rows, and which of them each row is; -1 for a row with a null."""
+    """The distinct rows, and for each row the index of its distinct row; -1 for a row with a null."""
     if rows.width == 1:  # several times faster than a join
         encoded = rows.to_series().to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
         keys = pl.DataFrame({rows.columns[0]: pl.Series(encoded.dictionary)})
@@ -133,7 +133,7 @@ def _numbered(rows: pl.DataFrame) -> tuple[pl.DataFrame, Integers]:
 
 
 def kind(dtype: pl.DataType) -> str:
-    """What sort of value a join key holds: "integers", "text", "nothing" (all null) or the type's own name."""
+    """The kind of a join key's values: "integers", "text", "nothing" (all null) or the type's name."""
     if dtype.is_integer():
         return "integers"
     if dtype == pl.Null:
@@ -142,28 +142,28 @@ def kind(dtype: pl.DataType) -> str:
 
 
 def _unified(column: pl.Series, wanted: str, view: str) -> pl.Series:
-    """A join key of the request rows as the view holds it (``wanted``: its kind), null where it is null.
+    """A join key of the request rows in the view's kind (``wanted``), null where it is null.
 
-    pandas makes floats of integers as soon as one is missing: whole floats are taken as the integers they were.
+    pandas converts integers with missing values to floats: whole floats are converted back to integers.
 
     Raises:
-        KeyTypeError: the values are of another sort, so that none could ever match.
+        KeyTypeError: the values are of another kind, so no value could match.
     """
     found = kind(column.dtype)
-    if column.null_count() == len(column):  # of whatever type pandas gave a column without values
+    if column.null_count() == len(column):  # pandas may give a column without values any type
         return column.cast(pl.Int64 if wanted == "integers" else pl.String)
     if wanted == "integers" and column.dtype.is_float():
         values = column.fill_nan(None)
         if bool((values.abs() >= 2**53).any()):
             raise KeyTypeError(
-                f"Join key '{column.name}' of the request rows holds floats from 2**53 on, where integers have been "
-                f"rounded already, and feature view '{view}' has integers; read the column as Int64."
+                f"Join key '{column.name}' of the request rows has floats of 2**53 or more, where integers are already "
+                f"rounded, and feature view '{view}' has integers; read the column as Int64."
             )
         if bool((values == values.floor()).all()):
             return values.cast(pl.Int64)
     if found != wanted:
         raise KeyTypeError(
-            f"Join key '{column.name}' of the request rows holds {found}, but feature view '{view}' has {wanted}, so "
+            f"Join key '{column.name}' of the request rows has {found}, but feature view '{view}' has {wanted}, so "
             f"no row could match; convert the column of the request rows to {wanted}."
         )
     return column.cast({"integers": pl.Int64, "text": pl.String}.get(wanted, column.dtype))

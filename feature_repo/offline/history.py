@@ -1,4 +1,4 @@
-"""The Parquet files of one feature view, as much of them as a retrieval needs."""
+"""The Parquet files of one feature view, read as far as a retrieval needs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from feature_repo.offline.entity_rows import RetrievalError, Unit, kind
 
 __all__ = ["Extent", "History", "entity_part"]
 
-#: Bytes per row that laying out a timeline takes beside the columns read (eight arrays of 64-bit integers).
+#: Bytes per row for building a timeline, in addition to the columns (eight arrays of 64-bit integers).
 _WORKING = 64
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Part of a history: the files that hold it, its rows, and an estimate of the memory to join them, in bytes."""
+    """Part of a history: its files, its number of rows, and an estimate of the memory to join them, in bytes."""
 
     files: tuple[str, ...]
     rows: int
@@ -28,11 +28,11 @@ class Extent:
 
 @dataclass(frozen=True)
 class History:
-    """What one feature view holds, by column names of its files.
+    """The history of one feature view, by column names of its files.
 
-    ``keys``: join keys. ``features``: features to read. ``event`` and ``known``: columns of both times, the same where
-    a view has one. ``ttl`` in microseconds, 0 when values never expire. The later of two rows that are equal in key
-    and both times is the one that stands later in ``files``, taken in their order.
+    ``keys``: join keys. ``features``: features to read. ``event`` and ``known``: columns of both times, the same if a
+    view has only one. ``ttl`` in microseconds, 0 if values never expire. Of two rows that are equal in key and both
+    times, the row that comes later in ``files``, in their order, is the later one.
     """
 
     view: str
@@ -48,7 +48,7 @@ class History:
         """Types of the columns.
 
         Raises:
-            RetrievalError: the files lack a column, or a time is not a time; names the view.
+            RetrievalError: a column is missing in the files, or a time column is not one; the message names the view.
         """
         if "schema" in self._read:
             return self._read["schema"]  # type: ignore[no-any-return]
@@ -62,18 +62,18 @@ class History:
         for column in (self.event, self.known):
             if not found[column].is_temporal() or found[column] == pl.Time:
                 raise RetrievalError(
-                    f"Column '{column}' of feature view '{self.view}' holds {found[column]}; expected a timestamp."
+                    f"Column '{column}' of feature view '{self.view}' has type {found[column]}; expected a timestamp."
                 )
         self._read["schema"] = found
         return found
 
     def unit(self) -> Unit:
-        """Unit in which the times compare exactly: "ns" where one of them is in nanoseconds, else "us"."""
+        """Unit for exact comparison of times: "ns" if one of them is in nanoseconds, else "us"."""
         types = [self.schema()[column] for column in (self.event, self.known)]
         return "ns" if any(isinstance(each, pl.Datetime) and each.time_unit == "ns" for each in types) else "us"
 
     def kinds(self) -> list[str]:
-        """What sort of value each join key holds; see :func:`feature_repo.offline.entity_rows.kind`."""
+        """The kind of each join key's values; see :func:`feature_repo.offline.entity_rows.kind`."""
         return [kind(self.schema()[column]) for column in self.keys]
 
     def extent(self, earliest: int | None, latest: int) -> Extent:
@@ -98,7 +98,7 @@ class History:
                 if _outside(group.column(names.index(self.event)).statistics, earliest, latest):
                     continue
                 rows += group.num_rows
-                memory += group.num_rows * (_WORKING + 16 * len(read))  # twice, while pieces become one
+                memory += group.num_rows * (_WORKING + 16 * len(read))  # doubled while chunks are concatenated
                 for chunk in map(group.column, read):
                     if chunk.physical_type == "BYTE_ARRAY":
                         memory += group.num_rows * 8 + chunk.total_uncompressed_size
@@ -111,9 +111,9 @@ class History:
     ) -> pl.DataFrame:
         """Rows with an event time in [earliest, latest] and known by ``latest``, in the order of the files.
 
-        Keys come as ``__key0``, ``__key1`` … (64-bit integers or text), times as ``__event`` and ``__known``, integers
-        in :meth:`unit`; then the features. With ``parts``, only entities whose hash falls on ``part``. Rows without
-        one of both times are never visible, and left out.
+        Keys are columns ``__key0``, ``__key1`` … (64-bit integers or text), times are ``__event`` and ``__known``,
+        integers in :meth:`unit`; then the features. With ``parts``, only entities whose hash belongs to ``part``. Rows
+        with a missing time are never visible, and left out.
         """
         schema, unit = self.schema(), self.unit()
         event, known = self.time(self.event), self.time(self.known)
@@ -133,7 +133,7 @@ class History:
             *(time.dt.cast_time_unit(unit).to_physical().alias(name) for name, time in times.items()),
             *self.features,
         ).collect(engine="streaming" if parts > 1 else "auto")
-        return found.rechunk()  # one piece per column: a row is fetched in one step
+        return found.rechunk()  # one chunk per column: a row is fetched in one step
 
     def scan(self, files: Sequence[str] | None = None) -> pl.LazyFrame:
         """All rows of the files (default: of all), in their order."""
@@ -145,7 +145,7 @@ class History:
         return found if isinstance(self.schema()[column], pl.Datetime) else found.cast(pl.Datetime("us"))
 
     def moment(self, column: str, micros: int) -> pl.Expr:
-        """A literal that compares with a time column; one without time zone holds UTC, as Feast reads it."""
+        """A literal that compares with a time column; one without a time zone is UTC, as in Feast."""
         found = self.schema()[column]
         if not isinstance(found, pl.Datetime) or found.time_unit != "ns":
             return pl.lit(micros, dtype=pl.Datetime("us", getattr(found, "time_zone", None)))
@@ -153,22 +153,22 @@ class History:
         return pl.lit(nanos, dtype=pl.Datetime("ns", found.time_zone))
 
 
-#: Types under which the keys of both sides are compared.
+#: Types for comparing the keys of both sides.
 _KEY_TYPES: dict[str, Any] = {"integers": pl.Int64, "text": pl.String}
 
 
 def entity_part(keys: Sequence[pl.Expr], parts: int) -> pl.Expr:
-    """Which of ``parts`` an entity falls on; both sides of a join are hashed in one process."""
+    """The part of an entity, out of ``parts``; both sides of a join are hashed in one process."""
     return pl.struct(*keys).hash(0) % parts
 
 
 def _outside(statistics: Any, earliest: int | None, latest: int) -> bool:
-    """Whether a row group's event times all lie outside [earliest, latest]; False where that is not known."""
+    """Whether a row group's event times all lie outside [earliest, latest]; False if that is unknown."""
     if statistics is None or not statistics.has_min_max:
         return False
     if not isinstance(statistics.min, datetime) or not isinstance(statistics.max, datetime):
         return False
-    low, high = _micros(statistics.min), _micros(statistics.max) + 1  # nanoseconds come cut off
+    low, high = _micros(statistics.min), _micros(statistics.max) + 1  # nanoseconds are truncated
     return low > latest or (earliest is not None and high < earliest)
 
 

@@ -1,4 +1,4 @@
-"""Each entity's value as known at one moment: what materialization brings online."""
+"""Join the rows of feature views to request rows, and read each entity's value as known at one time."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = [
     "parts",
 ]
 
-#: Rows held before they are reduced to one per entity.
+#: Number of rows in memory before they are reduced to one per entity.
 _BATCH = 500_000
 
 
 def latest(history: History, columns: Sequence[str], start: int, end: int) -> pl.DataFrame:
-    """The row that counts at ``end`` of each entity, where it became visible after ``start``; both in microseconds.
+    """The valid row of each entity at ``end``, if it became visible after ``start``; both in microseconds.
 
-    The rule is that of :mod:`feature_repo.offline.point_in_time`, and so is the row that wins among equals. Memory is
-    that of one row per entity and a batch, whatever the length of the history.
+    The rule is that of :mod:`feature_repo.offline.point_in_time`, also for rows with equal times. Memory is that of one
+    row per entity and a batch, for any length of the history.
     """
     held: list[pl.DataFrame] = []
     kept = waiting = 0
@@ -65,28 +65,28 @@ def _batches(history: History, columns: Sequence[str], end: int) -> Iterator[pl.
     visible = pl.all_horizontal(
         history.time(column) <= history.moment(column, end) for column in (history.event, history.known)
     )
-    if history.keys:  # a null never matches a request, so it is no entity
+    if history.keys:  # a null never matches a request, so it is not an entity
         visible &= pl.all_horizontal(pl.col(key).is_not_null() for key in history.keys)
     yield history.scan().select(columns).head(0).collect()
     yield from history.scan().filter(visible).select(columns).collect_batches(chunk_size=_BATCH, maintain_order=True)
 
 
 def _reduced(rows: pl.DataFrame, history: History) -> pl.DataFrame:
-    """The last row of each entity by (event, known, place)."""
+    """The last row of each entity by (event, known, position)."""
     ordered = rows.sort(history.event, history.known, maintain_order=True)
     if not history.keys:
         return ordered.tail(1)
     return ordered.unique(list(history.keys), keep="last", maintain_order=True)
 
 
-#: No more parts than this: each reads the keys of the whole view once.
+#: Maximum of parts: each reads the keys of the whole view once.
 _MOST_PARTS = 256
 
 
 @dataclass(frozen=True)
 class ViewJoin:
     """``keys``: columns of the request rows, in the order of the history's. ``outputs``: names of the features in the
-    result. ``times``: names for the event time and known-at time of the row that counts, when they are asked for.
+    result. ``times``: names for the event time and known-at time of the valid row, if they are requested.
     """
 
     history: History
@@ -95,7 +95,7 @@ class ViewJoin:
     times: tuple[str, str] | None = None
 
     def bounds(self, asked: EntityRows) -> tuple[int | None, int]:
-        """Event times that can matter, microseconds: from the first request less the TTL, to the last request."""
+        """Range of relevant event times, microseconds: from the first request minus the TTL to the last request."""
         found = asked.range()
         if found is None:
             return 0, -1
@@ -105,7 +105,7 @@ class ViewJoin:
 
 @dataclass(frozen=True)
 class Piece:
-    """Result columns of the request rows at ``places``; None: of all, in order."""
+    """Result columns of the request rows at ``places``; None: of all rows, in order."""
 
     places: Integers | None
     columns: pl.DataFrame
@@ -114,18 +114,18 @@ class Piece:
 def join_views(joins: Sequence[ViewJoin], asked: EntityRows, limit: int) -> list[pl.DataFrame]:
     """The columns of each view for every request row, in their order.
 
-    Views with different keys are joined beside each other, on as many threads as there are processors.
+    Views with different keys are joined in parallel, with one thread per processor.
 
     Args:
-        limit: bytes that joining may take, beside the request rows and the result.
+        limit: maximum of bytes for joining, in addition to the request rows and the result.
 
     Raises:
         KeyTypeError, ValueError: a join key of another type, a missing column, times that cannot be compared.
     """
-    asked.by_time()  # once, before it is shared
+    asked.by_time()  # computed once, before it is shared
     alike: dict[tuple[str, ...], list[int]] = {}
     for number, join in enumerate(joins):
-        alike.setdefault(join.keys, []).append(number)  # one after another, as they share the entities
+        alike.setdefault(join.keys, []).append(number)  # one by one, because they share the entities
     threads = max(1, min(len(alike), os.cpu_count() or 1))
 
     def joined(numbers: list[int]) -> dict[int, pl.DataFrame]:
@@ -142,14 +142,14 @@ def _joined(join: ViewJoin, asked: EntityRows, limit: int) -> pl.DataFrame:
 
 
 def parts(join: ViewJoin, asked: EntityRows, limit: int, at_least: int = 1) -> int:
-    """Into how many parts the entities are split, so that each takes at most ``limit`` bytes."""
+    """Number of parts of the entities, so that each part needs at most ``limit`` bytes."""
     if not join.keys:
         return 1
     return max(1, min(_MOST_PARTS, max(at_least, -(-_extent(join, asked).memory // max(1, limit)))))
 
 
 def join_part(join: ViewJoin, asked: EntityRows, part: int = 0, parts: int = 1) -> Piece:
-    """The columns of one view for the request rows whose entity falls on ``part`` of ``parts``."""
+    """The columns of one view for the request rows whose entity belongs to ``part`` of ``parts``."""
     history = join.history
     unit = history.unit()
     visible_at, age_at = asked.moments(unit, history.view)
@@ -171,7 +171,7 @@ def join_part(join: ViewJoin, asked: EntityRows, part: int = 0, parts: int = 1) 
 
 
 def assembled(pieces: Sequence[Piece], count: int) -> pl.DataFrame:
-    """The pieces of one view as the columns of all ``count`` request rows; null where no piece has the row."""
+    """Merge the parts of one view into the columns of all ``count`` request rows; null if no part has the row."""
     if len(pieces) == 1 and pieces[0].places is None:
         return pieces[0].columns
     places = np.concatenate([piece.places for piece in pieces if piece.places is not None])
@@ -184,7 +184,7 @@ def _extent(join: ViewJoin, asked: EntityRows) -> Extent:
 
 
 def _counting(numbers: Integers, event: Integers, known: Integers, entities: Entities, times: Integers) -> Integers:
-    """The row that counts for each of the entities' requests; ``times``: of all requests, ascending."""
+    """The valid row for each of the entities' requests; ``times``: of all requests, ascending."""
     kept = np.flatnonzero(numbers >= 0)
     every = len(kept) == len(numbers)
     line = timeline(numbers, event, known) if every else timeline(numbers[kept], event[kept], known[kept])
@@ -200,7 +200,7 @@ def _part(entities: Entities, part: int, parts: int) -> Entities:
 
 
 def _numbers(rows: pl.DataFrame, entities: Entities) -> Integers:
-    """The number of each row's entity; -1 where no request has it, or where a key is null."""
+    """The number of each row's entity; -1 if no request has it, or a key is null."""
     names = [name for name in rows.columns if name.startswith("__key")]
     if not names:
         return np.zeros(rows.height, np.int64)
@@ -234,6 +234,6 @@ def _spread(values: Integers, places: Integers, count: int) -> Integers:
 
 
 def _gathered(frame: pl.DataFrame, rows: Integers) -> pl.DataFrame:
-    """Rows of a frame by number, null where the number is -1."""
+    """Rows of a frame by number, null if the number is -1."""
     numbers = pl.Series(rows, dtype=pl.Int64)
     return frame.select(pl.all().gather(numbers.set(numbers < 0, None).cast(pl.UInt32)))

@@ -51,16 +51,16 @@ def size(text: str) -> int:
     """Bytes of a size such as ``500MB``, ``4GB`` or ``1.5 GiB``.
 
     Raises:
-        ValueError: it is no size, or zero.
+        ValueError: it is not a size, or zero.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
     if not found or not float(found[1]) or found[2] not in _UNITS:
-        raise ValueError(f"'{text}' is no size of memory; expected one such as 500MB, 4GB or 1.5GiB.")
+        raise ValueError(f"'{text}' is not a size of memory; expected one such as 500MB, 4GB or 1.5GiB.")
     return int(float(found[1]) * _UNITS[found[2]])
 
 
 class AsofRetrievalJob(RetrievalJob):
-    """``run`` makes the result; its argument says whether the times of the rows that count are asked for."""
+    """``run`` computes the result; its argument says whether the times of the valid rows are requested."""
 
     def __init__(
         self,
@@ -92,8 +92,8 @@ class AsofRetrievalJob(RetrievalJob):
     def to_arrow_with_times(self) -> pa.Table:
         """:meth:`to_arrow` with ``<view>__event_timestamp`` and ``<view>__known_at`` of each view of the store.
 
-        They are those of the row that counts at the request's time, also where it is older than the view's TTL and
-        the features are null for that; null where there is no such row.
+        They are the times of the row valid at the request's time, also if it is older than the view's TTL and the
+        features are null for that reason; null if there is no such row.
         """
         return self._with_times().to_arrow()
 
@@ -102,7 +102,7 @@ class AsofRetrievalJob(RetrievalJob):
         return self._with_times().to_df()
 
     def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:
-        """The result for pandas. A column of integers or booleans with nulls stays what it is: Int64, boolean."""
+        """The result for pandas. A column of integers or booleans with nulls keeps its type: Int64, boolean."""
         return _frame(self.to_arrow(validation_reference=validation_reference, timeout=timeout))
 
     def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
@@ -152,10 +152,10 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 class AsofOfflineStoreConfig(FeastConfigBaseModel):
-    """The ``offline_store:`` block. Sources' paths are below ``root``.
+    """The ``offline_store:`` block. Paths of sources are relative to ``root``.
 
-    ``memory_limit``: what joining may take beside the request rows and the result; a larger view is joined part by
-    part.
+    ``memory_limit``: memory for joining, in addition to the request rows and the result; a larger view is joined part
+    by part.
     """
 
     type: Literal["feature_repo.offline.offline_store.AsofOfflineStore"] = (
@@ -172,13 +172,13 @@ class AsofOfflineStoreConfig(FeastConfigBaseModel):
 
 
 class AsofOfflineStore(OfflineStore):
-    """Reads :class:`FileSource` Parquet files."""
+    """Read :class:`FileSource` Parquet files."""
 
-    supports_filter_by_created_timestamp = True  # always: nothing is seen before it was known
+    supports_filter_by_created_timestamp = True  # always: no row is visible before it was known
 
     @staticmethod
     def joined(config: RepoConfig, joins: Sequence[ViewJoin], asked: EntityRows) -> list[pl.DataFrame]:
-        """The columns of each view for every request row: where another engine does the same work elsewhere."""
+        """The columns of each view for every request row: subclasses run the same work on another engine."""
         return join_views(joins, asked, size(config.offline_store.memory_limit))
 
     @classmethod
@@ -196,7 +196,7 @@ class AsofOfflineStore(OfflineStore):
         """One row per row of ``entity_df``, in its order, with the columns of every feature view joined on.
 
         Raises:
-            RetrievalError: ``entity_df`` is no DataFrame, lacks a join key or a time, or has a feature's name taken.
+            RetrievalError: ``entity_df`` is not a DataFrame, has no join key or time, or a column named like a feature.
         """
         if not isinstance(entity_df, pd.DataFrame):
             what = "none" if entity_df is None else "a query"
@@ -241,9 +241,9 @@ class AsofOfflineStore(OfflineStore):
         start_date: datetime,
         end_date: datetime,
     ) -> AsofRetrievalJob:
-        """Each entity's value as known at ``end_date``, where that value became known after ``start_date``.
+        """Each entity's value as known at ``end_date``, if that value became known after ``start_date``.
 
-        So an incremental materialization brings late rows and corrections, and never an older value over a newer one.
+        So an incremental materialization writes late rows and corrections, and never an older value over a newer one.
         """
         columns = _columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
 
@@ -300,10 +300,10 @@ class AsofOfflineStore(OfflineStore):
         logging_config: LoggingConfig,
         registry: BaseRegistry,
     ) -> None:
-        raise NotImplementedError("Served features are kept in the prediction log; see ray_cluster/serving.")
+        raise NotImplementedError("Served features are stored in the prediction log; see ray_cluster/serving.")
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
-        """Any FileSource will do: `apply` may come before the first Parquet file is written."""
+        """Accept any FileSource: `apply` may run before the first Parquet file is written."""
         if not isinstance(data_source, FileSource):
             raise RetrievalError(
                 f"Source '{data_source.name}' is a {type(data_source).__name__}; expected a FileSource."
@@ -317,7 +317,7 @@ class AsofOfflineStore(OfflineStore):
 
 
 def _pulled(rows: pl.DataFrame, join_keys: Sequence[str]) -> pa.Table:
-    """For materialization; a view without entities has Feast's own key for that."""
+    """Join keys for materialization; a view without entities has Feast's placeholder key."""
     if not join_keys:
         rows = rows.with_columns(pl.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID))
     return rows.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -1,13 +1,13 @@
-"""The rule of as-known-time retrieval, on arrays: which row of a history counts for an entity at a moment.
+"""The rule of point-in-time retrieval, on arrays: the row of a history that is valid for an entity at a time.
 
-A row is visible at *t* when its event time and its known-at time are both at or before *t*. Of the visible rows the
-one with the latest event time counts, then the one known latest, then the one that stands last in the history.
+A row is visible at *t* if its event time and its known-at time are both at or before *t*. Of the visible rows the one
+with the latest event time is valid; of equal ones the one with the latest known-at time, then the last in the history.
 
-A history is laid out once: rows ranked by (event, known, place), then ordered per entity by the moment they become
-visible, ``max(event, known)``. The running maximum of the ranks along an entity's moments is the row that counts from
-each moment on, so a late row never takes the place of a newer one. A lookup is then one binary search per request,
-on a single integer that holds the entity and the number of rows visible by then. Everything is exact: times are
-integers, and nothing is rounded.
+A history is indexed once: rows are ranked by (event, known, position), then sorted per entity by the time when they
+become visible, ``max(event, known)``. The running maximum of the ranks over an entity's times is the valid row from
+each time on, so a late row never replaces a newer one. A lookup is then one binary search per request, on a single
+integer that combines the entity and the number of rows visible by then. The result is exact: times are integers, and
+nothing is rounded.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Timeline:
-    """A history laid out for lookups.
+    """A history indexed for lookups.
 
-    ``moments``: when a row becomes visible, ascending, over all entities. ``slots``: entity and place in ``moments``
-    in one integer, ascending. ``counting``: row of the history that counts from that slot on.
+    ``moments``: when a row becomes visible, ascending, over all entities. ``slots``: entity and position in ``moments``
+    in one integer, ascending. ``counting``: row of the history that is valid from that slot on.
     """
 
     moments: Integers
@@ -35,13 +35,13 @@ class Timeline:
     counting: Integers
 
     def visible(self, at: Integers) -> Integers:
-        """How many rows are visible at each time; ``at`` ascending, as a search in any other order takes far longer."""
+        """Number of rows visible at each time; ``at`` must be ascending, because other orders take much longer."""
         return np.searchsorted(self.moments, at, side="right")
 
     def rows(self, entities: Integers, visible: Integers) -> Integers:
-        """Row of the history that counts for an entity among the first ``visible``; -1 where there is none.
+        """The valid row of the history for an entity among the first ``visible`` rows; -1 if there is none.
 
-        Ordered by entity, then time, for the same reason.
+        The input is ordered by entity, then time, for the same reason.
         """
         if not len(self.slots):
             return np.full(len(entities), -1, np.int64)
@@ -52,7 +52,7 @@ class Timeline:
 
 
 def timeline(entities: Integers, event: Integers, known: Integers) -> Timeline:
-    """Lay out a history: entity (numbers from 0), event time and known-at time of each row, times in one unit."""
+    """Index a history: entity (numbers from 0), event time and known-at time of each row, times in one unit."""
     count = len(event)
     bits = _bits(count)
     ranked = None if _ordered(event, known) else np.lexsort((known, event))
@@ -73,18 +73,18 @@ def timeline(entities: Integers, event: Integers, known: Integers) -> Timeline:
 
 
 def grouped(entities: Integers) -> Integers:
-    """Places of the entries of ``entities`` that are not negative, by entity, in their own order within one."""
+    """Positions of the non-negative entries of ``entities``, sorted by entity; the order within an entity is kept."""
     bits = _bits(len(entities))
     known = np.flatnonzero(entities >= 0)
     return np.sort((entities[known] << bits) + known) & ((1 << bits) - 1)
 
 
 def _ordered(event: Integers, known: Integers) -> bool:
-    """Whether the rows stand in the order of (event, known) already, as the files of a view do."""
+    """Whether the rows are already sorted by (event, known), as in the files of a view."""
     later, same = event[1:] > event[:-1], event[1:] == event[:-1]
     return bool(np.all(later | (same & (known[1:] >= known[:-1]))))
 
 
 def _bits(count: int) -> int:
-    """How many low bits hold a number of rows from 0 to ``count``."""
+    """Number of low bits for a number of rows from 0 to ``count``."""
     return int(count).bit_length()

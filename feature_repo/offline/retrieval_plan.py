@@ -1,4 +1,4 @@
-"""From Feast's objects and the request rows to what is joined: columns, files, times, checked beforehand."""
+"""Plan a retrieval from Feast's objects and the request rows: columns, files and times, checked in advance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["entity_rows_of", "micros", "planned", "request_table", "request_time
 def planned(
     config: RepoConfig, view: FeatureView, feature_refs: list[str], taken: set[str], full_feature_names: bool
 ) -> Callable[[bool], ViewJoin]:
-    """What to join for one view, checked now; its files are looked up when it runs."""
+    """The join of one view, checked now; its files are listed when it runs."""
     source = view.batch_source
     if source is None:
         raise RetrievalError(f"Feature view '{view.name}' has no source to read from.")
@@ -43,7 +43,7 @@ def planned(
     }
     if missing := sorted(set(keys.values()) - taken):
         raise RetrievalError(
-            f"The request rows lack the join key '{missing[0]}' of feature view '{view.name}'; "
+            f"The request rows have no join key '{missing[0]}' of feature view '{view.name}'; "
             f"they have {sorted(taken)}."
         )
     if clash := sorted(taken & set(outputs)):
@@ -70,7 +70,7 @@ def planned(
 
 
 def request_times(column: pd.Series) -> pd.Series:
-    """Request times in UTC, in the unit that they came in."""
+    """Request times in UTC, in their original unit."""
     if isinstance(column.dtype, np.dtype) and column.dtype.kind == "M":
         return column.dt.tz_localize("UTC")
     if isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -78,7 +78,7 @@ def request_times(column: pd.Series) -> pd.Series:
     try:
         return pd.to_datetime(column, utc=True)
     except (ValueError, TypeError, OverflowError) as error:
-        raise RetrievalError(f"Column '{column.name}' of the request rows is no time ({error}).") from None
+        raise RetrievalError(f"Column '{column.name}' of the request rows is not a time ({error}).") from None
 
 
 def request_table(rows: pd.DataFrame) -> pa.Table:
@@ -125,6 +125,6 @@ def source_files(config: RepoConfig, source: DataSource) -> tuple[str, ...]:
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since 1970; a moment without time zone is UTC."""
+    """Microseconds since 1970; a time without a time zone is UTC."""
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

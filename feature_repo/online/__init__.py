@@ -1,4 +1,4 @@
-"""Feature values as the endpoint reads them: one row per entity, the latest known."""
+"""Feature values for the endpoint: one row per entity, the latest known."""
 
 from __future__ import annotations
 

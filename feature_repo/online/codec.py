@@ -1,4 +1,4 @@
-"""Fit the columns of a table to the kinds that a view declares, without loss, or say in a sentence why not."""
+"""Convert the columns of a table to a view's declared kinds without loss, and encode them as binary values."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ __all__ = [
     "pack",
 ]
 
-#: Event times that pandas can hold in nanoseconds: 1677 to 2262.
+#: Range of event times in pandas' nanoseconds: 1677 to 2262.
 _MOST_MICROSECONDS = (2**63 - 1) // 1000
 
 
 def column_of(view: str, rows: pa.Table, name: str) -> pa.Array:
-    """One column in one piece.
+    """One column as one chunk.
 
     Raises:
-        OnlineError: there is none.
+        OnlineError: the column is missing.
     """
     import pyarrow as pa
 
     if name not in rows.column_names:
         raise OnlineError(
-            f"View '{view}' cannot be brought online: column '{name}' is missing from its rows, which have "
+            f"View '{view}' cannot be materialized: column '{name}' is missing from its rows, which have "
             f"{', '.join(rows.column_names) or 'no columns'}; compute the view again."
         )
     found = rows[name].combine_chunks()
@@ -54,7 +54,7 @@ def times_of(view: str, rows: pa.Table, name: str, default: np.ndarray[Any, Any]
     """A time column as microseconds since 1970; ``default`` where it is null.
 
     Raises:
-        OnlineError: it is missing, no time, null without a ``default``, or out of pandas' range.
+        OnlineError: it is missing, not a time, null with no ``default``, or outside pandas' range.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -63,13 +63,13 @@ def times_of(view: str, rows: pa.Table, name: str, default: np.ndarray[Any, Any]
     if column.null_count:
         if default is None:
             raise OnlineError(
-                f"View '{view}' cannot be brought online: {column.null_count} of {len(column)} rows have no {name}; "
+                f"View '{view}' cannot be materialized: {column.null_count} of {len(column)} rows have no {name}; "
                 "leave such rows out of the view's query."
             )
         column = pc.coalesce(column, pa.array(default))
     if len(column) and max(abs(bound) for bound in pc.min_max(column).as_py().values()) > _MOST_MICROSECONDS:
         raise OnlineError(
-            f"View '{view}' cannot be brought online: {name} holds a time outside the years 1677 to 2262; "
+            f"View '{view}' cannot be materialized: {name} has a time outside the years 1677 to 2262; "
             "leave such rows out of the view's query."
         )
     found: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
@@ -80,7 +80,7 @@ def fit(view: str, name: str, kind: str, column: pa.Array) -> pa.Array:
     """A column as the Arrow type of its kind.
 
     Raises:
-        OnlineError: it cannot be without loss.
+        OnlineError: a lossless conversion is not possible.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -105,7 +105,7 @@ def fit(view: str, name: str, kind: str, column: pa.Array) -> pa.Array:
     try:
         if not fits and not types.is_null(given):
             raise pa.ArrowInvalid(f"it is of type {given}")
-        if kind == "integer" and floating:  # pandas keeps whole numbers with gaps as floats
+        if kind == "integer" and floating:  # pandas stores whole numbers with gaps as floats
             column = pc.if_else(pc.is_nan(column), None, column)
         nanoseconds = types.is_timestamp(given) and given.unit == "ns"
         if types.is_timestamp(given) and given.tz is not None:
@@ -113,15 +113,15 @@ def fit(view: str, name: str, kind: str, column: pa.Array) -> pa.Array:
         return column.cast(wanted, safe=not nanoseconds)
     except pa.ArrowInvalid as error:
         raise OnlineError(
-            f"View '{view}' cannot be brought online: column '{name}' is declared as {kind}, but {error}; "
+            f"View '{view}' cannot be materialized: column '{name}' is declared as {kind}, but {error}; "
             "correct its type in feature_repo/features.py or the view's query."
         ) from error
 
 
-#: (name, kind) of each feature; what a codec is made for.
+#: (name, kind) of each feature; the input of a codec.
 Features = tuple[tuple[str, str], ...]
 
-#: Length of the part of a value that orders it: event time, then known-at time.
+#: Length of the sortable prefix of a value: event time, then known-at time.
 STAMP_BYTES = 16
 
 _LAYOUT_BYTES = 4
@@ -129,7 +129,7 @@ _SIGN = np.uint64(1 << 63)
 
 
 class Codec:
-    """Encodes and decodes values of one list of features. Make it with :func:`codec`, which keeps it."""
+    """Encode and decode values of one list of features. Create it with :func:`codec`, which caches it."""
 
     def __init__(self, features: Features) -> None:
         self.features = features
@@ -194,19 +194,19 @@ class Codec:
         joined = b"".join([value[: self.size] for value in values] if self.texts else values)
         if len(joined) != len(values) * self.size:
             raise OnlineError(
-                f"The online store holds a value that is not {self.size} bytes long, as its layout {self.id.hex()} "
-                "says; materialize its feature view again."
+                f"The online store has a value that is not {self.size} bytes long, as its layout {self.id.hex()} "
+                "requires; materialize its feature view again."
             )
         return np.frombuffer(joined, self.dtype)
 
     def nulls(self, fixed: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
-        """Where one feature is null."""
+        """Mask of the values where one feature is null."""
         place = self._bits[name]
         found: np.ndarray[Any, Any] = (fixed["nulls"][:, place // 8] >> (place % 8)) & 1 == 1
         return found
 
     def text(self, values: Sequence[bytes], fixed: np.ndarray[Any, Any], name: str) -> list[str | None]:
-        """One text feature of each value, None where null."""
+        """One text feature of each value, None if null."""
         place = self.texts.index(name)
         starts = self.size + fixed["lengths"][:, :place].sum(axis=1)
         ends = starts + fixed["lengths"][:, place]
@@ -257,7 +257,7 @@ def microseconds(stamps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def pack(layout: ViewLayout, rows: pa.Table) -> tuple[list[bytes], list[bytes]]:
-    """Keys and values of ``rows``, one per entity: of several, that with the greatest times, of equal ones the last.
+    """Keys and values of ``rows``, one per entity: of several, that with the greatest times; of equal ones, the last.
 
     Rows with a null join key are left out. Both lists are in the order of the keys.
 
@@ -270,7 +270,7 @@ def pack(layout: ViewLayout, rows: pa.Table) -> tuple[list[bytes], list[bytes]]:
     try:
         keys = arrow_keys([(name, column_of(layout.view, rows, name)) for name in layout.join_keys], len(rows))
     except KeyValueError as error:
-        raise OnlineError(f"View '{layout.view}' cannot be brought online: {error}") from error
+        raise OnlineError(f"View '{layout.view}' cannot be materialized: {error}") from error
     values = codec(layout.features).encode(layout.view, rows)
     if keys.null_count:
         present = pc.is_valid(keys)
@@ -294,8 +294,8 @@ def decode(
 ) -> pa.Table:
     """``values`` as a table: event_timestamp, known_at and the layout's features; a row of nulls for each None.
 
-    A value in another layout gives the features that have the same name and kind there, when ``written`` (see
-    ``OnlineValues.written_layouts``) knows that layout; else it counts as missing.
+    A value in another layout has the features with the same name and kind there, if ``written`` (see
+    ``OnlineValues.written_layouts``) contains that layout; otherwise it counts as missing.
     """
     import pyarrow as pa
 

@@ -1,8 +1,8 @@
-"""Data frames put together from whole blocks of values.
+"""Data frames built from whole blocks of values.
 
-It takes microseconds, where pandas' own ways take a quarter of a millisecond for one row of mixed columns: most of a
-read from the online store. The way in is the one that pyarrow takes, so that it holds for every pandas below 3, where
-it is pinned (3 has ``pandas.api.internals.create_dataframe_from_blocks``).
+This takes microseconds, whereas pandas' public functions take a quarter of a millisecond for one row of mixed columns:
+most of a read from the online store. It uses the same internal interface as pyarrow, so it works with every pandas
+below 3, the pinned bound (3 has ``pandas.api.internals.create_dataframe_from_blocks``).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ __all__ = [
     "Stored",
 ]
 
-#: Values of one dtype, a row per row, and the places of their columns in the frame. int64 values with a unit are times
-#: in UTC, as that many of the unit since 1970 (the least int64 is NaT).
+#: Values of one dtype, a row per row, and the positions of their columns in the frame. int64 values with a unit are
+#: times in UTC, in this unit since 1970 (the lowest int64 is NaT).
 Block = tuple[np.ndarray[Any, Any], Sequence[int], Literal["ns", "us"] | None]
 
 _ZONES = {unit: pd.DatetimeTZDtype(unit, "UTC") for unit in ("ns", "us")}
@@ -67,8 +67,8 @@ class Columns:
 
 @dataclass(frozen=True)
 class Stored:
-    """One stored view: which of the blocks' columns its features go to. ``span`` are its columns of the matrix, of
-    which ``number_span`` hold those ``numbers`` of the codec; the others go one by one."""
+    """One stored view: the columns of the blocks for its features. ``span`` are its columns of the matrix, of which
+    ``number_span`` has those ``numbers`` of the codec; the others are written one by one."""
 
     layout: ViewLayout
     codec: Codec
@@ -83,7 +83,7 @@ class Stored:
     def fill(self, values: list[bytes | None], inverse: _Array | None, columns: Columns, events: _Array) -> None:
         """Decode ``values``, all of this layout, into their columns, and the event times into ``events``.
 
-        ``inverse`` gives for each row the place of its value, -1 for none; None means one value for each row.
+        ``inverse`` has for each row the position of its value, -1 for none; None means one value per row.
         """
         present = [value for value in values if value is not None]
         if not present:
@@ -92,7 +92,7 @@ class Stored:
         rows: Any = slice(None)
         source: Any = slice(None)
         if inverse is not None or len(present) < len(values):
-            at = np.full(len(values) + 1, -1)  # the last, which -1 means, stands for "no value"
+            at = np.full(len(values) + 1, -1)  # the last entry, at index -1, means "no value"
             at[[place for place, value in enumerate(values) if value is not None]] = np.arange(len(present))
             source = at[: len(values)] if inverse is None else at[inverse]
             rows = np.flatnonzero(source >= 0)
@@ -113,7 +113,7 @@ class Stored:
             columns.texts[rows, column] = np.array([*self.codec.text(present, fixed, name), None], object)[:-1][source]
 
     def empty(self, where: _Array, columns: Columns) -> None:
-        """Make the view's features null in the rows where ``where`` is true."""
+        """Set the view's features to null in the rows where ``where`` is true."""
         columns.matrix[where, self.span] = np.nan
         for _, column in self.texts:
             columns.texts[where, column] = None
@@ -122,10 +122,10 @@ class Stored:
 
 
 class Arrangement:
-    """Which column of which block each feature of a service has; each view's numbers lie side by side.
+    """The block and column of each feature of a service; each view's numbers are adjacent.
 
-    ``matrix``, ``texts`` and ``times`` give a feature's column in that block; ``stored`` the views, those first whose
-    features are shown, then those that only on-demand code reads.
+    ``matrix``, ``texts`` and ``times`` map a feature to its column in that block; ``stored`` has the views: first those
+    whose features are returned, then those that only on-demand code reads.
     """
 
     def __init__(self, service: Service) -> None:
@@ -169,7 +169,7 @@ class Arrangement:
         )
 
     def columns(self, rows: int) -> Columns:
-        """Blocks in which everything is null."""
+        """Blocks with only null values."""
         return Columns(
             np.full((rows, len(self.matrix)), np.nan),
             np.full((rows, len(self.texts)), None, object),

@@ -1,7 +1,7 @@
-"""Join key values as one readable text: ``EWR|LAX``, ``#42`` for a whole number; it can be taken apart again.
+"""Join key values as one readable text: ``EWR|LAX``, ``#42`` for a whole number; it can be decoded again.
 
-Percent signs, bars, null characters and a leading hash are written %25, %7C, %00 and %23. No key begins with a null
-character, which leaves those names to the stores' own records.
+Percent signs, bars, null characters and a leading hash are written %25, %7C, %00 and %23. No key starts with a null
+character, which is reserved for the stores' own records.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ESCAPED = re.compile(r"%([0-9A-F]{2})")
 
 
 class KeyValueError(HeadraceError, ValueError):
-    """A value that cannot be a join key; one sentence says which."""
+    """A value cannot be a join key; the message says which."""
 
 
 def component(value: Any) -> bytes | None:
@@ -33,7 +33,7 @@ def component(value: Any) -> bytes | None:
         KeyValueError: it is neither text nor a whole number.
     """
     if isinstance(value, str):
-        if value.isalnum():  # the usual case, several times as fast as the search
+        if value.isalnum():  # the usual case, several times faster than the search
             return str.encode(value)
         if _SPECIAL.search(value):
             value = _SPECIAL.sub(lambda found: f"%{ord(found[0]):02X}", value)
@@ -44,12 +44,12 @@ def component(value: Any) -> bytes | None:
     if value is None or type(value).__name__ in ("NAType", "NaTType") or (floating and math.isnan(value)):
         return None
     if (floating and value.is_integer()) or (isinstance(value, int) and not isinstance(value, bool)):
-        return b"#%d" % int(value)  # pandas makes floats of whole numbers with gaps
-    raise KeyValueError(f"{value!r} ({type(value).__name__}) cannot be a join key: give text or a whole number.")
+        return b"#%d" % int(value)  # pandas converts whole numbers with gaps to floats
+    raise KeyValueError(f"{value!r} ({type(value).__name__}) cannot be a join key: use text or a whole number.")
 
 
 def encode_key(values: Sequence[Any]) -> bytes | None:
-    """Key of one entity, from its join key values in the view's order; None where one of them is missing.
+    """Key of one entity, from its join key values in the view's order; None if one of them is missing.
 
     >>> encode_key(("EWR", "LAX")), encode_key((42,)), encode_key(("EWR", None))
     (b'EWR|LAX', b'#42', None)
@@ -62,7 +62,7 @@ def encode_key(values: Sequence[Any]) -> bytes | None:
 
 
 def decode_key(key: bytes, count: int) -> tuple[Any, ...]:
-    """Join key values of a key of ``count`` of them.
+    """The ``count`` join key values of a key.
 
     >>> decode_key(b"EWR|#42", 2)
     ('EWR', 42)
@@ -106,13 +106,13 @@ def _arrow_component(name: str, values: pa.Array) -> pa.Array:
             values = values.cast(pa.int64())
         except pa.ArrowInvalid as error:
             raise KeyValueError(
-                f"Join key '{name}' holds numbers with a fraction ({error}): give text or whole numbers."
+                f"Join key '{name}' has numbers with a fraction ({error}): use text or whole numbers."
             ) from error
         kind = values.type
     if pa.types.is_integer(kind) or pa.types.is_null(kind):
         return pc.binary_join_element_wise("#", values.cast(pa.string()), "")
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-        raise KeyValueError(f"Join key '{name}' has the type {kind}: give text or whole numbers.")
+        raise KeyValueError(f"Join key '{name}' has the type {kind}: use text or whole numbers.")
     values = values.cast(pa.string())
     if pc.any(pc.match_substring_regex(values, r"[%|\x00]|^#")).as_py():
         for plain, escaped in (("%", "%25"), ("|", "%7C"), ("\0", "%00")):

@@ -1,8 +1,8 @@
-"""Feast's doors to the online values, named in feature_store.yaml: ``feast materialize``, ``get_online_features`` and
-``write_to_online_store`` work on the same data, by the same rules, as :mod:`feature_repo.online.values`.
+"""Feast's online stores for our online values, named in feature_store.yaml: ``feast materialize``,
+``get_online_features`` and ``write_to_online_store`` use the same data and rules as :mod:`feature_repo.online.values`.
 
-Feast hands values over one protobuf at a time, which costs ten times as much as a table: ``store.materialize`` and
-:class:`feature_repo.online.reader.OnlineReader` go around it.
+Feast passes values one protobuf at a time, which takes ten times as long as a table: ``store.materialize`` and
+:class:`feature_repo.online.reader.OnlineReader` bypass it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from feature_repo.online.values import OnlineValues
 
 __all__ = ["RedisOnlineStore", "RedisOnlineStoreConfig", "SqliteOnlineStore", "SqliteOnlineStoreConfig"]
 
-#: Feast's type → the protobuf field that holds it.
+#: Feast's type → its protobuf field.
 _FIELDS = {
     "Float64": "double_val",
     "Float32": "float_val",
@@ -42,7 +42,7 @@ _Rows = list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
 
 
 class SqliteOnlineStoreConfig(FeastConfigBaseModel):
-    """``online_store`` of feature_store.yaml: the SQLite file, relative to the repository where not absolute."""
+    """``online_store`` of feature_store.yaml: the SQLite file, relative to the repository if not absolute."""
 
     type: Literal["feature_repo.online.feast_online_stores.SqliteOnlineStore"]
     path: str
@@ -75,7 +75,7 @@ class _ValuesOnlineStore(OnlineStore):
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: _Rows, progress: Callable[[int], Any] | None
     ) -> None:
-        """Store rows as Feast gives them; without a created time a row counts as known at its event time."""
+        """Store rows in Feast's form; a row without a created time counts as known at its event time."""
         import pyarrow as pa
 
         layout = _layout(config, table)
@@ -103,7 +103,7 @@ class _ValuesOnlineStore(OnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Event time and values of each entity, (None, None) where there is none; Feast itself knows no TTL here."""
+        """Event time and values of each entity, (None, None) if there is none; Feast applies no TTL here."""
         layout = _layout(config, table)
         keys = [_key(layout, key) for key in entity_keys]
         values = self.values(config)
@@ -127,18 +127,18 @@ class _ValuesOnlineStore(OnlineStore):
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Remove what belonged to views that are gone; the others' tables are made when they are first written."""
+        """Remove the data of removed views; tables of other views are created at their first write."""
         for table in tables_to_delete:
             self.values(config).clear(_named(config, table.name))
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
-        """Remove everything of these views."""
+        """Remove all data of these views."""
         for table in tables:
             self.values(config).clear(_named(config, table.name))
 
 
 class SqliteOnlineStore(_ValuesOnlineStore):
-    """Feast's view of :class:`feature_repo.online.sqlite_values.SqliteValues`."""
+    """Feast's interface to :class:`feature_repo.online.sqlite_values.SqliteValues`."""
 
     def _open(self, config: RepoConfig) -> OnlineValues:
         path = Path(config.online_store.path)
@@ -146,19 +146,19 @@ class SqliteOnlineStore(_ValuesOnlineStore):
 
 
 class RedisOnlineStore(_ValuesOnlineStore):
-    """Feast's view of :class:`feature_repo.online.redis_values.RedisValues`."""
+    """Feast's interface to :class:`feature_repo.online.redis_values.RedisValues`."""
 
     def _open(self, config: RepoConfig) -> OnlineValues:
         return RedisValues(config.online_store.connection_string, config.online_store.namespace)
 
 
 def _layout(config: RepoConfig, view: FeatureView) -> ViewLayout:
-    """Layout of a view as the registry gives it."""
+    """Layout of a view in the registry."""
     return layout_of(config.project, view, [name for name in view.join_keys if name != DUMMY_ENTITY_ID])
 
 
 def _named(config: RepoConfig, view: str) -> ViewLayout:
-    """A layout that says which view is meant, and no more."""
+    """A layout with only the name of its view."""
     return ViewLayout(config.project, view, (), (), 0.0)
 
 
@@ -178,7 +178,7 @@ def _aware(moment: datetime) -> datetime:
 
 
 def _as_declared(layout: ViewLayout, rows: Any) -> Any:
-    """Times come as seconds since 1970 in protobufs."""
+    """Times are seconds since 1970 in protobufs."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -190,7 +190,7 @@ def _as_declared(layout: ViewLayout, rows: Any) -> Any:
 
 
 def _values_of(column: Any) -> list[Any]:
-    """A decoded column's values; times as whole seconds since 1970, as protobufs hold them."""
+    """A decoded column's values; times as whole seconds since 1970, as in protobufs."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

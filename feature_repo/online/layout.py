@@ -1,4 +1,4 @@
-"""What one feature view's online values look like: its keys, its features and their kinds, without importing Feast."""
+"""The layout of one feature view's online values: its keys, its features and their kinds, without importing Feast."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
     "project_name",
 ]
 
-#: Kind of a feature online → the Feast types that are kept as it.
+#: Kind of a feature online → the Feast types that are stored as it.
 KINDS: dict[str, tuple[str, ...]] = {
     "number": ("Float64", "Float32"),
     "integer": ("Int64", "Int32"),
@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "time": ("UnixTimestamp",),
 }
 
-#: What Feast calls the entity of a view that has none.
+#: Feast's name of the entity of a view that has none.
 _NO_ENTITY = "__dummy"
 
 
@@ -52,15 +52,15 @@ class FeatureServiceError(HeadraceError, LookupError):
 
 
 class LayoutError(HeadraceError, ValueError):
-    """A feature view that the online store cannot hold; one sentence says which feature, its type and what fits."""
+    """The online store cannot store a feature view; the message has the feature, its type and the valid types."""
 
 
 @dataclass(frozen=True)
 class ViewLayout:
-    """One feature view as the online store holds it.
+    """One feature view in the online store.
 
     ``join_keys`` are in the order of a key's values; ``features`` are (name, kind) pairs in the view's order, a kind
-    being one of :data:`KINDS`; ``ttl`` is in seconds, 0 where values never expire.
+    being one of :data:`KINDS`; ``ttl`` is in seconds, 0 if values never expire.
     """
 
     project: str
@@ -78,10 +78,10 @@ class ViewLayout:
 def layouts(settings: Settings) -> dict[str, ViewLayout]:
     """Layout of every feature view of features.py, by the view's name.
 
-    Kept as JSON beside the features, keyed by what features.py says, as asking it means importing Feast (seconds).
+    Cached as JSON next to the features, by a fingerprint of features.py, because importing Feast takes seconds.
 
     Raises:
-        LayoutError: a feature is of a type that the online store cannot hold.
+        LayoutError: a feature has a type that the online store cannot store.
     """
     definitions = Path(__file__).parents[1] / "features.py"
     fingerprint = hashlib.blake2b(definitions.read_bytes() + Path(__file__).read_bytes(), digest_size=8).hexdigest()
@@ -122,10 +122,10 @@ def layouts(settings: Settings) -> dict[str, ViewLayout]:
 def layout_of(project: str, view: Any, join_keys: Iterable[str]) -> ViewLayout:
     """Layout of one of Feast's ``FeatureView`` objects.
 
-    Its join keys are in alphabetical order, as a view of the registry does not tell that of their declaration.
+    Its join keys are in alphabetical order, because a view in the registry has no order of declaration.
 
     Raises:
-        LayoutError: a feature is of a type that the online store cannot hold, or the view declares none.
+        LayoutError: a feature has a type that the online store cannot store, or the view declares none.
     """
     if not view.features:
         raise LayoutError(f"Feature view '{view.name}' declares no features; give it a schema in features.py.")
@@ -139,23 +139,23 @@ def layout_of(project: str, view: Any, join_keys: Iterable[str]) -> ViewLayout:
 
 
 def kind_of(view: str, feature: str, dtype: str) -> str:
-    """Kind of a Feast type, given by its name.
+    """Kind of a Feast type, by the type's name.
 
     Raises:
-        LayoutError: no kind holds it.
+        LayoutError: no kind fits.
     """
     for kind, types in KINDS.items():
         if dtype in types:
             return kind
     known = ", ".join(name for types in KINDS.values() for name in types)
     raise LayoutError(
-        f"Feature '{feature}' of view '{view}' has the type {dtype}, which the online store cannot hold; "
+        f"Feature '{feature}' of view '{view}' has the type {dtype}, which the online store cannot store; "
         f"declare one of {known} in feature_repo/features.py."
     )
 
 
 def project_name(settings: Settings) -> str:
-    """Feast's project, as the environment's feature_store.yaml names it."""
+    """Feast's project, from the environment's feature_store.yaml."""
     import yaml
 
     text = str(yaml.safe_load(settings.feast_yaml.read_text(encoding="utf-8"))["project"])

@@ -1,4 +1,4 @@
-"""Run on-demand views over a request's fields and the stored features that were read for it."""
+"""Read feature vectors from the online store, and run on-demand views over them and the request's fields."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ __all__ = [
 
 
 def compute(view: OnDemand, rows: pd.DataFrame, arrangement: Arrangement, columns: Columns) -> None:
-    """Run one on-demand view's code on ``rows`` and put its features into their columns.
+    """Run one on-demand view's code on ``rows`` and write its features to their columns.
 
-    Its inputs have the types that a training frame gives them: whole numbers with gaps come as float64.
+    Its inputs have the types of a training frame: whole numbers with gaps are float64.
     """
     blocks = [_requested(rows[name], kind, place) for place, (name, kind) in enumerate(view.request.items())]
     blocks += [_held(name, place, arrangement, columns) for place, name in enumerate(view.stored, len(blocks))]
@@ -73,7 +73,7 @@ def _requested(values: pd.Series, kind: str, place: int) -> Block:
 
 
 def _held(name: str, place: int, arrangement: Arrangement, columns: Columns) -> Block:
-    """A stored feature; the code gets a copy, as it may write to its inputs."""
+    """A stored feature; the code gets a copy, because it may write to its inputs."""
     if name in arrangement.matrix:
         return columns.matrix[:, [arrangement.matrix[name]]], [place], None
     if name in arrangement.texts:
@@ -85,9 +85,9 @@ def _held(name: str, place: int, arrangement: Arrangement, columns: Columns) -> 
 class OnlineVectors:
     """Feature vectors read online, each frame with one row per request.
 
-    ``features``: the model's input columns; null where there is no value or it had expired. ``event_times``: per
-    feature view the UTC event time of the value read, NaT where there is none. ``expired``: per feature view whether
-    a value was there but older than its TTL. ``known_until``: per feature view the moment it was materialized as of.
+    ``features``: the model's input columns; null if there is no value or it had expired. ``event_times``: per feature
+    view the UTC event time of the value, NaT if there is none. ``expired``: per feature view whether a value exists but
+    is older than its TTL. ``known_until``: per feature view the as-of time of its materialization.
     """
 
     features: pd.DataFrame
@@ -97,14 +97,14 @@ class OnlineVectors:
 
 
 class OnlineReader:
-    """Reads one feature service of features.py from the online store; safe to call from several threads.
+    """Read one feature service of features.py from the online store; thread-safe.
 
     Attributes: ``entities`` (join keys) and ``request_fields`` that rows must have; ``features`` in order;
     ``view_keys``, ``view_features`` and ``ttls`` (seconds, 0 = never) of each stored view.
 
     Raises:
         LookupError: features.py has no such service.
-        LayoutError: it uses something that cannot be read online.
+        LayoutError: it uses a type or view that cannot be read online.
     """
 
     def __init__(self, settings: Settings, service: str, values: OnlineValues | None = None) -> None:
@@ -122,7 +122,7 @@ class OnlineReader:
         self._arrangement = Arrangement(self._service)
         self._stored = self._arrangement.stored
         self._layouts = [view.layout for view in self._stored]
-        #: Microseconds that a value of each view may be old; more than all time where it never expires.
+        #: Maximum age of each view's values in microseconds; larger than any age if they never expire.
         self._oldest = np.array([round(layout.ttl * 1_000_000) or 2**63 - 1 for layout in self._layouts], np.int64)
         self._views = pd.Index(list(self.view_keys))
         self._written: dict[str, dict[bytes, Features]] = {}
@@ -130,7 +130,7 @@ class OnlineReader:
     def read(self, rows: pd.DataFrame, as_of: pd.Series) -> OnlineVectors:
         """Vectors for ``rows`` (entities and request fields); values older than their TTL at ``as_of`` are null.
 
-        A row whose entity is null or was never seen has no value there.
+        A row whose entity is null or unknown has no value.
 
         Raises:
             OnlineError: the online store does not answer.
@@ -159,7 +159,7 @@ class OnlineReader:
         )
 
     def _own(self, view: Stored, values: list[bytes | None]) -> list[bytes | None]:
-        """Values with those of other layouts brought into this one: features of the same name and kind are kept."""
+        """Convert values of other layouts to this one: features of the same name and kind are kept."""
         ids = {layout_id(value) for value in values if value is not None} - {view.codec.id}
         if not ids:
             return values
@@ -174,7 +174,7 @@ class OnlineReader:
 
 
 def _keys(parts: Sequence[list[bytes | None]], count: int) -> list[bytes | None]:
-    """Key of each row; None where a join key is missing."""
+    """Key of each row; None if a join key is missing."""
     if len(parts) == 1:
         return parts[0]
     if not parts:
@@ -183,7 +183,7 @@ def _keys(parts: Sequence[list[bytes | None]], count: int) -> list[bytes | None]
 
 
 def _unique(keys: list[bytes | None]) -> tuple[list[bytes], np.ndarray[Any, Any] | None]:
-    """Each key once, and for every row which of them is its own (-1: none); None when that is one for each in order."""
+    """The distinct keys, and for each row the index of its key (-1: none); None if there is one per row, in order."""
     places: dict[bytes, int] = {}
     inverse = [-1 if key is None else places.setdefault(key, len(places)) for key in keys]
     return list(places), None if len(places) == len(keys) else np.array(inverse)

@@ -1,4 +1,4 @@
-"""Where Redis is, as HEADRACE_REDIS says."""
+"""Online values in Redis, at the address in HEADRACE_REDIS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RedisAddress:
-    """Where Redis is; ``options`` (password, db, ssl ...) go to the client and are never shown."""
+    """Address of Redis; ``options`` (password, db, ssl ...) are passed to the client and never shown."""
 
     host: str
     port: int
@@ -38,10 +38,10 @@ class RedisAddress:
 
 
 def redis_address(connection: str) -> RedisAddress:
-    """Read ``host:port,db=N,password=...,ssl=true``, the form that Feast's own Redis store takes.
+    """Read ``host:port,db=N,password=...,ssl=true``, the format of Feast's Redis store.
 
     Raises:
-        OnlineError: it is not of that form; the message does not repeat it, as it may hold a password.
+        OnlineError: it has another form; the message does not repeat it, because it may contain a password.
     """
     parts = [part.strip() for part in connection.split(",")]
     places = [part for part in parts if "=" not in part]
@@ -50,7 +50,7 @@ def redis_address(connection: str) -> RedisAddress:
         name, equals, value = part.partition("=")
         if equals and name not in _OPTIONS:
             raise OnlineError(
-                f"HEADRACE_REDIS has the option '{name[:40]}', which is none of {', '.join(_OPTIONS)}; take it out."
+                f"HEADRACE_REDIS has the option '{name[:40]}', which is none of {', '.join(_OPTIONS)}; remove it."
             )
         if equals:
             try:
@@ -61,8 +61,8 @@ def redis_address(connection: str) -> RedisAddress:
                 ) from error
     if len(places) > 1:
         raise OnlineError(
-            f"HEADRACE_REDIS names {len(places)} servers; give one, host:port (a cluster is not supported, "
-            "replicas behind one address are)."
+            f"HEADRACE_REDIS has {len(places)} servers; set one, host:port (a cluster is not supported, but replicas "
+            "behind one address are)."
         )
     host, _, port = (places[0] if places else "").rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
@@ -93,7 +93,7 @@ _NEEDS = {int: "a whole number", float: "a number of seconds", _truth: "true or 
 #: Entities per call of the script, which may put about 4000 on Lua's stack, and calls per round trip.
 _BATCH, _CALLS = 1000, 10
 
-#: Stores what is not older than what is there: numbers are compared, as Lua compares text by the server's locale.
+#: Store values that are not older than the existing ones; compare numbers, because Lua compares text by locale.
 _WRITE = f"""
 local names, old = {{}}, nil
 for i = 1, #ARGV, 2 do names[#names + 1] = ARGV[i] end
@@ -124,10 +124,10 @@ class RedisValues:
 
     Args:
         connection: see :func:`redis_address`.
-        namespace: first part of every name, so that several stacks can share a database.
+        namespace: prefix of every name, so that several stacks can share a database.
 
     Raises:
-        OnlineError: ``connection`` cannot be understood.
+        OnlineError: ``connection`` cannot be parsed.
     """
 
     def __init__(self, connection: str, namespace: str = "headrace") -> None:
@@ -141,12 +141,12 @@ class RedisValues:
             self.address.host,
             self.address.port,
             **{"socket_timeout": 30.0, "socket_connect_timeout": 3.0, **self.address.options},
-            retry=Retry(NoBackoff(), 1),  # a connection that a restart of the server cut is made anew, once
+            retry=Retry(NoBackoff(), 1),  # reconnect once after a restart of the server
         )
         self._script = self._client.register_script(_WRITE)
 
     def write(self, layout: ViewLayout, rows: pa.Table) -> int:
-        """Store rows, a thousand at a time; returns how many entities got a value."""
+        """Store rows, a thousand at a time; returns the number of entities that got a value."""
         from redis.exceptions import NoScriptError
 
         keys, values = pack(layout, rows)
@@ -197,13 +197,13 @@ class RedisValues:
         return Found([values[1:] for values in found], [moment_of(values[0]) for values in found])
 
     def written_layouts(self, layout: ViewLayout) -> dict[bytes, Features]:
-        """Features of every layout that values of this view were written in, by its id."""
+        """Features of every layout of this view's stored values, by layout id."""
         with self._answering():
             held: dict[bytes, bytes] = self._client.hgetall(self._name(layout, "layouts"))
         return {key: tuple((name, kind) for name, kind in json.loads(value)) for key, value in held.items()}
 
     def delete(self, layout: ViewLayout, keys: Sequence[tuple[Any, ...]]) -> int:
-        """Remove entities; returns how many were there."""
+        """Remove entities; returns the number of removed ones."""
         encoded = [key for values in keys if (key := encode_key(values)) is not None]
         with self._answering():
             pipeline = self._client.pipeline(transaction=False)
@@ -212,7 +212,7 @@ class RedisValues:
             return sum(pipeline.execute())
 
     def matching(self, layout: ViewLayout, join_key: str, value: Any) -> list[tuple[Any, ...]]:
-        """Keys of all entities whose ``join_key`` has this value; looks through the view's keys unless it has one."""
+        """Keys of all entities whose ``join_key`` has this value; scans the view's keys if it has several join keys."""
         place, part, count = layout.join_keys.index(join_key), component(value), len(layout.join_keys)
         if part is None:
             return []
@@ -226,7 +226,7 @@ class RedisValues:
         return [key for key in decoded if component(key[place]) == part]
 
     def count(self, layout: ViewLayout) -> int:
-        """How many entities of the view have a value."""
+        """Number of the view's entities that have a value."""
         name = self._name(layout)
         with self._answering():
             pipeline = self._client.pipeline(transaction=True)
@@ -236,24 +236,24 @@ class RedisValues:
         return int(fields) - int(marked)
 
     def known_until(self, layouts: Sequence[ViewLayout]) -> dict[str, datetime | None]:
-        """Per view, the moment it was materialized as of."""
+        """The as-of time of each view's materialization."""
         moments = self.look_up(layouts, [[] for _ in layouts]).known_until
         return {layout.view: moment for layout, moment in zip(layouts, moments, strict=True)}
 
     def set_known_until(self, layout: ViewLayout, moment: datetime) -> None:
-        """Record the moment that the view was materialized as of."""
+        """Record the as-of time of the view's materialization."""
         with self._answering():
             self._client.hset(self._name(layout), KNOWN_UNTIL, moment_bytes(moment))
 
     def clear(self, layout: ViewLayout) -> int:
-        """Remove everything of the view; returns how many entities were there."""
+        """Remove all data of the view; returns the number of removed entities."""
         number = self.count(layout)
         with self._answering():
             self._client.unlink(self._name(layout), self._name(layout, "layouts"))
         return number
 
     def memory(self, layout: ViewLayout) -> int:
-        """Bytes of the server's memory that the view takes, by the server's own estimate from a sample of it."""
+        """Memory of the view on the server in bytes, by the server's estimate from a sample."""
         with self._answering():
             return int(self._client.memory_usage(self._name(layout), samples=1000) or 0)
 
@@ -262,7 +262,7 @@ class RedisValues:
         self._client.close()
 
     def _ask(self, commands: Sequence[tuple[str | bytes, ...]]) -> list[Any]:
-        """Answers to commands that may be repeated, in one round trip; a pipeline object takes longer than Redis."""
+        """Replies to repeatable commands, in one round trip; a pipeline object would take longer than Redis itself."""
         from redis.exceptions import ConnectionError
 
         pool = self._client.connection_pool
@@ -272,7 +272,7 @@ class RedisValues:
                 connection.send_packed_command(connection.pack_commands(commands))
                 return [connection.read_response() for _ in commands]
             except BaseException as error:
-                connection.disconnect()  # answers may be left in it
+                connection.disconnect()  # unread replies may be left in it
                 if not (again and isinstance(error, ConnectionError)):
                     raise
             finally:
@@ -284,7 +284,7 @@ class RedisValues:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Turn the client's errors into one sentence that holds no password."""
+        """Turn the client's errors into one sentence without a password."""
         from redis.exceptions import AuthenticationError, ConnectionError, MovedError, RedisError, TimeoutError
 
         place = f"The online store, Redis at {self.address},"

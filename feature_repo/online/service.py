@@ -1,4 +1,4 @@
-"""What one feature service of features.py is made of: stored views, and on-demand code over them and the request."""
+"""The parts of one feature service of features.py: stored views, and on-demand code over them and the request."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["OnDemand", "Service", "feature_service"]
 class OnDemand:
     """One on-demand view: ``code`` takes and returns a frame (mode ``pandas``) or lists by name (mode ``python``).
 
-    ``request`` has the kind of each input that comes with the request, ``stored`` the view's features it reads,
-    ``outputs`` the kind of each feature that the service takes from it.
+    ``request`` has the kind of each input from the request, ``stored`` the stored features that it reads,
+    ``outputs`` the kind of each feature that the service uses.
     """
 
     name: str
@@ -30,9 +30,9 @@ class OnDemand:
 
 @dataclass(frozen=True)
 class Service:
-    """A feature service: its features in order, and for each stored view which of them it holds.
+    """A feature service: its features in order, and its features by stored view.
 
-    ``read`` has also those features of a view that only on-demand code reads.
+    ``read`` also has features that only on-demand code reads.
     """
 
     name: str
@@ -48,7 +48,7 @@ def feature_service(settings: Settings, name: str) -> Service:
 
     Raises:
         FeatureServiceError: there is none.
-        LayoutError: it uses something that cannot be read online.
+        LayoutError: it uses a type or view that cannot be read online.
     """
     from feast import FeatureService
     from feast.on_demand_feature_view import OnDemandFeatureView
@@ -65,8 +65,8 @@ def feature_service(settings: Settings, name: str) -> Service:
     for projection in services[name].feature_view_projections:
         if projection.name_alias or projection.join_key_map:
             raise LayoutError(
-                f"Feature service '{name}' takes view '{projection.name}' under another name or other join keys, which "
-                "cannot be read online; define a view of its own for that in features.py."
+                f"Feature service '{name}' uses view '{projection.name}' under another name or with other join keys, "
+                "which cannot be read online; define a separate view for that in features.py."
             )
         names = [field.name for field in projection.features]
         found.features.extend(names)
@@ -102,6 +102,6 @@ def _on_demand(view: Any, outputs: Any) -> OnDemand:
 
 
 def _kinds(fields: Any) -> dict[str, str]:
-    """Kind of each field; ``other`` for a type that is passed through as it is."""
+    """Kind of each field; ``other`` for a type that is passed through unchanged."""
     kinds = {dtype: kind for kind, types in KINDS.items() for dtype in types}
     return {field.name: kinds.get(str(field.dtype), "other") for field in fields}

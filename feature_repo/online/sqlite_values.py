@@ -1,4 +1,4 @@
-"""Online values in one SQLite file: one table per feature view, key → value, read by many while one writes."""
+"""Online values in one SQLite file: one table per feature view, key → value, many processes read while one writes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["SqliteValues"]
 
 #: Seconds that a writer waits for another one.
 _PATIENCE = 60.0
-#: Keys asked for in one statement; SQLite takes 32766 parameters.
+#: Maximum of keys per statement; SQLite allows 32766 parameters.
 _MOST_KEYS = 30_000
-#: Names of the tables' own records; no key begins with a null character.
+#: Names of the tables' own records; no key starts with a null character.
 _LAYOUT = b"\0layout:"
 _FIRST_KEY = b"\1"
 
@@ -38,7 +38,7 @@ class SqliteValues:
         self._local = threading.local()
 
     def write(self, layout: ViewLayout, rows: pa.Table) -> int:
-        """Store rows in one transaction; returns how many entities got a value."""
+        """Store rows in one transaction; returns the number of entities that got a value."""
         keys, values = pack(layout, rows)
         if not keys:
             return 0
@@ -83,7 +83,7 @@ class SqliteValues:
         return Found(values, moments)
 
     def written_layouts(self, layout: ViewLayout) -> dict[bytes, Features]:
-        """Features of every layout that values of this view were written in, by its id."""
+        """Features of every layout of this view's stored values, by layout id."""
         held = self._rows(layout, "WHERE key > ? AND key < ?", [_LAYOUT, _FIRST_KEY])
         return {
             key[len(_LAYOUT) :]: tuple((name, kind) for name, kind in json.loads(value))
@@ -92,7 +92,7 @@ class SqliteValues:
         }
 
     def delete(self, layout: ViewLayout, keys: Sequence[tuple[Any, ...]]) -> int:
-        """Remove entities; returns how many were there."""
+        """Remove entities; returns the number of removed ones."""
         encoded = [(key,) for values in keys if (key := encode_key(values)) is not None]
         with self._transaction(layout) as connection:
             before = connection.total_changes
@@ -100,7 +100,7 @@ class SqliteValues:
             return connection.total_changes - before
 
     def matching(self, layout: ViewLayout, join_key: str, value: Any) -> list[tuple[Any, ...]]:
-        """Keys of all entities whose ``join_key`` has this value; by index when it is the view's first join key."""
+        """Keys of all entities whose ``join_key`` has this value; uses the index if it is the view's first join key."""
         place, part = layout.join_keys.index(join_key), component(value)
         if part is None:
             return []
@@ -114,32 +114,32 @@ class SqliteValues:
         return [key for key in found if component(key[place]) == part]
 
     def count(self, layout: ViewLayout) -> int:
-        """How many entities of the view have a value."""
+        """Number of the view's entities that have a value."""
         return sum(
             int(number) for (number,) in self._select(layout, "count(*)", "WHERE key >= ? OR key = x''", [_FIRST_KEY])
         )
 
     def known_until(self, layouts: Sequence[ViewLayout]) -> dict[str, datetime | None]:
-        """Per view, the moment it was materialized as of."""
+        """The as-of time of each view's materialization."""
         moments = self.look_up(layouts, [[] for _ in layouts]).known_until
         return {layout.view: moment for layout, moment in zip(layouts, moments, strict=True)}
 
     def set_known_until(self, layout: ViewLayout, moment: datetime) -> None:
-        """Record the moment that the view was materialized as of."""
+        """Record the as-of time of the view's materialization."""
         with self._transaction(layout) as connection:
             connection.execute(
                 f"INSERT OR REPLACE INTO {_table(layout)} VALUES (?, ?)", (KNOWN_UNTIL, moment_bytes(moment))
             )
 
     def clear(self, layout: ViewLayout) -> int:
-        """Remove everything of the view; returns how many entities were there."""
+        """Remove all data of the view; returns the number of removed entities."""
         number = self.count(layout)
         with self._transaction(layout) as connection:
             connection.execute(f"DROP TABLE {_table(layout)}")
         return number
 
     def close(self) -> None:
-        """Close every thread's connection: they go with the object that holds them."""
+        """Close every thread's connection, together with the object that contains them."""
         self._local = threading.local()
 
     def _connection(self) -> sqlite3.Connection:
@@ -159,7 +159,7 @@ class SqliteValues:
 
     @contextmanager
     def _transaction(self, layout: ViewLayout) -> Iterator[sqlite3.Connection]:
-        """A transaction in which the view's table is there; rolled back when the block fails."""
+        """A transaction in which the view's table exists; rolled back if the block fails."""
         connection = self._connection()
         with self._answering():
             connection.execute("BEGIN IMMEDIATE")
@@ -179,7 +179,7 @@ class SqliteValues:
         return self._select(layout, "key, value", where, parameters)
 
     def _select(self, layout: ViewLayout, what: str, where: str, parameters: Sequence[bytes]) -> list[Any]:
-        """Rows of the view's table; none when the view was never written."""
+        """Rows of the view's table; none if the view was never written."""
         connection = self._connection()
         with self._answering():
             try:
@@ -195,10 +195,10 @@ class SqliteValues:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            mend = (
-                "another process holds it for long; try again" if "locked" in str(error) else "mend or remove the file"
+            remedy = (
+                "another process keeps it locked; try again" if "locked" in str(error) else "repair or remove the file"
             )
-            raise OnlineError(f"The online store {self.path} failed: {error}; {mend}.") from error
+            raise OnlineError(f"The online store {self.path} failed: {error}; {remedy}.") from error
 
 
 def _table(layout: ViewLayout) -> str:

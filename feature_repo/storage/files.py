@@ -1,4 +1,4 @@
-"""Write files so that a reader, or a run after a kill, sees the old content or the new and nothing between."""
+"""Write files so that a reader, or a run after a kill, sees either the old or the new content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["locked", "read_json", "replacing", "write_json"]
 
 @contextmanager
 def locked(home: Path, name: str) -> Iterator[None]:
-    """One process of this machine at a time in the block; the lock falls with the process that holds it."""
+    """One process of this machine at a time in the block; the lock is released when its process ends."""
     from filelock import FileLock
 
     path = home / "locks" / f"{name}.lock"
@@ -28,9 +28,9 @@ def locked(home: Path, name: str) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it is moved over it, on failure removed.
+    """Yield a temporary path next to ``path``; on success it is moved over ``path``, on failure removed.
 
-    What killed processes left beside it goes too.
+    Temporary files of killed processes are removed too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -52,7 +52,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON, or return None when there is no such file."""
+    """Read JSON, or return None if there is no such file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """One process at a time, on every machine that shares a database.
 
-Where the database is a SQLite file under home, a lock file there does; where it is PostgreSQL, a lock of the server,
-which holds for every machine and every home. Either falls with the process that holds it.
+If the database is a SQLite file under home, the lock is a file there; if it is PostgreSQL, a lock of the server, which
+applies to every machine and every home. Either is released when its process ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["LockError", "exclusive"]
 
 
 class LockError(HeadraceError, RuntimeError):
-    """The database that keeps the lock does not answer; one sentence without its password."""
+    """The database of the lock does not answer; the message does not contain its password."""
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def exclusive(url: str, home: Path, name: str) -> Iterator[None]:
     except sqlalchemy.exc.OperationalError as error:
         reason = " ".join(str(getattr(error, "orig", error)).split())
         raise LockError(f"{engine.url} cannot be reached ({reason})") from None
-    # of a transaction, not of a session: so it also holds behind a pool that lends a session per transaction
+    # a transaction lock, not a session lock: it also works behind a pool that assigns a session per transaction
     with connection, connection.begin():
         connection.execute(sqlalchemy.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})

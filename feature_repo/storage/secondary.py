@@ -1,6 +1,6 @@
 """Secondary work, such as a baseline or a page: its failure is recorded, and the main work continues.
 
-Main work is what decides something or is decided about: data, fit, threshold, metrics, gates. It is not run in here.
+Main work is input or output of a decision: data, fit, threshold, metrics, gates. It is not run in here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Failure = dict[str, str]
 def secondary(what: str, failures: list[Failure] | None = None) -> Iterator[None]:
     """Run the block; if it raises an exception, log a warning and append ``{what, why}`` to ``failures``, if given.
 
-    The traceback is logged at level DEBUG. A cancelled flow or an interrupt, which is no ``Exception``, is not caught.
+    The traceback is logged at level DEBUG. A cancelled flow or an interrupt, not an ``Exception``, is not caught.
 
     >>> failures = []
     >>> with secondary("page of the table flights", failures):
@@ -32,7 +32,7 @@ def secondary(what: str, failures: list[Failure] | None = None) -> Iterator[None
     try:
         yield
     except Exception as error:
-        cause = getattr(error, "cause", None) or error  # a Ray task wraps what it raised
+        cause = getattr(error, "cause", None) or error  # a Ray task wraps its exception
         first = next(iter(str(cause).strip().splitlines()), "")
         why = f"{type(cause).__name__}: {first}" if first else type(cause).__name__
         logger.warning("The %s failed and is left out: %s", what, why)

@@ -1,4 +1,4 @@
-"""Raw tables: where they come from, what a valid row is, and how they are kept."""
+"""Raw tables: their sources, the rules for valid rows, and their storage."""
 
 from feature_repo.tables.ingest import ingest_table
 from feature_repo.tables.table_files import Manifest, connect, manifest, profile, table_path

@@ -1,4 +1,4 @@
-"""What changed between two profiles of a table, and what of it somebody should look at."""
+"""Changes between two profiles of a table, and alerts about important ones."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ __all__ = ["ALERT_PSI", "alerts", "compare"]
 Facts = Mapping[str, Any]
 Values = np.ndarray[Any, Any]
 
-#: From here on a change is told in a sentence: a share of missing values by this much and half as much again,
+#: Bounds of alerts: the share of missing values increased by this much, and by half of its value,
 ALERT_NULLS = 0.01
-#: a mean by so many standard deviations,
+#: the mean changed by this many standard deviations,
 ALERT_MEAN = 0.25
-#: the population stability index (0.2: the usual bound of "changed"),
+#: the population stability index is at least this (0.2: the usual bound of "changed"),
 ALERT_PSI = 0.2
-#: a number of rows that grew, or shrank, by this share of it.
+#: the number of rows increased, or decreased, by this share.
 ALERT_GROWTH, ALERT_LOSS = 0.5, 0.01
-#: Bins are joined until each holds this share of the earlier table.
+#: Bins are joined until each has this share of the earlier table.
 LEAST_SHARE = 0.05
 
 
 def compare(before: Facts, now: Facts) -> dict[str, Any]:
-    """Say how the profile ``now`` differs from ``before`` (see :mod:`feature_repo.tables.table_profile`).
+    """Compare the profile ``now`` with ``before`` (see :mod:`feature_repo.tables.table_profile`).
 
     Returns:
-        ``rows``: [before, now]; ``columns``: those of now, then those gone, each ``{name, status}``, status kept, new,
-        gone or retyped. One that was kept has ``nulls`` (shares, [before, now]), ``distinct``, and where both have
-        values ``psi`` (None for times, which move by design, and for texts of too many categories). Numbers have
-        ``mean``, ``median`` ([before, now]) and ``shift``, the difference of the means in standard deviations of
-        before; columns of which all categories are known have those that ``appeared`` and ``vanished``, with counts.
+            ``rows``: [before, now]; ``columns``: the current columns, then the removed ones, each ``{name, status}``,
+            status kept, new, gone or retyped. A kept column has ``nulls`` (shares, [before, now]), ``distinct``, and if
+            both have values ``psi`` (None for times, which move by design, and for texts with too many categories).
+            Numbers have ``mean``, ``median`` ([before, now]) and ``shift``, the difference of the means in standard
+            deviations of before; columns with all categories known have those that ``appeared`` and ``vanished``, with
+            counts.
     """
     old = {column["name"]: column for column in before["columns"]}
     new = {column["name"]: column for column in now["columns"]}
@@ -76,11 +77,11 @@ def _retyped(name: str, old: Facts, new: Facts) -> dict[str, Any]:
 
 
 def aligned(old: Facts, new: Facts) -> tuple[Values, Values]:
-    """Exact counts of two columns in bins that both of their histograms are made of, from below to above.
+    """Exact counts of two columns in bins that both of their histograms contain, from below to above.
 
-    The edges of both are multiples of powers of two: the wider bins are joined bins of the finer, and what only one
-    of them has bins for falls into the open end of the other. Where the ranges do not meet there is one edge, with
-    all rows of the lower one taken to be below it.
+    The edges of both are multiples of powers of two: a wider bin is a union of finer bins, and rows in bins of only one
+    histogram are counted in the open end of the other. If the ranges do not overlap there is one edge, and all rows of
+    the lower one are counted below it.
     """
     width = max(each["edges"][1] - each["edges"][0] for each in (old, new))
     low = max(np.ceil(each["edges"][0] / width) for each in (old, new))
@@ -90,7 +91,7 @@ def aligned(old: Facts, new: Facts) -> tuple[Values, Values]:
 
 
 def _rebinned(column: Facts, inner: Values) -> Values:
-    """Counts below the first of ``inner``, between them, and above; where ``inner`` is one edge, on its two sides."""
+    """Counts below the first of ``inner``, between them, and above; if ``inner`` is one edge, on its two sides."""
     edges, counts = np.array(column["edges"]), np.array(column["histogram"], dtype=float)
     total = np.concatenate([np.cumsum(counts)[:-1], [counts.sum()]])  # rows below each edge, then all
     below = np.where(inner <= edges[-1], total[np.clip(np.searchsorted(edges, inner), 0, len(edges) - 1)], total[-1])
@@ -98,7 +99,7 @@ def _rebinned(column: Facts, inner: Values) -> Values:
 
 
 def _psi(old: Values, new: Values) -> float | None:
-    """The index over bins of at least LEAST_SHARE of the old rows; a bin that only the new has stays alone."""
+    """The index over bins of at least LEAST_SHARE of the old rows; a bin that only the new table has is not joined."""
     if not old.sum() or not new.sum():
         return None
     groups: list[list[float]] = []
@@ -114,7 +115,7 @@ def _psi(old: Values, new: Values) -> float | None:
 
 
 def alerts(now: Facts, change: Facts | None) -> list[str]:
-    """Sentences about what somebody should look at: oddities of the table, and changes beyond the bounds above."""
+    """Alerts as sentences: anomalies of the table, and changes beyond the bounds above."""
     found = []
     if now.get("duplicates"):
         found.append(f"{_rows(now['duplicates'], 'repeat')} an earlier one in every column.")
@@ -122,7 +123,7 @@ def alerts(now: Facts, change: Facts | None) -> list[str]:
     if series and (empty := [start for start, rows in zip(series["starts"], series["rows"], strict=True) if not rows]):
         share = len(empty) / len(series["starts"])
         if share < 0.1:
-            found.append(f"No row for {_listed(empty, series['unit'])}.")
+            found.append(f"No rows for {_listed(empty, series['unit'])}.")
     for column in now["columns"]:
         name = column["name"]
         if now["rows"] and column["nulls"] == now["rows"]:

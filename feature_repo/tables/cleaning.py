@@ -1,4 +1,4 @@
-"""Clean raw values by the declared rules, and convert columns to their declared types; both count what they changed."""
+"""Clean raw values by the declared rules, and convert columns to their declared types; both count changed values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 def clean(frame: pd.DataFrame, spec: Table) -> tuple[pd.DataFrame, dict[str, int]]:
     """Trim, replace and clip the values of ``frame`` as ``spec.cleaning`` declares, in that order.
 
-    Works on values as they came, before their types are checked: what a rule cannot read is left for the check.
+    Works on the source's values, before their types are checked: a value that a rule cannot read is left for the check.
     Deduplication needs all rows at once, so it comes later (:mod:`feature_repo.tables.merging`).
 
     Returns:
@@ -47,7 +47,7 @@ def clean(frame: pd.DataFrame, spec: Table) -> tuple[pd.DataFrame, dict[str, int
 
 
 def _changes(frame: pd.DataFrame, spec: Table, columns: dict[str, Series]) -> Iterator[tuple[str, str, Series, int]]:
-    """Each rule whose column the frame has, applied to what the rules before it left in ``columns``."""
+    """Each rule whose column the frame has, applied to the result of the previous rules in ``columns``."""
     rules = spec.cleaning
     for name in rules.trim:
         if name in frame:
@@ -66,10 +66,10 @@ def _trim(column: Series) -> tuple[Series, int]:
         return column, 0
     values = column.astype(object)
     distinct = pd.unique(values[values.notna()])
-    mended = {value: value.strip() or None for value in distinct if isinstance(value, str) and value.strip() != value}
+    trimmed = {value: value.strip() or None for value in distinct if isinstance(value, str) and value.strip() != value}
     if any(isinstance(value, str) and not value for value in distinct):
-        mended[""] = None
-    return _mapped(values, mended)
+        trimmed[""] = None
+    return _mapped(values, trimmed)
 
 
 def _replace(column: Series, pairs: dict[str, str | float | None], text: bool) -> tuple[Series, int]:
@@ -107,7 +107,7 @@ def _mapped(values: Series, pairs: dict[str, Any]) -> tuple[Series, int]:
 
 
 def _put(column: Series, hit: np.ndarray[Any, np.dtype[np.bool_]], value: float | str | None) -> Series:
-    """``column`` with ``value`` where ``hit``; a number that no value makes fractional or null stays an integer."""
+    """``column`` with ``value`` where ``hit``; integers stay integers unless a value is fractional or null."""
     whole = isinstance(value, float) and value.is_integer()
     if pd.api.types.is_integer_dtype(column.dtype) and whole:
         after = column.copy()
@@ -119,7 +119,7 @@ def _put(column: Series, hit: np.ndarray[Any, np.dtype[np.bool_]], value: float 
     return after
 
 
-#: Declared type → dtype of a column on which the rules are checked.
+#: Declared type → dtype of a column when the rules are checked.
 DTYPES: dict[str, str] = {
     "string": "object",
     "integer": "Int64",
@@ -134,10 +134,10 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def coerce(frame: pd.DataFrame, table: Table) -> tuple[pd.DataFrame, dict[str, Mask]]:
-    """Each declared column in its declared type, and column → which of its values have no such form (null then).
+    """Each declared column in its declared type, and column → mask of values that cannot be converted (null then).
 
-    Text is parsed; times without a zone are UTC, times given as bare numbers are refused, as is a fraction where an
-    integer is declared. A number in a text column becomes its shortest text.
+    Text is parsed; times without a zone are UTC; numbers are refused as times, and fractions as integers. A number in a
+    text column becomes its shortest text.
     """
     columns, failed = {}, {}
     for name, column in table.columns.items():
@@ -154,7 +154,7 @@ def coerce(frame: pd.DataFrame, table: Table) -> tuple[pd.DataFrame, dict[str, M
 
 def _text(values: Series) -> Series:
     if pd.api.types.is_float_dtype(values.dtype) and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")  # integers that a gap turned into floats
+        values = values.astype("Int64")  # integers that became floats because of a gap
     text = values.astype(object)
     kind = pd.api.types.infer_dtype(text, skipna=True)
     if kind not in ("string", "empty"):
@@ -181,7 +181,7 @@ def _integer(values: Series) -> Series:
     sure = whole & (np.abs(floats) < _EXACT)
     integers = np.zeros(len(floats), dtype=np.int64)
     integers[sure] = floats[sure].astype(np.int64)
-    for place in np.flatnonzero(whole & ~sure):  # a float no longer holds every integer
+    for place in np.flatnonzero(whole & ~sure):  # a float is not exact for every integer here
         try:
             integers[place] = int(str(values.iloc[place]))
         except (ValueError, OverflowError):

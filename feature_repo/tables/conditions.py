@@ -21,11 +21,11 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class ConditionError(HeadraceError, ValueError):
-    """A row condition that cannot be run; one sentence with the condition and how to mend it."""
+    """A row condition cannot be run; the message has the condition and how to fix it."""
 
 
 def arrow_type(kind: str) -> pa.DataType:
-    """What a column of a declared type is stored as."""
+    """The Arrow type of a column of a declared type."""
     import pyarrow as pa
 
     types = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
@@ -33,10 +33,10 @@ def arrow_type(kind: str) -> pa.DataType:
 
 
 def prove(table: Table, name: str) -> None:
-    """Run the row conditions of a table over no rows, so that a wrong one is found before the source is read.
+    """Run the row conditions of a table over no rows, so that an invalid one is found before the source is read.
 
     Raises:
-        ConditionError: one is not SQL, names an unknown column or none, or is not true or false of one row.
+        ConditionError: one is not SQL, names an unknown column or no column, or is not a condition on single rows.
     """
     import duckdb
     import pyarrow as pa
@@ -54,11 +54,11 @@ def prove(table: Table, name: str) -> None:
                 raise _refusal(name, rule, condition, "it names no column of the table")
             if found.num_columns != 1 or found.num_rows or found.schema.types[0] != pa.bool_():
                 kind = found.schema.types[0] if found.num_columns == 1 and not found.num_rows else "something else"
-                raise _refusal(name, rule, condition, f"it gives {kind}; expected true or false for one row")
+                raise _refusal(name, rule, condition, f"it returns {kind}; expected true or false for one row")
 
 
 def unfulfilled(frame: pd.DataFrame, table: Table, name: str) -> dict[str, Mask]:
-    """Condition → which rows of ``frame`` (typed as declared) do not fulfil it; null counts as not fulfilled.
+    """Condition → mask of the rows of ``frame`` (typed as declared) that violate it; null counts as a violation.
 
     Raises:
         ConditionError: DuckDB cannot run one (a division by zero, an overflow).
@@ -93,7 +93,7 @@ def _connection(rows: pa.Table) -> duckdb.DuckDBPyConnection:
 
 
 def _named(condition: str, columns: list[str]) -> list[str]:
-    """Columns that a condition may name: a word in a text constant counts too, which costs nothing but time."""
+    """Columns that a condition may name: words in text constants are included, which only takes more time."""
     return [column for column in columns if re.search(rf"(?<!\w){re.escape(column)}(?!\w)", condition, re.IGNORECASE)]
 
 

@@ -1,4 +1,4 @@
-"""Whether a table as a whole may be used: each gate is a measure with its bound."""
+"""Gates that decide whether a whole table is accepted: each is a measure with its bound."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "fresh_enough", "judge", "said", "unmatched"]
 
-#: A read of fewer rows beyond a cursor counts as this many for the share of refused ones.
+#: Minimum of rows in the share of refused rows, for a read of fewer rows after a cursor.
 _FEW = 100
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A gate that a table fails: what was ``measured``, and the ``bound`` that it passed, both for a person."""
+    """A gate that a table fails: what was ``measured``, and the violated ``bound``, both as text."""
 
     gate: str
     measured: str
@@ -28,7 +28,7 @@ class Failure:
 
 
 def unmatched(merging: Merging) -> tuple[dict[str, int], list[Failure]]:
-    """Column of ``references`` → rows whose value finds no row there, and the gates this fails."""
+    """Column of ``references`` → rows whose value has no match there, and the gates that fail as a result."""
     spec = merging.spec
     counts: dict[str, int] = {}
     failures = []
@@ -40,7 +40,9 @@ def unmatched(merging: Merging) -> tuple[dict[str, int], list[Failure]]:
                 other = target.partition(".")[0]
                 failures.append(
                     Failure(
-                        "unmatched", f"{column} refers to table '{other}', which was never ingested", "ingest it first"
+                        "unmatched",
+                        f"{column} refers to table '{other}', which was never ingested",
+                        "it to be ingested first",
                     )
                 )
             continue
@@ -52,12 +54,12 @@ def unmatched(merging: Merging) -> tuple[dict[str, int], list[Failure]]:
 
 
 def judge(spec: Table, before: Manifest | None, read: int, refused: int, rows_in: int, valid: int) -> list[Failure]:
-    """The gates on counts that a table fails.
+    """The failed gates on counts.
 
     Args:
         before: the previous ingest.
-        read, refused: rows that this ingest read, and how many of them it would quarantine.
-        rows_in: rows of the source by now, ``valid``: those of them that are valid, known yet or not.
+            read, refused: rows that this ingest read, and the number of them it would quarantine.
+            rows_in: current rows of the source, ``valid``: the valid ones among them, known yet or not.
     """
     gates, failures = spec.gates, []
     of = max(read, _FEW) if spec.source.cursor and before and before.mark is not None else read
@@ -91,12 +93,12 @@ def fresh_enough(spec: Table, latest: datetime | None, as_of: datetime) -> list[
 
 
 def said(table: str, failures: list[Failure], looked: str) -> str:
-    """One sentence for a person; ``looked``: where the refused rows can be looked at."""
+    """The message of the failures; ``looked``: where to find the refused rows."""
     first = failures[0]
     more = f" (and it fails {', '.join(each.gate for each in failures[1:])})" if failures[1:] else ""
     return (
         f"Table '{table}' is refused by its gate '{first.gate}': {first.measured}; expected {first.bound}{more}. "
-        f"Nothing was changed. Mend the source ({looked}), or gates.{first.gate} in configs/tables/{table}.yaml."
+        f"Nothing was changed. Fix the source ({looked}), or gates.{first.gate} in configs/tables/{table}.yaml."
     )
 
 

@@ -1,4 +1,4 @@
-"""Ingest one raw table: read, clean, check, judge, store; what is killed or refused leaves what was there before."""
+"""Ingest one raw table: read, clean, check, judge, store; a killed or refused ingest does not change the table."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from feature_repo.tables.table_profile import profile_table
 
 __all__ = ["ingest_table"]
 
-#: A larger table is profiled by about this many of its rows, which bounds memory.
+#: A larger table is profiled on a sample of about this many rows, which bounds memory.
 PROFILED_ROWS = 400_000
 
 
 def ingest_table(settings: Settings, table: str, as_of: datetime) -> tuple[Manifest, bool]:
     """Read, clean, check and store one table, at least as known at ``as_of``.
 
-    Returns its manifest and whether its rows changed. A table that already holds a later state of the same source
-    is left alone: readers filter by known-at time themselves. Tables that it refers to are to be ingested first
+    Returns its manifest and whether its rows changed. A table that already has a later state of the same source is not
+    changed: readers filter by known-at time themselves. Tables that it refers to must be ingested first
     (:func:`configs.table.ingest_order`).
 
-    A table refused by a gate is left as it was; the rows that were not valid, and the report, lie under
+    A table refused by a gate is not changed; its invalid rows, and the report, are stored under
     ``tables/<name>/refused/`` until an ingest succeeds.
 
     Raises:
@@ -83,7 +83,7 @@ class _Ingest:
         return after, changed
 
     def _seen(self) -> str | None:
-        """The source's fingerprint with all else that decides what is stored, or None where that cannot be known."""
+        """Fingerprint of the source and of all that determines the stored rows, or None if that is unknown."""
         fingerprint = source_fingerprint(self.table, self.spec.source)
         if fingerprint is None:
             return None
@@ -94,7 +94,7 @@ class _Ingest:
         return _hash(fingerprint, code, self.spec.model_dump_json(), erased, *held)
 
     def _same(self, before: Manifest, held_as_of: datetime) -> Manifest:
-        """The same rows at a later moment: only their age is judged again."""
+        """The same rows at a later time: only their age is judged again."""
         if held_as_of >= self.as_of:
             return before
         if self.spec.gates.freshness is not None:
@@ -105,13 +105,13 @@ class _Ingest:
                 latest = connection.execute(f'SELECT max("{column}") FROM "{self.table}"').fetchall()[0][0]
             failures = gates.fresh_enough(self.spec, latest.astimezone(UTC) if latest else None, self.as_of)
             if failures:
-                raise quality.TableError(gates.said(self.table, failures, "it brought nothing new"))
+                raise quality.TableError(gates.said(self.table, failures, "it has no new rows"))
         after = replace(before, as_of=self.as_of.isoformat())
         write_json(self.folder / "manifest.json", asdict(after))
         return after
 
     def _read(self, staging: Staging, held: Manifest | None) -> None:
-        """Stage every batch of the source, from the mark on and from where a killed ingest got to."""
+        """Stage every batch of the source, starting at the mark, or at the last batch of a killed ingest."""
         since = Since(held.mark) if held and held.mark is not None else None
         if staging.reached is not None:
             since = Since(staging.reached, inclusive=False)
@@ -125,7 +125,7 @@ class _Ingest:
             start += len(frame)
 
     def _measured(self, staging: Staging, held: Manifest | None, merged: Merging) -> Manifest:
-        """The manifest to be, without its files.
+        """The new manifest, without its files.
 
         Raises:
             TableError: a gate refuses the table.
@@ -168,7 +168,7 @@ class _Ingest:
         )
 
     def _refuse(self, staging: Staging, merged: Merging, failures: list[gates.Failure], rows_in: int) -> None:
-        """Leave the refused rows and a report for a person, then raise."""
+        """Write the refused rows and a report, then raise."""
         folder = self.folder / "refused"
         with replacing(folder / "quarantine.parquet") as temporary:
             merged.write_quarantine(temporary)
@@ -191,7 +191,7 @@ class _Ingest:
         raise quality.TableError(sentence)
 
     def _profile(self, merged: Merging, changed: bool) -> list[Failure]:
-        """Profile the table, and keep the profile of the previous ingest if the rows changed since.
+        """Profile the table, and keep the previous ingest's profile if the rows changed since.
 
         Returns the failure if it fails; the table then has no profile, and the next ingest tries again.
         """
@@ -207,11 +207,11 @@ class _Ingest:
                 write_json(previous, before)
             write_json(path, after)
         if failures and path.exists():
-            path.replace(previous)  # it is of the rows before
+            path.replace(previous)  # it describes the previous rows
         return failures
 
     def _sweep(self, after: Manifest) -> None:
-        """Remove files that neither this manifest nor the one before names (a reader may still hold the latter)."""
+        """Remove files that neither this manifest nor the one before names (a reader may still use the latter)."""
         keep: set[Any] = {*after.files.values(), *(self.before.files.values() if self.before else ())}
         left = chain(self.folder.glob("day=*/*.parquet"), self.folder.glob("day=*/.*.tmp"), self.folder.glob(".*.tmp"))
         for path in chain(left, self.folder.glob("*.parquet")):
@@ -224,9 +224,9 @@ class _Ingest:
 
 
 def _mark(spec: Table, staging: Staging, held: Manifest | None, merged: Merging) -> str | int | float | None:
-    """Where the next ingest reads from: ``overlap`` behind the greatest cursor, or the least of a row not yet known.
+    """Where the next ingest reads from: ``overlap`` before the greatest cursor, or the least of a row not yet known.
 
-    It never goes back.
+    The position never decreases.
     """
     found: Any = behind(staging.reached, spec) if staging.reached is not None else None
     if merged.least_later is not None:
@@ -237,7 +237,7 @@ def _mark(spec: Table, staging: Staging, held: Manifest | None, merged: Merging)
 
 
 def _rules(spec: Table) -> str:
-    """Identify the query and all that decides which of its rows are valid: when it changes, a cursor starts anew."""
+    """Fingerprint of the query and the rules for valid rows: when it changes, the cursor starts again."""
     cursor = {"batch_rows", "overlap", "url_env"}
     return _hash(
         spec.source.model_dump_json(exclude=cursor),

@@ -1,4 +1,4 @@
-"""Merge the checked batches of an ingest with what the table held before; of several rows of a key, one counts."""
+"""Merge the checked batches of an ingest with the table's previous rows; of several rows of a key, one is kept."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _LEFT = f"{_PLACE} NOT IN (SELECT place FROM lost)"
 
 
 def deduplicate(spec: Table) -> list[str]:
-    """Of valid rows that share the key, then of those that share a unique value, one stays as the table declares."""
+    """Keep one of the valid rows that share the key, then of those that share a unique value, as the table declares."""
     rule = spec.cleaning.dedupe or "first"
     order = {"first": _PLACE, "last": f"{_PLACE} DESC"}.get(rule, f"{quoted(rule)} DESC NULLS LAST, {_PLACE}")
     statements = []
@@ -62,9 +62,9 @@ def deduplicate(spec: Table) -> list[str]:
 
 
 def supersede(spec: Table) -> list[str]:
-    """With a cursor: of all rows of a key, valid or refused, the newest counts; of equally new ones the greatest.
+    """With a cursor: of all rows of a key, valid or refused, keep the newest; of equally new ones the greatest.
 
-    The view ``versions`` holds all rows that have a key and a cursor.
+    The view ``versions`` has all rows with a key and a cursor.
     """
     columns, key = _listed(spec.columns), _listed(spec.key)
     cursor = str(spec.source.cursor)
@@ -82,17 +82,17 @@ def supersede(spec: Table) -> list[str]:
 
 
 def parsed(spec: Table, name: str) -> str:
-    """A column of refused rows ``q``, all text, in its declared type; null where it has no such form."""
+    """A column of refused rows ``q``, all text, in its declared type; null if it cannot be converted."""
     return f"TRY_CAST(q.{quoted(name)} AS {SQL_TYPES[spec.columns[name].type]})"
 
 
 def literal(value: str | int | float, kind: str) -> str:
-    """A value of a declared type as SQL writes it."""
+    """A value of a declared type as an SQL literal."""
     return f"CAST('{escaped(value)}' AS {SQL_TYPES[kind]})"
 
 
 def escaped(value: object) -> str:
-    """A text as it stands between the quotes of SQL."""
+    """A text escaped for an SQL string literal."""
     return str(value).replace("'", "''")
 
 
@@ -100,7 +100,7 @@ def _listed(columns: Iterable[str]) -> str:
     return ", ".join(map(quoted, columns))
 
 
-#: Memory of DuckDB, in which batches are sorted and compared; beyond it it uses the disk.
+#: Memory limit of DuckDB for sorting and comparing batches; above it DuckDB uses the disk.
 MEMORY_LIMIT = "512MB"
 
 
@@ -108,9 +108,9 @@ MEMORY_LIMIT = "512MB"
 def merging(
     settings: Settings, table: str, staging: Staging, held: Manifest | None, until: datetime
 ) -> Iterator[Merging]:
-    """Compare the staged rows with each other, and with those of ``held``, which this ingest goes on from, if any.
+    """Compare the staged rows with each other, and with those of ``held``, the content that the ingest extends, if any.
 
-    Rows with a known-at after ``until`` are left for later.
+    Rows with a known-at time after ``until`` are not stored yet.
     """
     import duckdb
 
@@ -123,7 +123,7 @@ def merging(
 
 
 class Merging:
-    """What the table is to hold; every method asks, none changes anything on disk."""
+    """The table's new content; all methods only read, none changes files."""
 
     def __init__(
         self,
@@ -164,31 +164,31 @@ class Merging:
 
     @property
     def replaced(self) -> int:
-        """Rows read now that a newer one of their key, also read now, took the place of."""
+        """Number of rows of this read that were replaced by a newer row of their key in the same read."""
         return self._lost if self.spec.source.cursor else 0
 
     @property
     def duplicates(self) -> int:
-        """Rows quarantined because another one of their key, or with their unique value, stays."""
+        """Rows quarantined because another row with their key, or their unique value, is kept."""
         return 0 if self.spec.source.cursor else self._lost
 
     def rows(self) -> int:
-        """How many rows the table is to hold."""
+        """Number of rows of the new table."""
         return int(self._one("SELECT count(*) FROM untouched")) + int(self._one("SELECT count(*) FROM changed"))
 
     def quarantined(self) -> int:
-        """How many rows are to be in quarantine."""
+        """Number of rows of the new quarantine."""
         return int(self._one("SELECT count(*) FROM quarantine"))
 
     def reasons(self, most: int = 20) -> dict[str, int]:
-        """The most frequent reasons in the quarantine and how many rows each refused."""
+        """The most frequent reasons in the quarantine, with their numbers of rows."""
         found = self._run(
             f"SELECT reason, count(*) FROM quarantine GROUP BY reason ORDER BY count(*) DESC, reason LIMIT {most}"
         ).fetchall()
         return {str(reason): int(count) for reason, count in found}
 
     def latest(self, column: str, until: datetime) -> datetime | None:
-        """The greatest time in ``column`` up to ``until`` among the rows that the table is to hold."""
+        """The greatest time in ``column`` up to ``until`` among the rows of the new table."""
         name = quoted(column)
         found = self._one(f"SELECT max({name}) FROM whole WHERE {name} <= {literal(until.isoformat(), 'time')}")
         return found.astimezone(UTC) if found else None
@@ -221,12 +221,12 @@ class Merging:
         return int(found[0]), int(found[1])
 
     def kept_files(self) -> dict[str, str]:
-        """Day → file of the days that stay as they are."""
+        """Day → file of the unchanged days."""
         days = {str(day) for (day,) in self._run("SELECT day FROM touched").fetchall()}
         return {day: file for day, file in (self._held.files if self._held else {}).items() if day not in days}
 
     def changed_days(self) -> Iterator[tuple[str, pa.Table]]:
-        """Each day that changed with all its rows, typed and in the order of their key; days ascending."""
+        """Each changed day with all its rows, typed and sorted by key; days ascending."""
         import pyarrow as pa
 
         schema = rows_schema(self.spec)
@@ -257,7 +257,7 @@ class Merging:
         )
 
     def sample(self, rows: int) -> pd.DataFrame:
-        """About ``rows`` of the table's rows, chosen by a hash of their key; all where there are no more."""
+        """About ``rows`` of the table's rows, chosen by a hash of their key; all if there are no more."""
         import pandas as pd
         import pyarrow as pa
 
@@ -288,7 +288,7 @@ class Merging:
         return f"SELECT {typed}, CAST(NULL AS BIGINT) AS {quoted(ORDER)} WHERE false"
 
     def _take_over(self) -> None:
-        """Views ``whole`` (all rows to be held), ``changed`` (those of touched days) and ``untouched``."""
+        """Views ``whole`` (all rows of the new table), ``changed`` (rows of changed days) and ``untouched``."""
         paths = {day: self._folder / file for day, file in (self._held.files if self._held else {}).items()}
         if not self._held or not paths:
             self._run(f"CREATE TEMP TABLE touched AS SELECT DISTINCT {self._day} AS day FROM fresh")
@@ -314,7 +314,7 @@ class Merging:
         self._view("whole", "SELECT * FROM untouched UNION ALL SELECT * FROM changed")
 
     def _quarantine(self) -> str:
-        """Refused rows, duplicates, and what was in quarantine before the mark."""
+        """Refused rows, duplicates, and the rows in quarantine from before the mark."""
         texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" for name in self.spec.columns)
         place = f"{quoted(ORDER)} AS place"
         if not self.spec.source.cursor:
@@ -337,7 +337,7 @@ class Merging:
         return f"{fresh} UNION ALL {stays}"
 
     def _goes(self, held: Manifest, typed: bool) -> str:
-        """Whether a row held before goes: it is read again now, or its entity was erased since."""
+        """Condition for removing a previous row: it is read again now, or its entity was erased since."""
         cursor = str(self.spec.source.cursor)
         value = quoted(cursor) if typed else parsed(self.spec, cursor)
         conditions = (

@@ -1,4 +1,4 @@
-"""What a valid row of each raw table is, and the split of rows into valid ones and quarantined ones."""
+"""The rules for valid rows of each raw table, and the split of rows into valid and quarantined ones."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Checked", "TableError", "check", "schema"]
 
-#: A column none of whose values can be converted is wrong as a whole if there are so many.
+#: A column with at least this many values, none of which can be converted, is an error of the whole table.
 _WHOLE = 20
-#: How pandas says a type in a reason.
+#: pandas' name of a type in a reason.
 _SAID = {"integer": "int64", "number": "float64", "boolean": "bool", "time": "datetime64[us, UTC]", "string": "str"}
 
 
 class TableError(HeadraceError, ValueError):
-    """A whole table that cannot be used; one sentence for a person. Nothing of the table was changed."""
+    """A whole table cannot be used; the message is one sentence. The stored table was not changed."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Rows split in two: ``valid`` ones, typed; ``refused`` ones as they came, with a ``reason`` column.
+    """Rows split in two: ``valid`` ones, typed; ``refused`` ones unchanged, with a ``reason`` column.
 
     Both keep the index of the frame they are from.
     """
@@ -44,10 +44,10 @@ class Checked:
 
 
 def schema(table: Table, uniqueness: bool = True) -> pa.DataFrameSchema:
-    """The pandera schema of a table as its file declares it: columns in any order, and no others.
+    """The pandera schema of a table from its file: columns in any order, and no others.
 
-    Without ``uniqueness`` it is what can be said of the values of single, typed rows. Of rows that share a value that
-    must be unique, the first passes.
+    Without ``uniqueness`` it has only the rules for values of single, typed rows. Of rows that share a value that must
+    be unique, the first passes.
     """
     import pandera.pandas as pa
 
@@ -88,13 +88,13 @@ def _column(column: Column, uniqueness: bool) -> pa.Column:
 
 
 def _matches(pattern: str) -> Callable[[Series], Series]:
-    """Whether values match ``pattern`` from their start; each distinct value is looked at once."""
+    """Whether values match ``pattern`` from their start; each distinct value is matched once."""
     match = re.compile(pattern).match
 
     def check(values: Series) -> Series:
         codes, distinct = pd.factorize(values)
         hits = np.array([found is not None for found in map(match, distinct)], dtype=bool)
-        return pd.Series(np.r_[hits, True][codes], index=values.index)  # code -1, null, takes the last
+        return pd.Series(np.r_[hits, True][codes], index=values.index)  # code -1, null, selects the last element
 
     return check
 
@@ -109,13 +109,13 @@ def _condition(table: Table, rule: str) -> Callable[[pd.DataFrame], Series]:
 
 
 def check(frame: pd.DataFrame, spec: Table, table: str) -> Checked:
-    """Split the rows of ``frame`` by what ``spec`` says of a single row; every row is in exactly one part.
+    """Split the rows of ``frame`` by the rules of ``spec`` for single rows; every row is in exactly one part.
 
     Keys and unique columns are compared afterwards, over all valid rows (:mod:`feature_repo.tables.merging`), so
-    that an invalid row takes no valid one with it.
+    that an invalid row does not refuse a valid one.
 
     Raises:
-        TableError: the failure is not one of rows: a column missing, unknown, or nowhere convertible.
+        TableError: the failure is not of single rows: a column is missing, unknown, or has no convertible value.
         ConditionError: a row condition cannot be run.
     """
     absent = [column for column in spec.columns if column not in frame]
@@ -124,11 +124,11 @@ def check(frame: pd.DataFrame, spec: Table, table: str) -> Checked:
         raise TableError(
             f"Table '{table}': "
             + (f"column '{absent[0]}' is missing" if absent else f"column '{unknown[0]}' is not declared")
-            + f"; it has {', '.join(map(str, frame.columns))}; mend the source, or configs/tables/{table}.yaml."
+            + f"; it has {', '.join(map(str, frame.columns))}; fix the source, or configs/tables/{table}.yaml."
         )
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
-        raise TableError(f"Table '{table}': column '{twice}' comes twice; mend the source.")
+        raise TableError(f"Table '{table}': column '{twice}' occurs twice; fix the source.")
     index = frame.index
     frame = frame.reset_index(drop=True)
     typed, failed = coerce(frame, spec)
@@ -154,7 +154,7 @@ def _sure(column: Column) -> bool:
 def _reasons(
     frame: pd.DataFrame, typed: pd.DataFrame, failed: dict[str, np.ndarray[Any, Any]], spec: Table, table: str
 ) -> dict[int, str]:
-    """Row → all that is wrong with it."""
+    """Row → all of its errors."""
     import pandera.errors
 
     said: dict[int, dict[str, list[str]]] = {}
@@ -164,7 +164,7 @@ def _reasons(
             value = frame[name][lost].iloc[0]
             raise TableError(
                 f"Table '{table}', column '{name}': coerce_dtype('{kind}') failed with {value!r} and every other "
-                f"value; mend the source, or the column's type in configs/tables/{table}.yaml."
+                f"value; fix the source, or the column's type in configs/tables/{table}.yaml."
             )
         for row in np.flatnonzero(lost):
             said.setdefault(int(row), {}).setdefault(name, []).append(
@@ -177,13 +177,13 @@ def _reasons(
         whole = cases[cases["index"].isna()]
         if len(whole):
             raise TableError(
-                f"Table '{table}', column '{whole.iloc[0]['column']}': {whole.iloc[0]['check']} failed; mend the "
+                f"Table '{table}', column '{whole.iloc[0]['column']}': {whole.iloc[0]['check']} failed; fix the "
                 f"source, or configs/tables/{table}.yaml."
             ) from None
         for row, name, rule, value in zip(
             cases["index"].astype(int), cases["column"], cases["check"], cases["failure_case"], strict=True
         ):
-            if not (name in failed and failed[name][row]):  # it is null for want of a form, which is said already
+            if not (name in failed and failed[name][row]):  # null: conversion failed, reported above
                 said.setdefault(row, {}).setdefault(name, []).append(f"{name} = {value} fails {rule}")
     unsure = np.zeros(len(frame), dtype=bool)
     for lost in failed.values():
@@ -192,7 +192,7 @@ def _reasons(
         if spec.rows and not column.nullable:
             unsure |= typed[name].isna().to_numpy()
     for rule, broken in unfulfilled(typed, spec, table).items():
-        for row in np.flatnonzero(broken & ~unsure):  # of a row whose values are missing nothing more can be said
+        for row in np.flatnonzero(broken & ~unsure):  # conditions cannot be checked on rows with missing values
             said.setdefault(int(row), {}).setdefault("", []).append(f"row fails {rule}")
     order = [*spec.columns, ""]
     return {

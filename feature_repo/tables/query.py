@@ -1,8 +1,8 @@
-"""Read a raw table by a SQL query; from PostgreSQL streamed and, with a cursor, only from where the last ingest ended.
+"""Read a raw table by a SQL query; from PostgreSQL as a stream and, with a cursor, only rows after the last ingest.
 
 PostgreSQL sends rows through a server-side cursor in one read-only transaction, which is one consistent snapshot.
-Its types are brought to Headrace's by the server: numeric → double precision (text where the column is declared
-otherwise), dates and times without a zone → UTC, infinite times → null, uuid, json, enums, arrays … → text.
+The server converts its types to Headrace's: numeric → double precision (text if the column is declared otherwise),
+dates and times without a zone → UTC, infinite times → null, uuid, json, enums, arrays … → text.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Since", "SourceError", "describe", "query"]
 
-#: PostgreSQL's type numbers (pg_type.h) by what becomes of them; any other is turned into text.
+#: PostgreSQL's type numbers (pg_type.h) by the resulting kind; other types are converted to text.
 _TEXT = {18, 19, 25, 1043}
 _INTEGER = {20, 21, 23, 26}
 _FLOAT = {700, 701}
 _NUMERIC, _BOOLEAN, _DATE, _TIMESTAMP, _TIMESTAMPTZ = 1700, 16, 1082, 1114, 1184
-#: What a cursor column is compared as, by its declared type.
+#: The SQL type for comparing a cursor column, by its declared type.
 _CURSOR = {"integer": "int8", "number": "float8", "time": "timestamptz", "string": "text"}
 
 
 class SourceError(HeadraceError, ValueError):
-    """A source that cannot be read; one sentence with what was looked for and how to mend it."""
+    """A source cannot be read; the message says what was searched and how to fix it."""
 
 
 @dataclass(frozen=True)
 class Since:
-    """From where a query is to read: rows whose cursor is ``value`` or more (not ``inclusive``: more), or null."""
+    """Start of a query: rows whose cursor is at least ``value`` (not ``inclusive``: greater), or null."""
 
     value: str | int | float
     inclusive: bool = True
@@ -58,10 +58,10 @@ def query(name: str, table: Table, since: Since | None = None) -> Iterator[pd.Da
 
 
 def describe(name: str, table: Table) -> list[str]:
-    """Names of the columns that a SQL source has now; no row is read.
+    """Names of the current columns of a SQL source; no row is read.
 
     Raises:
-        SourceError: as :func:`query` does.
+        SourceError: as for :func:`query`.
     """
     import sqlalchemy
 
@@ -93,13 +93,13 @@ def _url(name: str, table: Table) -> sqlalchemy.URL:
         url = sqlalchemy.make_url(text)
     except sqlalchemy.exc.ArgumentError:
         raise SourceError(
-            f"Source '{name}': {source.url_env} does not hold a URL; expected "
+            f"Source '{name}': {source.url_env} is not a URL; expected "
             "postgresql+psycopg://user:password@host:5432/name."
         ) from None
     if table.source.cursor and url.get_backend_name() != "postgresql":
         raise SourceError(
             f"Source '{name}': source.cursor needs PostgreSQL; {source.url_env} names {url.get_backend_name()}. "
-            f"Take it out of configs/tables/{name}.yaml, so that the query is read whole."
+            f"Remove it from configs/tables/{name}.yaml to read the whole query."
         )
     return url
 
@@ -138,7 +138,7 @@ def _postgresql(name: str, table: Table, since: Since | None, url: sqlalchemy.UR
 
 @contextmanager
 def _connected(name: str, table: Table, url: sqlalchemy.URL) -> Iterator[psycopg.Connection[Any]]:
-    """A read-only transaction; what the server says against it becomes a SourceError."""
+    """A read-only transaction; an error of the server becomes a SourceError."""
     import psycopg
 
     address = url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -146,20 +146,20 @@ def _connected(name: str, table: Table, url: sqlalchemy.URL) -> Iterator[psycopg
         with psycopg.connect(address, connect_timeout=10, application_name="headrace") as connection:
             connection.read_only = True
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET cursor_tuple_fraction = 1")  # all rows will be fetched, not the first few
+            connection.execute("SET cursor_tuple_fraction = 1")  # all rows will be fetched, not only the first ones
             yield connection
     except psycopg.Error as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         lost = isinstance(error, psycopg.OperationalError)
-        mend = f"the server, or {table.source.url_env}" if lost else f"source.location in configs/tables/{name}.yaml"
-        said = f"Source '{name}': PostgreSQL ({url.host}, {url.database}) says: {first}; correct {mend}."
+        remedy = f"the server, or {table.source.url_env}" if lost else f"source.location in configs/tables/{name}.yaml"
+        said = f"Source '{name}': PostgreSQL ({url.host}, {url.database}) says: {first}; correct {remedy}."
         raise SourceError(said) from error
 
 
 def _command(
     name: str, table: Table, since: Since | None, connection: psycopg.Connection[Any]
 ) -> tuple[Any, dict[str, str]]:
-    """The statement to run, and each column of its result with its kind of value."""
+    """The statement to run, and each column of its result with its kind."""
     from psycopg import sql
 
     inner = sql.SQL("(\n{}\n) AS q").format(sql.SQL(table.source.location.strip().rstrip(";")))  # type: ignore[arg-type]
@@ -177,7 +177,7 @@ def _command(
             f"Source '{name}': the query has no column '{cursor}', its source.cursor; it has {', '.join(kinds)}."
         )
     by: sql.Composable = sql.Identifier(cursor)
-    if table.columns[cursor].type == "string":  # compared byte by byte, as here, whatever the database's collation
+    if table.columns[cursor].type == "string":  # compared byte by byte, as in Python, for any collation of the database
         by = sql.SQL('{} COLLATE "C"').format(by)
     if since is not None:
         command = sql.SQL("{} WHERE {} {} CAST({} AS {}) OR {} IS NULL").format(
@@ -192,7 +192,7 @@ def _command(
 
 
 def _converted(name: str, code: int, table: Table) -> tuple[str, Any]:
-    """The kind of value that a column becomes, and the expression that makes it so."""
+    """The resulting kind of a column, and the SQL expression that converts it."""
     from psycopg import sql
 
     column = sql.Identifier(name)
@@ -208,11 +208,11 @@ def _converted(name: str, code: int, table: Table) -> tuple[str, Any]:
         kind, form = "time", "CASE WHEN isfinite({0}) THEN CAST({0} AS timestamp) AT TIME ZONE 'UTC' END"
     elif code == _TIMESTAMPTZ:
         kind, form = "time", "CASE WHEN isfinite({0}) THEN {0} END"
-    if name == table.source.cursor:  # compared as it is kept
+    if name == table.source.cursor:  # compared in its stored form
         kind = declared
         target = _CURSOR[declared]
         if code == _TIMESTAMPTZ or (code, declared) in ((20, "integer"), (701, "number"), (25, "string")):
-            form = "{}"  # as it is, so that an index on it serves
+            form = "{}"  # unchanged, so that an index on it is used
         elif code not in (_DATE, _TIMESTAMP):
             form = f"CAST({{}} AS {target})"
     return kind, sql.SQL(form).format(column)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Read raw tables from where teams keep them, in batches: CSV, Parquet, a SQL query, or a Python function."""
+"""Read raw tables from their sources in batches: CSV, Parquet, a SQL query, or a Python function."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Since", "SourceError", "batches", "probe", "source_fingerprint"]
 
-#: What Hive writes for a null in a folder's name.
+#: Hive's name of a null in a folder's name.
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def batches(name: str, table: Table, since: Since | None = None) -> Iterator[pd.DataFrame]:
     """Read one raw table in frames of ``batch_rows`` rows (the last may be shorter); ``since`` only with a cursor.
 
-    A source without rows gives one empty frame, so that its columns can be checked, where it has columns.
+    A source without rows yields one empty frame, so that its columns can be checked, if it has columns.
 
     Raises:
-        SourceError: nothing at the location, an unreadable file, a failing query or function.
+        SourceError: no file at the location, an unreadable file, a failing query or function.
     """
     source = table.source
     read = {"python": _call, "csv": _csv, "parquet": _parquet}
@@ -43,8 +43,8 @@ def batches(name: str, table: Table, since: Since | None = None) -> Iterator[pd.
 
 
 @contextmanager
-def _told(name: str, what: str, mend: str) -> Iterator[None]:
-    """Say in one sentence what could not be read, why, and how to mend it."""
+def _told(name: str, what: str, remedy: str) -> Iterator[None]:
+    """Turn an error into one sentence: what could not be read, why, and how to fix it."""
     try:
         yield
     except SourceError:
@@ -52,11 +52,11 @@ def _told(name: str, what: str, mend: str) -> Iterator[None]:
     except Exception as error:
         first = "".join(str(error).strip().splitlines()[:1]).rstrip(".")
         why = f"{type(error).__name__}: {first}" if first else type(error).__name__
-        raise SourceError(f"Source '{name}' ({what}) could not be read: {why}; {mend}.") from error
+        raise SourceError(f"Source '{name}' ({what}) could not be read: {why}; {remedy}.") from error
 
 
 def source_fingerprint(name: str, source: Source) -> str | None:
-    """Identify the source's present content without reading it, or None where that cannot be known.
+    """Fingerprint of the source's current content without reading it, or None if that is unknown.
 
     Files: paths, sizes and modification times. Python: the module's code and its own ``fingerprint()``, if it has
     one. SQL: None, so a query always runs.
@@ -79,10 +79,10 @@ def source_fingerprint(name: str, source: Source) -> str | None:
 
 
 def probe(name: str, table: Table) -> str:
-    """What is at a source's location now, in a few words; no row is read.
+    """A short description of the data at a source's location; no row is read.
 
     Raises:
-        SourceError: nothing is, a server does not answer, or a query lacks a declared column or has another.
+        SourceError: there are no data, a server does not answer, or a query's columns are not the declared ones.
     """
     source = table.source
     if source.kind == "python":
@@ -164,7 +164,7 @@ def _csv(name: str, table: Table) -> Iterator[pd.DataFrame]:
     texts = [column for column, spec in table.columns.items() if spec.type == "string"]
     exact = [*texts, *(column for column, spec in table.columns.items() if spec.type == "integer")]
     for path in _files(name, table.source):
-        with _told(name, f"csv: {path}", "mend the file, or take it away"):
+        with _told(name, f"csv: {path}", "fix the file, or remove it"):
             header = pd.read_csv(path, nrows=0).columns
             reader = pd.read_csv(
                 path,
@@ -184,26 +184,26 @@ def _csv(name: str, table: Table) -> Iterator[pd.DataFrame]:
 
 
 def _parquet(name: str, table: Table) -> Iterator[pd.DataFrame]:
-    """Row groups of each file; a declared column that the file lacks may be in a folder's name, ``day=2013-01-01/``."""
+    """Row groups of each file; a missing declared column may be in a folder's name, ``day=2013-01-01/``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     for path in _files(name, table.source):
         folders = (part.partition("=") for part in path.parent.parts if "=" in part)
         named = {key: None if value == _HIVE_NULL else unquote(value) for key, _, value in folders}
-        with _told(name, f"parquet: {path}", "mend the file, or take it away"), pq.ParquetFile(path) as file:
+        with _told(name, f"parquet: {path}", "fix the file, or remove it"), pq.ParquetFile(path) as file:
             named = {key: value for key, value in named.items() if key in table.columns}
             named = {key: value for key, value in named.items() if key not in file.schema_arrow.names}
             found = file.iter_batches(batch_size=table.source.batch_rows) if file.metadata.num_rows else ()
             for batch in found or (file.schema_arrow.empty_table(),):
                 rows = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
                 index = [column for column in rows.column_names if re.fullmatch(r"__index_level_\d+__", column)]
-                rows = rows.drop_columns(index)  # what pandas adds for a frame's index
+                rows = rows.drop_columns(index)  # columns that pandas adds for a frame's index
                 yield rows.to_pandas(types_mapper=_keep_integers, ignore_metadata=True).assign(**named)
 
 
 def _keep_integers(kind: Any) -> Any:
-    """Integers with gaps stay integers: a float cannot hold those above 2^53."""
+    """Integers with gaps stay integers: a float is not exact above 2^53."""
     import pandas as pd
     import pyarrow as pa
 
@@ -212,7 +212,7 @@ def _keep_integers(kind: Any) -> Any:
 
 def _files(name: str, source: Source) -> list[Path]:
     """The files at a source's location, sorted; those hidden by a leading dot or underscore are not data."""
-    location = CONFIGS.parent / source.location  # as doctor looks for it, whatever the working directory
+    location = CONFIGS.parent / source.location  # as in doctor, for any working directory
     if location.is_dir():
         found = sorted(location.rglob(f"*.{source.kind}*"))
         found = [path for path in found if not _hidden(path.relative_to(location))]

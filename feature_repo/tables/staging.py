@@ -1,7 +1,7 @@
-"""Checked batches of an ingest that is under way, on disk until the table as a whole is accepted.
+"""Checked batches of an ingest in progress, on disk until the whole table is accepted.
 
-``tables/<name>/staging/`` holds, per batch, its valid rows, its refused rows and, written last, a record of both. A
-killed ingest of a source with a cursor continues from what is complete here; any other begins anew.
+``tables/<name>/staging/`` has, per batch, its valid rows, its refused rows and, written last, a record of both. After
+a kill, an ingest of a source with a cursor continues after the complete batches; any other starts again.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ORDER", "Batch", "Mark", "Staging", "behind", "rows_schema"]
 
-#: A row's place among all rows of the ingest, kept with it until it is stored.
+#: A row's position among all rows of the ingest, kept with it until it is stored.
 ORDER = "__order"
 
-#: A value of a cursor column as JSON holds it; times are ISO texts in UTC.
+#: A value of a cursor column in JSON; times are ISO texts in UTC.
 Mark = str | int | float
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one batch held. ``low`` and ``high``: its least and greatest cursor; ``gaps``: rows without one."""
+    """The record of one batch. ``low`` and ``high``: its least and greatest cursor; ``gaps``: rows without one."""
 
     number: int
     valid: int
@@ -57,8 +57,8 @@ class Staging:
     """The batches of one ingest, each complete or absent.
 
     Args:
-        folder: the table's own folder; the batches lie in ``staging`` below it.
-        plan: identifies what is read and on top of what; batches of another plan are thrown away.
+            folder: the table's folder; the batches are in ``staging`` below it.
+            plan: identifies the source and the content that it extends; batches of another plan are deleted.
     """
 
     def __init__(self, folder: Path, spec: Table, plan: str) -> None:
@@ -73,12 +73,12 @@ class Staging:
 
     @property
     def reached(self) -> Mark | None:
-        """The greatest cursor value of which every row is here, or None before the first batch."""
+        """The greatest cursor value with all rows staged, or None before the first batch."""
         highs = [batch.high for batch in self.batches if batch.high is not None]
         return highs[-1] if highs else None
 
     def add(self, checked: Checked, erased: int, cleaned: dict[str, int], cursor: pd.Series[Any] | None) -> None:
-        """Keep one batch; ``cursor`` holds that column of all its rows, in ascending order."""
+        """Store one batch; ``cursor`` is that column of all its rows, in ascending order."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -111,7 +111,7 @@ class Staging:
         return [path for batch in self.batches if (path := self._path(batch.number, part)).exists()]
 
     def cleaned(self) -> dict[str, int]:
-        """Rule → values it changed, over all batches."""
+        """Rule → number of changed values, over all batches."""
         total: dict[str, int] = {}
         for batch in self.batches:
             for rule, count in batch.cleaned.items():
@@ -119,7 +119,7 @@ class Staging:
         return total
 
     def clear(self) -> None:
-        """Throw everything away."""
+        """Delete all batches."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.batches = []
 
@@ -127,10 +127,10 @@ class Staging:
         return self.folder / f"{number:06d}.{part}{'.json' if part == 'record' else '.parquet'}"
 
     def _resumable(self) -> list[Batch]:
-        """The complete batches after which reading can continue; what lies behind them is removed.
+        """The complete batches after which reading can continue; later batches are removed.
 
-        It continues beyond the greatest cursor they hold. So that no row is missed, a batch is not kept if its rows
-        may go on in the next one (the same cursor in both), if it has rows without a cursor, or if rows may still have
+        Reading continues after their greatest cursor. So that no row is missed, a batch is not kept if its rows may
+        continue in the next one (the same cursor in both), if it has rows without a cursor, or if rows may still have
         been committed into its range: within ``overlap`` of the last batch, and the last batch itself.
         """
         found: list[Batch] = []
@@ -153,7 +153,7 @@ class Staging:
 
 
 def behind(mark: Mark, spec: Table) -> Mark:
-    """``mark`` less the source's ``overlap``: what lies before it is settled."""
+    """``mark`` minus the source's ``overlap``: rows before it no longer change."""
     overlap = spec.source.overlap
     if isinstance(overlap, timedelta):
         return (datetime.fromisoformat(str(mark)) - overlap).isoformat(timespec="microseconds")

@@ -30,20 +30,20 @@ __all__ = [
 
 
 def erasures(settings: Settings, table: str) -> dict[str, list[str]]:
-    """Column → values of ``home/erasures.json`` that concern ``table``; empty when nothing was ever erased."""
+    """Column → values of ``home/erasures.json`` that apply to ``table``; empty if nothing was ever erased."""
     listed: dict[str, list[Any]] = read_json(settings.home / "erasures.json") or {}
     columns = settings.tables[table].columns
     return {column: sorted(map(str, values)) for column, values in listed.items() if column in columns and values}
 
 
 def erasures_fingerprint(settings: Settings, table: str) -> str:
-    """Identify the erasures that concern ``table``: after another one its rows are looked at again."""
+    """Fingerprint of the erasures that apply to ``table``: after a new one its rows are checked again."""
     found = erasures(settings, table)
     return hashlib.blake2b(repr(sorted(found.items())).encode(), digest_size=8).hexdigest() if found else ""
 
 
 def kept(settings: Settings, table: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``frame`` none of whose values is listed, compared as text (the number 7 and 7.0 are "7")."""
+    """The rows of ``frame`` with no listed value, compared as text (the numbers 7 and 7.0 are "7")."""
     import pandas as pd
 
     for column, values in erasures(settings, table).items():
@@ -61,7 +61,7 @@ def kept(settings: Settings, table: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class ErasedRows:
-    """What was taken out of one table: rows it held, rows in quarantine; the table's fingerprint before and after."""
+    """Data removed from one table: stored rows, quarantined rows; the table's fingerprint before and after."""
 
     rows: int = 0
     quarantined: int = 0
@@ -70,7 +70,7 @@ class ErasedRows:
 
 
 def remember_erasure(settings: Settings, column: str, value: str) -> bool:
-    """List a value in ``home/erasures.json``, which every ingest heeds; False when it was there."""
+    """Add a value to ``home/erasures.json``, which every ingest applies; False if it was already listed."""
     path = settings.home / "erasures.json"
     with locked(settings.home, "erasures"):
         listed: dict[str, list[str]] = read_json(path) or {}
@@ -96,7 +96,7 @@ def known_values(settings: Settings, column: str) -> list[str]:
 
 
 def rows_of(column: pa.ChunkedArray, value: str) -> pa.ChunkedArray:
-    """Which rows of a column hold ``value``, given as text: the number 7 is "7"."""
+    """Mask of the rows of a column with ``value``, given as text: the number 7 is "7"."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -114,10 +114,10 @@ def rows_of(column: pa.ChunkedArray, value: str) -> pa.ChunkedArray:
 
 
 def erase_rows(settings: Settings, table: str, column: str, value: str, dry_run: bool = False) -> ErasedRows:
-    """Take every row with ``value`` in ``column`` out of a table; with ``dry_run`` only count them.
+    """Remove every row with ``value`` in ``column`` from a table; with ``dry_run`` only count them.
 
-    Days are written anew beside the old ones and the manifest is replaced last; then the old files go at once, also
-    those that only an earlier manifest named. A killed one is done again by the next.
+    Changed days are written to new files and the manifest is replaced last; then the old files are deleted immediately,
+    also those that only an earlier manifest named. If it is killed, the next run repeats it.
     """
     folder = table_path(settings, table)
     with locked(settings.home, f"table-{table}"):
@@ -159,10 +159,10 @@ def _after(held: Manifest, files: dict[str, str], rows: int, quarantined: int, q
         counts: list[Any] = pq.ParquetFile(quarantine).read(["reason"])["reason"].value_counts().to_pylist()
         counts.sort(key=lambda each: (-each["counts"], each["values"]))
         reasons = {each["values"]: each["counts"] for each in counts[:20]}
-    told = "\0".join(sorted(files.values()))
+    names = "\0".join(sorted(files.values()))
     return replace(
         held,
-        fingerprint=hashlib.blake2b(told.encode(), digest_size=8).hexdigest(),
+        fingerprint=hashlib.blake2b(names.encode(), digest_size=8).hexdigest(),
         files=files,
         rows_in=held.rows_in - rows - quarantined,
         rows_out=held.rows_out - rows,
@@ -172,7 +172,7 @@ def _after(held: Manifest, files: dict[str, str], rows: int, quarantined: int, q
 
 
 def _hit(path: Path, column: str, value: str) -> int:
-    """How many rows of a Parquet file hold the value."""
+    """Number of rows of a Parquet file with the value."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -198,10 +198,10 @@ def _write(rows: pa.Table, path: Path) -> None:
 
 
 def _unlisted(folder: Path, after: Manifest) -> Iterator[Path]:
-    """Parquet files of a table's folder that its manifest does not name, and what killed writers left."""
+    """Parquet files of a table's folder that its manifest does not name, and files of killed writers."""
     named = {folder / file for file in after.files.values()}
     for path in [*folder.glob("*.parquet"), *folder.glob("day=*/*.parquet")]:
         if path not in named and path.name != "quarantine.parquet":
             yield path
     for path in [*folder.glob(".*.tmp"), *folder.glob("day=*/.*.tmp")]:
-        path.unlink(missing_ok=True)  # the lock is held: whoever wrote it is gone
+        path.unlink(missing_ok=True)  # this process has the lock, so its writer has ended

@@ -35,15 +35,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Manifest:
-    """What one table holds, and how it came to it.
+    """The content of one table, and statistics of its ingest.
 
-    ``rows_in == rows_out + quarantined + later``, always: every row of the source that counts is stored, quarantined
-    or ``later``, not yet known at ``as_of``. For a source with a cursor these are not the rows of the last read but of
-    all reads since the first (or since its query or columns changed), each row once however often it was read; a row
-    that a newer one of its key took the place of no longer counts, so ``rows_in`` is what a whole read would find.
+    ``rows_in == rows_out + quarantined + later``, always: every counted row of the source is stored, quarantined or
+    ``later``, not yet known at ``as_of``. For a source with a cursor these are not the rows of the last read but of all
+    reads since the first (or since its query or columns changed), each row once, even if it was read several times; a
+    row that was replaced by a newer row of its key does not count, so ``rows_in`` is the result of a complete read.
 
-    Beside them stand the rows that do not count: ``replaced`` (by a newer row of their key read by the same ingest)
-    and ``erased`` (of entities in ``home/erasures.json``). They, ``read`` and ``cleaned`` are of the last ingest alone.
+    Rows that do not count are in ``replaced`` (by a newer row of their key in the same ingest) and ``erased`` (of
+    entities in ``home/erasures.json``). They, ``read`` and ``cleaned`` are of the last ingest alone.
     """
 
     table: str
@@ -56,15 +56,15 @@ class Manifest:
     later: int
     files: dict[str, str] = field(repr=False)
     reasons: dict[str, int] = field(default_factory=dict)
-    #: Rows read from the source, those that do not count included.
+    #: Rows read from the source, including those that do not count.
     read: int = 0
     erased: int = 0
     replaced: int = 0
-    #: Rule of ``cleaning`` → how many values it changed (``dedupe``: rows it quarantined).
+    #: Rule of ``cleaning`` → number of changed values (``dedupe``: quarantined rows).
     cleaned: dict[str, int] = field(default_factory=dict)
-    #: Column of ``references`` → how many stored rows have a value there that finds no row.
+    #: Column of ``references`` → number of stored rows with a value that has no match.
     unmatched: dict[str, int] = field(default_factory=dict)
-    #: The cursor value from which the next ingest reads, and what that value belongs to: the query and the rules.
+    #: The cursor value from which the next ingest reads, and a fingerprint of its query and rules.
     mark: str | int | float | None = None
     rules: str | None = None
     #: Secondary work that failed (:mod:`feature_repo.storage.secondary`): the profile.
@@ -91,9 +91,9 @@ def profile(settings: Settings, table: str) -> list[dict[str, Any]]:
 def connect(
     settings: Settings, as_of: datetime | None = None, only: Collection[str] | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with one view per ingested table (``only``: of these), holding what was known at ``as_of``.
+    """A DuckDB connection with one view per ingested table (``only``: of these), with the rows known at ``as_of``.
 
-    Without ``as_of`` the views hold everything.
+    Without ``as_of`` the views have all rows.
     """
     import duckdb
 
@@ -114,20 +114,20 @@ def connect(
 
 
 def quoted(name: str) -> str:
-    """A name as SQL writes it."""
+    """A quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def scan(paths: Iterable[Path]) -> str:
-    """What DuckDB selects from to read these Parquet files."""
+    """The DuckDB table function that reads these Parquet files."""
     listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
     return f"read_parquet([{listed}], hive_partitioning=false)"
 
 
 def write_days(folder: Path, days: Iterable[tuple[str, pa.Table]], by_day: bool) -> dict[str, str]:
-    """Write each day's rows where no file holds them yet; returns day → file relative to ``folder``.
+    """Write each day's rows unless a file already has them; returns day → file relative to ``folder``.
 
-    Nothing that a manifest names is replaced. ``by_day``: whether the table has days, or one file for all.
+    A file in a manifest is never replaced. ``by_day``: whether the table has days, or one file for all.
     """
     import pyarrow.parquet as pq
 
@@ -138,7 +138,7 @@ def write_days(folder: Path, days: Iterable[tuple[str, pa.Table]], by_day: bool)
         path = folder / file
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # what a kill leaves, the next ingest sweeps
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # after a kill, the next ingest removes it
             pq.write_table(rows.combine_chunks(), temporary, coerce_timestamps="us", compression="zstd")
             temporary.replace(path)
         files[day] = file
@@ -146,7 +146,7 @@ def write_days(folder: Path, days: Iterable[tuple[str, pa.Table]], by_day: bool)
 
 
 def content_fingerprint(rows: pa.Table) -> str:
-    """Identify rows by their values in their order, whatever lies in memory under nulls or between chunks.
+    """Fingerprint of rows by their values and order, independent of memory under nulls and of chunks.
 
     >>> import pyarrow as pa
     >>> one = pa.table({"x": pa.chunked_array([[1, None], [3]])})
@@ -176,7 +176,7 @@ def content_fingerprint(rows: pa.Table) -> str:
 
 
 def _text(chunk: pa.StringArray) -> bytes | memoryview:
-    """The bytes of an array of texts one after the other (an array may be a slice of a larger buffer)."""
+    """The concatenated bytes of an array of texts (an array may be a slice of a larger buffer)."""
     import numpy as np
 
     _, offsets, data = chunk.buffers()

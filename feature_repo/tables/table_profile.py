@@ -1,6 +1,6 @@
-"""Profiles of a raw table: each column's range, shape and frequent values, rows over time, and how columns relate.
+"""Profiles of a raw table: each column's range, distribution and frequent values, rows over time, and correlations.
 
-The profile of the last ingest and of the last one that differed are kept beside the table.
+The profiles of the last ingest and of the last different one are stored next to the table.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ __all__ = [
     "profile_frame",
 ]
 
-#: Most frequent values kept of a column.
+#: Number of most frequent values per column.
 TOP = 8
-#: A text column with no more distinct values than this has all of them counted, so that a vanished one is noticed.
+#: A text column with at most this many distinct values has all of them counted, so that a vanished one is detected.
 CATEGORIES = 200
-#: A number column with no more distinct values than this has all of them counted: bins would show gaps it has not.
+#: A number column with at most this many distinct values has all of them counted: bins would show false gaps.
 DISCRETE = 60
-#: Shares of the rows below the quantiles kept, in percent.
+#: Levels of the quantiles, in percent.
 QUANTILES = (1, 5, 25, 50, 75, 95, 99)
-#: Quantiles of a longer column are taken from about this many evenly spaced rows: their shares are off by about 0.001.
+#: Quantiles of a longer column use about this many evenly spaced rows: the error of their levels is about 0.001.
 SAMPLE = 500_000
 #: Tukey's rule (Exploratory Data Analysis, 1977): an outlier lies this many interquartile ranges beyond a quartile.
 TUKEY = 1.5
-#: Numbers beyond this (the largest float is a common mark for "none") count as it where a difference would overflow.
+#: Larger numbers (the largest float often means "none") are clipped to this value where a difference would overflow.
 LARGEST = 1e150
-#: At most so many bins of equal width; beside them one for everything below and one for everything above.
+#: Maximum of bins of equal width; there are also one bin below and one above them.
 BINS = 48
-#: A text or whole-number column with at least this share of different values is taken for an identifier.
+#: A text or whole-number column with at least this share of different values counts as an identifier.
 NEAR_UNIQUE = 0.9
 
 Values = np.ndarray[Any, Any]
 
 
 def describe(name: str, column: pd.Series[Any]) -> tuple[dict[str, Any], Values]:
-    """Return the JSON facts of one column and an array of shape (rows,) that is equal where the values are equal.
+    """Return the JSON facts of one column and an array of shape (rows,) with equal entries for equal values.
 
-    The array holds codes of the texts, or the numbers themselves (times as seconds), NaN where missing.
+    The array has codes of the texts, or the numbers themselves (times as seconds), NaN where missing.
     """
     facts: dict[str, Any] = {"name": name, "dtype": str(column.dtype), "kind": _kind(column)}
     if facts["kind"] in ("number", "time"):
@@ -81,14 +81,14 @@ def numbers(column: pd.Series[Any]) -> Values:
 def bin_edges(low: float, high: float, whole: bool = False) -> list[float]:
     """Edges of 24 to 48 bins of equal width from ``low`` to ``high``.
 
-    The width is a power of two and every edge a multiple of it. So the edges of two tables of different range are
-    either the same or every second, fourth … of the other's, and their counts can be compared exactly.
+    The width is a power of two and every edge a multiple of it. So the edges of two tables with different ranges are
+    the same, or those of one are every second, fourth … of the other's, and their counts can be compared exactly.
     """
     width = ldexp(1.0, frexp((high - low) / BINS)[1]) if high > low else 1.0
-    least = ldexp(1.0, frexp(max(abs(low), abs(high), 1e-300))[1] - 50)  # finer than that floats cannot tell
+    least = ldexp(1.0, frexp(max(abs(low), abs(high), 1e-300))[1] - 50)  # the finest resolution of floats
     width = max(width, least, 1.0 if whole else 0.0)
     while True:
-        first, last = int(low // width), int(high // width) + 1  # exact, also where a quotient would underflow
+        first, last = int(low // width), int(high // width) + 1  # exact, even if a quotient would underflow
         if last - first <= BINS:
             return [place * width for place in range(first, last + 1)]
         width *= 2
@@ -161,7 +161,7 @@ def _numbers(values: Values, kind: str, whole: bool) -> dict[str, Any]:
 
 
 def _most_frequent(counts: pd.Series[int]) -> list[tuple[float, int]]:
-    """The most frequent numbers that occur more than once, the smaller first where two are as frequent."""
+    """The most frequent numbers that occur more than once, the smaller first if two are equally frequent."""
     held = counts.to_numpy()
     least = max(int(np.partition(held, -TOP)[-TOP]) if len(held) > TOP else 1, 2)
     known = counts.index.to_numpy()
@@ -207,7 +207,7 @@ def _texts(facts: dict[str, Any], column: pd.Series[Any]) -> tuple[dict[str, Any
 
 
 def _flags(rows: int, distinct: int, countable: bool) -> list[str]:
-    """constant: one value in every row that has one. unique, near-unique: an identifier rather than a measurement."""
+    """constant: one value in all rows with a value. unique, near-unique: an identifier rather than a measurement."""
     if distinct == 1 and rows > 1:
         return ["constant"]
     if not countable or rows < 10 or distinct < NEAR_UNIQUE * rows:
@@ -223,25 +223,25 @@ def _moment(seconds: float) -> str:
     return str((pd.Timestamp(0, tz="UTC") + pd.Timedelta(microseconds=round(float(seconds) * 1e6))).isoformat())
 
 
-#: Rank correlations are of this many evenly spaced rows, and of no more columns than this.
+#: Maximum of evenly spaced rows, and of columns, for rank correlations.
 CORRELATION_ROWS = 20_000
 CORRELATION_COLUMNS = 40
-#: A series over time has at most this many points: of days, else months, else years.
+#: Maximum of points of a series over time: days, else months, else years.
 POINTS = 400
 
 
 def profile_table(table: pd.DataFrame, day: str | None = None, total: int | None = None) -> dict[str, Any]:
     """Describe ``table`` as a JSON object; ``day`` names its UTC time column.
 
-    ``total`` is the number of rows of the whole where ``table`` is a sample of it; every count is of the sample.
+    ``total`` is the number of rows of the whole table if ``table`` is a sample of it; every count is of the sample.
 
     Returns:
         ``rows`` and ``total``; ``columns``, a list with an object per column (below); ``duplicates``: rows that
         repeat an earlier one in every column, and ``repeats``: in every column but those that identify a row (flagged
-        unique or near-unique), None where there is none; ``quantile_rows``: evenly spaced rows that quantiles are of;
+        unique or near-unique), None if there is none; ``quantile_rows``: evenly spaced rows used for quantiles;
         ``series``: with ``day``, counts over time ``{column, unit, starts, rows}``, unit day, month or year, else
         None; ``correlations``: Spearman's rank correlations ``{method, rows, columns,
-        values}`` of numbers and booleans that vary, of evenly spaced rows where there are more than
+        values}`` of numbers and booleans that vary, of evenly spaced rows if there are more than
         ``CORRELATION_ROWS``, pairs without a common row None.
 
         A column: ``name``, ``dtype``, ``kind`` (number, time, boolean, text), ``nulls`` (rows), ``distinct`` (values),
@@ -249,9 +249,9 @@ def profile_table(table: pd.DataFrame, day: str | None = None, total: int | None
         and count), ``flags`` (constant, unique, near-unique). Numbers and times: ``edges``, and ``histogram``, the
         counts below the first edge, between the edges (left end included) and from the last edge on; ``quantiles``.
         Numbers: ``mean``, ``std`` (population), ``zeros``, ``negative``, ``outliers``, and ``values``, every value and
-        its count in order, where there are at most 60. Texts and booleans:
-        ``categories``, every value and its count where there are at most 200. Texts: ``lengths``, ``blank``,
-        ``untrimmed``. With ``day``, where values are missing: ``null_share`` per point of ``series``.
+        its count in order, if there are at most 60. Texts and booleans:
+        ``categories``, every value and its count if there are at most 200. Texts: ``lengths``, ``blank``,
+        ``untrimmed``. With ``day``, if values are missing: ``null_share`` per point of ``series``.
         Infinite numbers count as missing.
 
     >>> profile_table(pd.DataFrame({"carrier": ["UA", "UA", None]}))["columns"][0]["top"]
@@ -281,7 +281,7 @@ def profile_table(table: pd.DataFrame, day: str | None = None, total: int | None
 
 
 def _series(table: pd.DataFrame, day: str | None) -> tuple[dict[str, Any] | None, Values]:
-    """Rows over time, and for each row its place in that series."""
+    """Rows over time, and for each row its position in that series."""
     if day is None or day not in table or not len(table) or table[day].isna().any():
         return None, np.empty(0, np.int64)
     seconds = numbers(table[day])
@@ -302,7 +302,7 @@ def _series(table: pd.DataFrame, day: str | None) -> tuple[dict[str, Any] | None
 
 
 def _repeated(values: list[Values], rows: int) -> int:
-    """Rows that are equal to an earlier one in all of ``values``, by a 64-bit hash of each row."""
+    """Number of rows that are equal to an earlier one in all of ``values``, by a 64-bit hash of each row."""
     if not values or not rows:
         return 0
     hashes = np.zeros(rows, dtype=np.uint64)
@@ -313,7 +313,7 @@ def _repeated(values: list[Values], rows: int) -> int:
 
 
 def _mixed(bits: Values) -> Values:
-    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014): every bit that goes in stirs every bit."""
+    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014): every input bit affects every output bit."""
     bits = bits + np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -354,7 +354,7 @@ def profile_frame(settings: Settings, table: str) -> pd.DataFrame:
     """The profile of the last ingest with a row per column, for a notebook; empty before it.
 
     Columns: dtype, kind, nulls, distinct, minimum, maximum, mean, std, the quantiles (q1 … q99), zeros, negative,
-    outliers, most_frequent, flags; NaN where a figure is not for that kind of column.
+    outliers, most_frequent, flags; NaN if a figure does not apply to the kind of column.
     """
     import pandas as pd
 

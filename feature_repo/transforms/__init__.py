@@ -1,7 +1,7 @@
 """Every feature view's rows, computed from the raw tables in SQL on DuckDB.
 
-A row's value uses nothing that was known after the row's own ``known_at``; so cutting the raw tables at a moment
-leaves every row up to that moment as it was (tests/feature_repo/transforms holds it to that).
+A row's value depends only on data known at the row's own ``known_at``; so truncating the raw tables at a time does not
+change any row up to that time (checked in tests/feature_repo/transforms).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VIEWS", "Query", "code", "compute", "sql"]
 
-#: Feature view → what computes it.
+#: Feature view → its query.
 VIEWS: dict[str, Query] = {**flights.QUERIES, **cards.QUERIES}
 
 

@@ -18,7 +18,7 @@ def calendar_features(inputs: pd.DataFrame) -> pd.DataFrame:
     """Calendar and schedule features of requests.
 
     ``inputs``: ``scheduled_departure`` and ``scheduled_arrival``, times or seconds since 1970 (UTC).
-    Returns integers but for ``scheduled_minutes``; ``days_to_holiday`` to the nearest US federal one, at most 10.
+    Returns integers except ``scheduled_minutes``; ``days_to_holiday`` to the nearest US federal one, at most 10.
     """
     import numpy as np
     import pandas as pd
@@ -49,7 +49,7 @@ def calendar_features(inputs: pd.DataFrame) -> pd.DataFrame:
 
 @lru_cache(maxsize=32)
 def _holidays(first: int, last: int) -> np.ndarray[Any, Any]:
-    """The US federal holidays of these years, as days since 1970; kept, as working them out takes milliseconds."""
+    """The US federal holidays of these years, as days since 1970; cached, because computing them takes milliseconds."""
     from pandas.tseries.holiday import USFederalHolidayCalendar
 
     found = USFederalHolidayCalendar().holidays(f"{first}-01-01", f"{last}-12-31")
@@ -58,7 +58,7 @@ def _holidays(first: int, last: int) -> np.ndarray[Any, Any]:
 
 
 def _times(values: pd.Series) -> Any:
-    """Times in UTC, as pandas' array of them."""
+    """Times in UTC, as a pandas array."""
     import pandas as pd
 
     if isinstance(values.dtype, pd.DatetimeTZDtype):

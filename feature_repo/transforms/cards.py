@@ -1,4 +1,4 @@
-"""Features of simulated card payments: how the card was used lately, and how risky the merchant proved to be."""
+"""Features of simulated card payments: recent uses of the card, and the risk of the merchant."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _WINDOWS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "card_country": ("card_id, country", {"card_country_count_28d": ("count(*){}", "28 DAYS")}),
 }
 
-#: A merchant of whom little is known counts as an average one: so many labels at so high a rate of fraud are added.
+#: Smoothing for merchants with few labels: this many labels with this average rate of fraud are added.
 _ADDED, _RATE = 50, 0.003
 _REPORTED = {
     f"{what}_{days}d": (aggregate, f"{days} DAYS")
@@ -73,7 +73,7 @@ QUERIES: dict[str, Query] = {
         view: Query(
             ("card_transactions",),
             corrected(_POSTED, "transaction_id", keys, "authorized_at", features),
-            lookback=longest(features),  # the table's days are those on which a posting became known
+            lookback=longest(features),  # the table's ``day`` is the day when a posting became known
         )
         for view, (keys, features) in _WINDOWS.items()
     },

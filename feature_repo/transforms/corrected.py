@@ -11,21 +11,22 @@ __all__ = ["corrected"]
 
 
 def corrected(source: str, identity: str, keys: str, happened: str, features: Mapping[str, tuple[str, str]]) -> str:
-    """SQL for one row per entity and moment at which anything of it became known, with what was known then.
+    """SQL for one row per entity and time at which any row of it became known, with the values known at that time.
 
-    An event counts in a window of length L that ends at the moment when it happened less than L before; so one that
-    arrives late counts only in the windows that still reach back to it. Of several rows of one event the one known
-    latest by then counts, so a correction takes the place of what it corrects, from the moment it is known.
+    An event counts in a window of length L that ends at a time less than L after the event; so a late event counts only
+    in the windows that still include it. Of several rows of one event the latest known by then counts, so a correction
+    replaces the corrected row from the time when it is known.
 
-    A row uses source rows that became known within the longest window before it, and no others.
+    A row uses only source rows that became known within the longest window before it.
 
     Args:
         source: table or subquery with ``keys``, ``identity``, ``happened`` and ``known_at`` (never before it happened).
         identity: column that names an event; its rows differ in ``known_at``.
         keys: the join keys, separated by commas; a correction keeps them.
         happened: column with the time of the event.
-        features: name → (expression, length of its window, such as ``7 DAYS``); in the expression ``{}`` follows each
-            aggregate, as in ``sum(cents){} / 100``. Whole numbers give the same to the last bit in any order.
+            features: name → (expression, length of its window, such as ``7 DAYS``); in the expression ``{}`` follows
+                each
+                aggregate, as in ``sum(cents){} / 100``. Whole numbers give exactly the same result in any order.
     """
     names = [key.strip() for key in keys.split(",")]
     of_moment = ", ".join(f"m.{name}" for name in names)
@@ -35,9 +36,9 @@ def corrected(source: str, identity: str, keys: str, happened: str, features: Ma
         for name, (what, window) in features.items()
     )
     span = _micros(features)
-    # An event within the longest window happened in the moment's own span of that length or the one before: to join on
-    # the span as well keeps the number of pairs in proportion to the rows, however long the history is. Times are
-    # compared as integers, as DuckDB takes an interval off a time by the calendar, ten times as slowly.
+    # An event within the longest window is in the time's own span of that length or in the previous one: joining on the
+    # span too keeps the number of pairs proportional to the rows, for any length of the history. Times are compared as
+    # integers, because DuckDB subtracts an interval by the calendar, which is ten times slower.
     return f"""WITH versions AS (
           SELECT * EXCLUDE known_at, epoch_us({happened}) AS happened, epoch_us(known_at) AS moment, known_at,
                  epoch_us(lead(known_at) OVER (PARTITION BY {identity} ORDER BY known_at)) AS replaced

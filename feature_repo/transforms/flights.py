@@ -1,4 +1,4 @@
-"""Features of flights: how flights ended lately, the weather, the planes."""
+"""Features of flights: outcomes of recent flights, the weather, the planes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from feature_repo.transforms.rolling import Query, longest, rolling
 
 __all__ = ["QUERIES"]
 
-#: An outcome in numbers: late is 30 minutes or more, or cancelled or diverted; delays are capped at three hours.
+#: Outcomes as numbers: late is 30 minutes or more, or cancelled or diverted; delays are capped at three hours.
 _OUTCOMES = """(
   SELECT *, (cancelled OR diverted OR arr_delay >= 30)::DOUBLE AS is_late, cancelled::DOUBLE AS is_cancelled,
          CASE WHEN arr_delay > 180 THEN 180 ELSE arr_delay END AS delay,  -- least() would take 180 for a missing one
@@ -70,7 +70,7 @@ _WINDOWS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     ),
 }
 
-#: Rain is summed in ten-thousandths of an inch, exactly: a sum of doubles depends on where its window tree begins.
+#: Rain is summed in ten-thousandths of an inch, exactly: a sum of doubles depends on the start of DuckDB's window tree.
 _WEATHER = """SELECT origin, observed_at AS event_timestamp, known_at,
          temp, dewp, humid, wind_dir, wind_speed, wind_gust, precip, pressure, visib,
          (sum(precip::DECIMAL(18, 4)) OVER (PARTITION BY origin ORDER BY epoch_us(observed_at)

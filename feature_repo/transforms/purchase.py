@@ -8,10 +8,10 @@ __all__ = ["purchase_features"]
 
 
 def purchase_features(inputs: pd.DataFrame) -> pd.DataFrame:
-    """What the request itself tells.
+    """Features from the request itself.
 
     ``inputs``: ``amount`` in US dollars, ``channel``, and ``authorized_at``, times or seconds since 1970 (UTC).
-    Returns the first two as they are, the hour, the weekday (Monday is 0), and 1 from 22 to 6 o'clock, else 0.
+    Returns the first two unchanged, the hour, the weekday (Monday is 0), and 1 from 22 to 6 o'clock, else 0.
     """
     seconds = pd.api.types.is_numeric_dtype(inputs["authorized_at"])
     moment = pd.to_datetime(inputs["authorized_at"], utc=True, unit="s" if seconds else None)

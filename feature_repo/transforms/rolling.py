@@ -1,4 +1,4 @@
-"""A feature view as a query, and the query of windows that look back from each moment something became known."""
+"""A feature view as a query, and the query of windows that end at each time when a row became known."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["TransformError", "Query", "longest", "rolling"]
 
 
 class TransformError(HeadraceError, ValueError):
-    """A feature cannot be computed from what it is given; one sentence."""
+    """A feature cannot be computed from its inputs; the message is one sentence."""
 
 
 class Query(NamedTuple):
-    """What computes one feature view: ``sql`` over the raw ``tables``, by name.
+    """The query of one feature view: ``sql`` over the raw ``tables``, by name.
 
     It returns the join keys, ``event_timestamp`` (the time a row describes), ``known_at`` (when it became known) and
-    the features, in this order. A row uses nothing that was known after its own ``known_at``.
+    the features, in this order. A row depends only on data known at its own ``known_at``.
 
     ``lookback`` says how far back a row looks: it may use only source rows whose table's ``day`` column is in
-    [event_timestamp - lookback, event_timestamp], and its event_timestamp lies in a month of which some table has a
-    day. The view is then computed month by month, and again only for the months whose days changed. Tables without a
-    ``day`` are seen whole. None: a row may use everything, so the view is computed as one piece, and whole each time.
+    [event_timestamp - lookback, event_timestamp], and its event_timestamp is in a month in which some table has a day.
+    The view is then computed month by month, and again only for the months whose days changed. Tables without a ``day``
+    are always read completely. None: a row may use all source rows, so the view is always computed as one piece.
 
-    The same source rows must give the same values in whatever order they come: sum fractions as DECIMAL, not as
+    The same source rows must give the same values in any order: sum fractions as DECIMAL, not as
     DOUBLE.
     """
 
@@ -37,7 +37,7 @@ class Query(NamedTuple):
 
 
 def longest(features: Mapping[str, tuple[str, str]]) -> timedelta:
-    """The longest window of ``features`` (as in :func:`rolling`), which is how far back its rows look.
+    """The longest window of ``features`` (as in :func:`rolling`), the ``lookback`` of its rows.
 
     >>> longest({"late_1d": ("avg(late)", "1 DAY"), "late_6h": ("avg(late)", "6 HOURS")})
     datetime.timedelta(days=1)
@@ -46,13 +46,13 @@ def longest(features: Mapping[str, tuple[str, str]]) -> timedelta:
 
 
 def rolling(source: str, keys: str, features: Mapping[str, tuple[str, str]], tie: str) -> str:
-    """SQL for one row per entity and moment at which a row of ``source`` became known.
+    """SQL for one row per entity and time at which a row of ``source`` became known.
 
     Args:
         source: table or subquery with the join keys and ``known_at``.
         keys: the join keys, separated by commas; rows without the first are left out.
-        features: name → (aggregate, length of the window that ends at the moment, such as ``7 DAYS``).
-        tie: column that orders rows known at the same moment; they give one row.
+        features: name → (aggregate, length of the window that ends at that time, such as ``7 DAYS``).
+        tie: column that orders rows known at the same time; they give one row.
 
     Raises:
         ValueError: a length that is not a number of seconds, minutes, hours, days or weeks.

@@ -1,4 +1,4 @@
-"""The command line: ``headrace --help``. Nothing heavy is imported before a command needs it."""
+"""The command line: ``headrace --help``. Heavy libraries are imported only when a command needs them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flows.cli.parsing import UsageError
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    help="Headrace: tables in, a model that keeps working out.",
+    help="Headrace: from raw tables to a monitored model in production.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,7 +31,7 @@ def environment(
     context: typer.Context,
     env: Annotated[str | None, typer.Option(help="Folder under configs/. Default: HEADRACE_ENV, else local.")] = None,
 ) -> None:
-    """Remember which environment was asked for."""
+    """Set the environment."""
     context.obj = env
 
 
@@ -55,18 +55,18 @@ app.add_typer(labels, name="labels")
 
 
 def main() -> None:
-    """Entry point: an expected error is one sentence and exit code 1; of another the traceback is kept in a log."""
+    """Entry point: an expected error is one sentence and exit code 1; other errors write a traceback to a log."""
     if not sys.warnoptions:
         import warnings
 
-        # those of the libraries underneath are for who pins their versions; some undo a filter when imported
+        # warnings of libraries concern their maintainers; some libraries reset filters when imported
         warnings.showwarning = lambda *_, **__: None
     try:
         app()
     except UsageError as error:
         _fail(str(error), 2)
     except KeyboardInterrupt:
-        _fail("Interrupted; the same command again goes on from what is complete.", 130)
+        _fail("Interrupted; run the same command again to continue after the completed steps.", 130)
     except Exception as error:
         sentence = (
             str(error)
@@ -89,7 +89,7 @@ def _kept(error: Exception) -> Path:
 
 
 def _release(error: BaseException | None) -> None:
-    """Let go of what the failed calls held: DuckDB prints a page about connections that outlive the interpreter."""
+    """Release objects of the failed calls: DuckDB prints a page about connections that outlive the interpreter."""
     from traceback import clear_frames
 
     while error is not None:

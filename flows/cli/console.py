@@ -1,4 +1,4 @@
-"""What every command needs: the environment's settings, and a console to print on."""
+"""Shared by all commands: the environment's settings, and a console."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["console", "settings_of"]
 
 
 def settings_of(context: typer.Context) -> Settings:
-    """The environment's settings; also put into ``os.environ``, which Prefect, Ray and MLflow read when imported."""
+    """The environment's settings; also set in ``os.environ``, which Prefect, Ray and MLflow read at import."""
     from configs import load_settings
 
     settings = load_settings(context.obj)

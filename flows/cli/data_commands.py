@@ -17,7 +17,7 @@ def plan(
     context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Show what `apply` would change in Feast, and which models notice; exit code 2 if it breaks one."""
+    """Show what `apply` would change in Feast, and which models it affects; exit code 2 if it breaks one."""
     from flows.cli import definition_plan
 
     found = definition_plan.plan(settings_of(context))
@@ -31,9 +31,9 @@ def plan(
 
 def apply(
     context: typer.Context,
-    force: Annotated[bool, typer.Option("--force", help="Also what breaks a live model.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Apply even if it breaks a live model.")] = False,
 ) -> None:
-    """Register what feature_repo/features.py defines; refuses what breaks a live model."""
+    """Register the definitions of feature_repo/features.py; refuses changes that break a live model."""
     from flows.cli import definition_plan
 
     changes = definition_plan.apply(
@@ -45,7 +45,7 @@ def apply(
 def erase(
     context: typer.Context,
     entity: Annotated[str, typer.Argument(help="Entity or join key and its value: plane=N14228.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")] = False,
 ) -> None:
     """Remove an entity everywhere: tables, features, online values, predictions; writes a receipt."""
@@ -63,7 +63,7 @@ def erase(
 
 def profile(
     context: typer.Context,
-    table: Annotated[str | None, typer.Argument(help="A raw table; default: every one that was ingested.")] = None,
+    table: Annotated[str | None, typer.Argument(help="A raw table; default: every ingested one.")] = None,
     open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
     """Write the profile page of a raw table, or of all, and print its path."""

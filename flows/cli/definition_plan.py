@@ -1,4 +1,4 @@
-"""What `headrace plan` and `headrace apply` show: a tree for people, JSON for programs."""
+"""Output of `headrace plan` and `headrace apply`: a tree, or JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORDS = {"breaks": "breaks", "values": "other values for", "safe": "safe"}
 
 
 def plan(settings: Settings) -> ImpactReport:
-    """What an apply would change, and for whom; nothing is registered."""
+    """The changes of an apply and the affected models; nothing is registered."""
     from feature_repo.definitions.apply import pending
     from feature_repo.definitions.feature_store import open_store
     from ray_cluster.lineage.impact import impact_of
@@ -28,9 +28,9 @@ def plan(settings: Settings) -> ImpactReport:
 
 
 def apply(settings: Settings, force: bool, show: Callable[[ImpactReport], Any]) -> int:
-    """Register the definitions, also when just they were applied last: another tool may have been there since.
+    """Register the definitions, even if exactly these were applied last: another tool may have changed the registry.
 
-    Returns the number of changes; ``show`` is given the plan before anything is done.
+    Returns the number of changes; ``show`` is called with the plan before any change.
 
     Raises:
         LiveModelError: a change breaks a live model, and ``force`` is not set.
@@ -45,18 +45,18 @@ def apply(settings: Settings, force: bool, show: Callable[[ImpactReport], Any]) 
 def verdict(found: ImpactReport) -> str:
     """The plan in one sentence."""
     if not found.impacts:
-        return "Nothing would change: what features.py defines is registered, and computed by the queries as they are."
+        return "Nothing would change: all definitions of features.py are registered and their queries are unchanged."
     if found.refusals:
         return (
-            "`headrace apply` refuses this, as it breaks a live model; `headrace apply --force` does it all the same."
+            "`headrace apply` refuses this, because it breaks a live model; `headrace apply --force` applies it anyway."
         )
     if found.breaks:
-        return "`headrace apply` does this: it breaks registered versions, none of them live."
-    return "`headrace apply` does this; it breaks nothing that is registered."
+        return "`headrace apply` applies this: it breaks registered versions, none of them live."
+    return "`headrace apply` applies this; it breaks no registered version."
 
 
 def tree(found: ImpactReport) -> Tree:
-    """Changes by view, and below each the versions that notice."""
+    """Changes by view, and below each the affected versions."""
     from rich.markup import escape
     from rich.tree import Tree
 
@@ -79,7 +79,7 @@ def tree(found: ImpactReport) -> Tree:
 
 
 def _effect(impact: Impact) -> str:
-    """What a change does, said of those that take what it touches."""
+    """The effect of a change on the versions that use its features."""
     if impact.change.effect == "safe":
         return "safe"
     return _WORDS[impact.change.effect] if impact.dependents else f"{_WORDS[impact.change.effect]} no model"

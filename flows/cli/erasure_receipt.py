@@ -1,6 +1,6 @@
-"""What `headrace erase` does and shows.
+"""The command `headrace erase` and its output.
 
-It is a command and no flow: Prefect would keep the value among the parameters of the run.
+It is a command, not a flow: Prefect would store the value in the run's parameters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["as_json", "erase", "show"]
 
 
 def erase(settings: Settings, name: str, value: str, dry_run: bool) -> tuple[Receipt, Path | None]:
-    """Forget the entity that ``name`` (an entity or a join key) and ``value`` say; the receipt and its path.
+    """Erase the entity with ``name`` (an entity or a join key) and ``value``; returns the receipt and its path.
 
     Raises:
         ErasureError: there is no such entity, join key or value.
@@ -36,7 +36,7 @@ def as_json(receipt: Receipt) -> dict[str, Any]:
 
 
 def show(console: Console, receipt: Receipt, path: Path | None) -> None:
-    """Print what was found where, what was kept, and where the receipt is."""
+    """Print the findings per place, what was kept, and the path of the receipt."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -49,6 +49,6 @@ def show(console: Console, receipt: Receipt, path: Path | None) -> None:
     for each in receipt.kept:
         console.print(f"[dim]kept {escape(each['place'])}: {escape(each['why'])}[/dim]", soft_wrap=True)
     if path:
-        console.print(f"[green]Forgotten[/green]: {receipt.total:,} removed. Receipt: {path}", soft_wrap=True)
+        console.print(f"[green]Erased[/green]: {receipt.total:,} removed. Receipt: {path}", soft_wrap=True)
     else:
         console.print(f"{receipt.total:,} would be removed; nothing was changed.")

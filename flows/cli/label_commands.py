@@ -1,6 +1,6 @@
-"""``headrace labels``: review suspect labels, accept corrections, list them, take one back.
+"""``headrace labels``: review suspect labels, accept corrections, list them, revoke one.
 
-Commands and no flows: Prefect would keep ids, authors and reasons among the parameters of a run.
+These are commands, not flows: Prefect would store ids, authors and reasons in the run's parameters.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["labels"]
 labels = typer.Typer(help="Suspect labels: review, accept, list, revoke.", no_args_is_help=True)
 
 Model = Annotated[str | None, typer.Option(help="A file under configs/models; needed if there are several.")]
-Author = Annotated[str, typer.Option(help="Who says so.")]
+Author = Annotated[str, typer.Option(help="Author of the decision.")]
 Reason = Annotated[str, typer.Option(help="Why.")]
 
 
@@ -29,8 +29,8 @@ Reason = Annotated[str, typer.Option(help="Why.")]
 def review(
     context: typer.Context,
     model: Model = None,
-    as_of: Annotated[str | None, typer.Option(help="Labels known then, in UTC: 2013-12-17. Default: now.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The most suspect ones to write.")] = 200,
+    as_of: Annotated[str | None, typer.Option(help="As-of time, in UTC: 2013-12-17. Default: now.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum of labels to write, the most suspect first.")] = 200,
 ) -> None:
     """Find suspect labels by confident learning; writes labels/<model>/review.csv and a page."""
     from ray_cluster.labels.label_review import review_labels
@@ -39,7 +39,7 @@ def review(
     done = review_labels(settings, spec, moment(as_of) if as_of else settings.now(), limit)
     console().print(
         f"{done.suspects:,} of {done.rows:,} labels are suspect; the {done.shown:,} least plausible are in "
-        f"{done.queue}{f', and to look at in {done.page}' if done.page else ''}.",
+        f"{done.queue}{f', with a page in {done.page}' if done.page else ''}.",
         soft_wrap=True,
     )
 
@@ -51,7 +51,7 @@ def accept(
     author: Author = "",
     reason: Reason = "",
 ) -> None:
-    """Take over the accepted rows of a review, all or none; the source stays as it is."""
+    """Add the accepted rows of a review to the corrections, all or none; the source does not change."""
     from ray_cluster.labels.label_review import accept_overrides
 
     settings = settings_of(context)
@@ -59,7 +59,7 @@ def accept(
     count = len(done.relabels)
     console().print(
         f"[green]Accepted[/green]: {count:,} label{'' if count == 1 else 's'} of {done.model}, version {done.version} "
-        "of its overlay. The next training takes it.",
+        "of its overlay. The next training uses it.",
         soft_wrap=True,
     )
 
@@ -75,11 +75,11 @@ def list_(context: typer.Context, model: Model = None) -> None:
     lines = overlay(settings, spec.name)
     present = {id(each) for each in standing(lines).values()}
     if not lines:
-        console().print(f"No label of {spec.name} was ever corrected.")
+        console().print(f"The labels of {spec.name} have no corrections.")
         return
     identity = Column(
         "id", no_wrap=True, overflow="fold", min_width=max(len(each.id) for each in lines)
-    )  # to revoke it
+    )  # the id is needed to revoke it
     date = Column("date", no_wrap=True, min_width=10)
     table = Table("version", identity, "given", "label", "author", date, "reason", "state", box=None)
     for each in reversed(lines):
@@ -93,12 +93,12 @@ def list_(context: typer.Context, model: Model = None) -> None:
 @labels.command()
 def revoke(
     context: typer.Context,
-    identity: Annotated[str, typer.Argument(metavar="ID", help="Of the request whose label was corrected.")],
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Id of the request with the corrected label.")],
     model: Model = None,
     author: Author = "",
     reason: Reason = "",
 ) -> None:
-    """Take one correction back; the label is the source's again."""
+    """Revoke one correction; the label is the source's again."""
     from ray_cluster.labels.label_review import revoke_override
 
     settings, spec = _here(context, model)

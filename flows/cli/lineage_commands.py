@@ -1,4 +1,4 @@
-"""Commands that look back: lineage of a version or prediction, reproduction, comparison of runs."""
+"""Commands on past runs: lineage of a version or prediction, reproduction, comparison of runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def reproduction_table(found: Reproduction) -> Iterator[RenderableType]:
-    """What was compared, the verdict, and the likely causes of a difference."""
+    """The comparisons, the verdict, and the likely causes of a difference."""
     name = f"version {found.version}" if found.version else f"run {found.run_id[:12]}"
     table = Table(title=f"{found.model} {name}", title_justify="left", title_style="bold")
     for column in ("", "then", "now", ""):
@@ -51,7 +51,7 @@ def reproduction_table(found: Reproduction) -> Iterator[RenderableType]:
 
 
 def lineage_tree(found: Lineage) -> Iterator[RenderableType]:
-    """Where it came from, down to the raw tables; where it went; and what has changed since."""
+    """The inputs of a version down to the raw tables, its uses, and the changes since."""
     from ray_cluster.lineage.graph import IN_USE
 
     sources: dict[str, list[str]] = {}
@@ -79,7 +79,7 @@ def lineage_tree(found: Lineage) -> Iterator[RenderableType]:
             branch.add(_label(node))
     yield root
     if not found.provenance:
-        yield "[yellow]This run kept no provenance[/yellow], so what has changed since is not known."
+        yield "[yellow]This run has no provenance[/yellow], so the changes since are unknown."
         return
     altering = [each for each in found.changes if each.affects != "nothing"]
     yield "[bold]Changed since[/bold]:" if found.changes else "[green]Nothing has changed since.[/green]"
@@ -89,7 +89,7 @@ def lineage_tree(found: Lineage) -> Iterator[RenderableType]:
 
 
 def prediction_tree(found: Traced) -> Iterator[RenderableType]:
-    """One prediction: what was answered, from which values, by which version, and whether it can be computed again."""
+    """One prediction: the response, its input values, its version, and whether it can be recomputed."""
     line = found.line
     score = "none (abstained)" if line["score"] is None else f"{line['score']!r}"
     root = Tree(f"[bold]prediction {escape(line['prediction_id'])}[/bold] of {escape(line['model'])}")
@@ -101,14 +101,14 @@ def prediction_tree(found: Traced) -> Iterator[RenderableType]:
         ("decision", f"{line['decision']} (threshold {line['threshold']!r})"),
     ):
         root.add(f"[dim]{name}[/dim] {escape(str(value))}")
-    entities = root.add("[bold]asked[/bold]")
+    entities = root.add("[bold]request[/bold]")
     for name, value in {**line["entities"], **line["fields"]}.items():
         entities.add(f"{escape(name)} = {escape(str(value))}")
     views = root.add("[bold]feature views[/bold]")
     for view, age in found.ages.items():
-        told = "no value" if age is None else f"{age:,.0f} s old, of {line['event_times'][view]}"
+        fact = "no value" if age is None else f"{age:,.0f} s old, of {line['event_times'][view]}"
         served = (line.get("view_versions") or {}).get(view)
-        views.add(f"{escape(view)} [dim]query {served[:8] if served else 'unknown'}[/dim], {told}")
+        views.add(f"{escape(view)} [dim]query {served[:8] if served else 'unknown'}[/dim], {fact}")
     values = root.add(f"[bold]{len(line['features'])} served values[/bold]")
     for name, value in line["features"].items():
         values.add(f"{escape(name)} = {escape(str(value))}")
@@ -123,13 +123,13 @@ def prediction_tree(found: Traced) -> Iterator[RenderableType]:
         version.add(f"[dim]{name}[/dim] {escape(str(value))}")
     yield root
     if found.recomputed is not None and found.exact:
-        yield f"[green]Recomputed exactly[/green]: the bundle gives {found.recomputed!r} for the logged values."
+        yield f"[green]Recomputed exactly[/green]: the bundle returns {found.recomputed!r} for the logged values."
     for note in found.notes:
         yield f"[yellow]{escape(note)}[/yellow]"
 
 
 def comparison_table(found: Comparison) -> Iterator[RenderableType]:
-    """Runs as columns: parameters that differ, metrics, and whether data and code are those of the first run."""
+    """Runs as columns: parameters that differ, metrics, and whether data and code are the same as in the first run."""
     table = Table(title=f"{found.model}: {len(found.runs)} runs", title_justify="left", title_style="bold")
     table.add_column("")
     for run in found.runs:
@@ -145,9 +145,9 @@ def comparison_table(found: Comparison) -> Iterator[RenderableType]:
         cells = []
         for place, number in enumerate(numbers):
             interval = found.runs[place].intervals.get(name)
-            told = "" if number is None else f"{number:.4f}"
-            told = f"[bold]{told}[/bold]" if place == best else told
-            cells.append(told + (f"\n[dim]{interval[0]:.4f}…{interval[1]:.4f}[/dim]" if interval else ""))
+            cell = "" if number is None else f"{number:.4f}"
+            cell = f"[bold]{cell}[/bold]" if place == best else cell
+            cells.append(cell + (f"\n[dim]{interval[0]:.4f}…{interval[1]:.4f}[/dim]" if interval else ""))
         table.add_row(escape(name), *cells)
     table.add_section()
     first = found.runs[0]
@@ -186,7 +186,7 @@ def lineage(
     open_: Open = False,
     json: Json = False,
 ) -> None:
-    """Show where a version, or one prediction, came from, and what has changed since; writes a page."""
+    """Show the lineage of a version or a prediction, and the changes since; writes a page."""
 
     settings, out = settings_of(context), console()
     if prediction is not None:
@@ -198,7 +198,7 @@ def lineage(
             raise typer.Exit(1)
         return
     if model is None:
-        raise UsageError("Say which model: headrace lineage MODEL [VERSION], or --prediction ID.")
+        raise UsageError("Give a model: headrace lineage MODEL [VERSION], or --prediction ID.")
     from ray_cluster.lineage.graph import trace
     from ray_cluster.reports.lineage_page import render_lineage
     from ray_cluster.reports.page import write_page
@@ -215,7 +215,7 @@ def lineage(
 
 
 def reproduce(context: typer.Context, model: Model, version: Which = None, json: Json = False) -> None:
-    """Rebuild a version from its recorded choice; exit code 1 if anything differs."""
+    """Rebuild a version from its recorded point; exit code 1 if anything differs."""
     from ray_cluster.training.reproduce import reproduce as rebuild
 
     found = rebuild(settings_of(context), known_model(model), version)
@@ -231,7 +231,7 @@ def compare(
     open_: Open = False,
     json: Json = False,
 ) -> None:
-    """Show runs side by side (default: the newest four); writes a page."""
+    """Compare runs (default: the newest four); writes a page."""
     from ray_cluster.lineage.run_comparison import compare as compare_runs
     from ray_cluster.reports.comparison_page import render_comparison
     from ray_cluster.reports.page import write_page
@@ -247,7 +247,7 @@ def compare(
 
 
 def _print(out: Console, parts: Iterable[RenderableType], document: dict[str, Any] | None) -> None:
-    """Print the parts, or the document as JSON where there is one."""
+    """Print the parts, or the document as JSON if there is one."""
     if document is not None:
         out.print_json(data=document, default=str)
         return

@@ -1,4 +1,4 @@
-"""``headrace models``: the versions of each model, and what people decide about them."""
+"""``headrace models``: the versions of each model, and people's decisions about them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
     decision = documents.get("decision") or {}
     parts: list[Any] = [Text(f"{model} version {number}: {status_of(facts)}", style="bold")]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    told = {
+    shown = {
         "aliases": ", ".join(facts.aliases) or "none",
         "registered": f"{facts.created:%Y-%m-%d %H:%M} UTC",
         "run": facts.run_id,
@@ -89,11 +89,11 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
         **{name: value for name, value in facts.tags.items() if not name.startswith("headrace.")},
         "card": card,
     }
-    for name, value in told.items():
+    for name, value in shown.items():
         table.add_row(name, Text(value, overflow="fold"))
     parts.append(table)
     if decision:
-        parts.append(Text(f"\nThe gate said {decision['action']}:", style="bold"))
+        parts.append(Text(f"\nDecision of the gate: {decision['action']}", style="bold"))
         parts += [Text(f"- {reason}") for reason in decision["reasons"]]
         gates = Table("gate", "measured", "bound", "")
         marks = {True: "passed", False: "not passed", None: "not judged"}
@@ -101,7 +101,7 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
             gates.add_row(gate["gate"], _number(gate["measured"]), _number(gate["bound"]), marks[gate["passed"]])
         parts.append(gates)
     else:
-        parts.append(Text("\nNothing was decided about it yet."))
+        parts.append(Text("\nThere is no decision about it yet."))
     if events := documents.get("history"):
         parts.append(Text("\nWhat happened:", style="bold"))
         parts += [Text(_event(event)) for event in events]
@@ -124,7 +124,7 @@ models = typer.Typer(help="Versions: list, show, annotate, approve, roll back, r
 Model = Annotated[str, typer.Argument(help="A file under configs/models.")]
 Version = Annotated[int, typer.Argument(help="Number of the version.")]
 By = Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")]
-Approver = Annotated[str, typer.Option(help="Your name, one of approval.approvers where those are given.")]
+Approver = Annotated[str, typer.Option(help="Your name, one of approval.approvers if those are set.")]
 Comment = Annotated[str, typer.Option(help="Why.")]
 
 
@@ -144,7 +144,7 @@ def list_versions(
         rows = version_rows(settings, name)
         if not rows:
             if model:
-                console().print(f"{name} has no version yet: `headrace run train --model {name}` makes one.")
+                console().print(f"{name} has no version yet: `headrace run train --model {name}` creates one.")
             continue
         table = Table(title=name, title_justify="left", title_style="bold")
         for column in rows[0]:
@@ -154,12 +154,12 @@ def list_versions(
         console().print(table)
         shown = True
     if not shown and not model:
-        console().print("No model has a version yet: `headrace run train --model NAME` makes one.")
+        console().print("No model has a version yet: `headrace run train --model NAME` creates one.")
 
 
 @models.command()
 def show(context: typer.Context, model: Model, version: Version) -> None:
-    """Show the facts of a version, the decision about it and what happened since."""
+    """Show the facts of a version, its decision and its history."""
 
     known_model(model)
     console().print(version_page(_here(context), model, version), soft_wrap=True)
@@ -170,9 +170,9 @@ def alias(
     context: typer.Context,
     model: Model,
     words: Annotated[list[str], typer.Argument(help="VERSION ALIAS, or with --remove ALIAS.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take the alias away.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the alias.")] = False,
 ) -> None:
-    """Point challenger or shadow at a version: `alias M 3 shadow`; champion moves by decisions only."""
+    """Set challenger or shadow to a version: `alias M 3 shadow`; only decisions move champion."""
     from ray_cluster import registry
 
     name, numbers = words[-1], words[:-1]
@@ -186,7 +186,7 @@ def alias(
     with registry.exclusive(settings, model):
         if remove:
             done = registry.remove(settings, model, name, number)
-            console().print(f"{model}: no version is {name} now." if done else f"{model}: nothing was {name}.")
+            console().print(f"{model}: no version is {name} now." if done else f"{model}: no version was {name}.")
         elif number is not None:
             registry.point(settings, model, number, name)
             console().print(f"{model} version {number} is {name}.")
@@ -197,7 +197,7 @@ def annotate(
     context: typer.Context,
     model: Model,
     version: Version,
-    pairs: Annotated[list[str] | None, typer.Argument(help="key=value, as many as you like.")] = None,
+    pairs: Annotated[list[str] | None, typer.Argument(help="One or more key=value.")] = None,
     description: Annotated[str | None, typer.Option(help="Markdown for the version's page in MLflow.")] = None,
 ) -> None:
     """Add tags or a description to a version."""
@@ -206,14 +206,14 @@ def annotate(
     tags = dict(_pair(each) for each in pairs or [])
     known_model(model)
     if not tags and description is None:
-        raise UsageError(f"models annotate {model} {version}: nothing to add; give key=value or --description.")
+        raise UsageError(f"models annotate {model} {version}: nothing to add; pass key=value or --description.")
     settings = _here(context)
     registry.version(settings, model, version)
     registry.annotate(settings, model, version, tags)
     if description is not None:
         registry.describe(settings, model, version, description)
         registry.annotate(settings, model, version, {"headrace.description": "by hand"})
-    console().print(f"{model} version {version}: {', '.join([*tags, *(['description'] if description else [])])} kept.")
+    console().print(f"{model} version {version}: {', '.join([*tags, *(['description'] if description else [])])} set.")
 
 
 @models.command()
@@ -224,7 +224,7 @@ def approve(
     by: Approver,
     comment: Comment = "",
 ) -> None:
-    """Let a version that waits become champion."""
+    """Approve a version that waits, and make it champion."""
     _answer(context, model, version, by, comment, yes=True)
 
 
@@ -236,7 +236,7 @@ def reject(
     by: Approver,
     comment: Comment = "",
 ) -> None:
-    """Say no to a version that waits."""
+    """Reject a version that waits."""
     _answer(context, model, version, by, comment, yes=False)
 
 
@@ -246,16 +246,16 @@ def rollback(
     model: Model,
     version: Annotated[int | None, typer.Argument(help="Default: the champion before this one.")] = None,
     by: By = None,
-    reason: Annotated[str, typer.Option(help="Why; kept with both versions.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; stored with both versions.")] = "",
 ) -> None:
-    """Make an earlier champion champion again; `headrace run deploy` then puts it live."""
+    """Make an earlier champion champion again; `headrace run deploy` then deploys it."""
     from ray_cluster.promotion.transitions import roll_back
 
     known_model(model)
     before, now = roll_back(_here(context), model, version, by or _user(), reason)
     console().print(
         f"{model}: champion is version {now}{f', it was {before}' if before else ''}. "
-        f"`headrace run deploy --model {model}` puts it live.",
+        f"`headrace run deploy --model {model}` deploys it.",
         soft_wrap=True,
     )
 
@@ -265,13 +265,13 @@ def retire(
     context: typer.Context,
     model: Model,
     version: Version,
-    reason: Annotated[str, typer.Option(help="Why; kept with the version.")],
+    reason: Annotated[str, typer.Option(help="Why; stored with the version.")],
     by: By = None,
     delete_artifacts: Annotated[
         bool, typer.Option("--delete-artifacts", help="Also remove the model files; the evidence stays.")
     ] = False,
 ) -> None:
-    """Retire a version; refused while something live depends on it."""
+    """Retire a version; refused while a live system depends on it."""
     from ray_cluster.promotion.transitions import retire as retire_version
 
     known_model(model)
@@ -308,20 +308,20 @@ def _answer(context: typer.Context, model: str, version: int, by: str, comment: 
     facts = (transitions.approve if yes else transitions.reject)(settings, model, version, by, comment)
     try:
         require(settings, "prefect")
-        from flows.approval import answer_waiting_run  # Prefect reads its address when it is imported
+        from flows.approval import answer_waiting_run  # Prefect reads its address at import
 
         released = answer_waiting_run(facts.tags.get("headrace.approval_run"), by, yes, comment)
-    except StackError:  # an answer counts without it
+    except StackError:  # the answer is valid without it
         released = False
     done = "approved and champion" if yes else "rejected"
-    more = "; the flow run that waited goes on" if released else ""
+    more = "; the waiting flow run continues" if released else ""
     console().print(f"{model} version {version} is {done}, by {by}{more}.", soft_wrap=True)
     if yes and not released:
-        console().print(f"`headrace run deploy --model {model}` puts it live.")
+        console().print(f"`headrace run deploy --model {model}` deploys it.")
 
 
 def _here(context: typer.Context) -> Settings:
-    """The environment's settings, with its MLflow up."""
+    """The environment's settings, after a check that MLflow answers."""
     from flows.stack import require
 
     settings = settings_of(context)
@@ -334,7 +334,7 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not re.fullmatch(r"[A-Za-z][\w./ -]*", key):
         raise UsageError(f"models annotate: '{text}' is not key=value, such as reviewed_by=ann.")
     if key.startswith("headrace."):
-        raise UsageError(f"models annotate: '{key}' is kept by Headrace itself; choose a key without 'headrace.'.")
+        raise UsageError(f"models annotate: '{key}' is reserved for Headrace; choose a key without 'headrace.'.")
     return key, value
 
 

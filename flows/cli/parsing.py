@@ -1,4 +1,4 @@
-"""Run one flow from words on a command line."""
+"""Run one flow from command-line arguments."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from configs.errors import HeadraceError
 
 __all__ = ["FLOWS", "UsageError", "call", "checked", "known_model", "moment", "parameter", "which_model"]
 
-#: Every flow that ``headrace run`` takes; each is ``flows.<name>:<name>``.
+#: The flows of ``headrace run``; each is ``flows.<name>:<name>``.
 FLOWS = ("ingest", "materialize", "train", "register", "deploy", "score", "monitor", "parity", "lifecycle")
-#: What the value of a flow's parameter is, for a person, by its type; null is what it is by default.
+#: Description of a parameter's value by its type; null means the default.
 _EXPECTED = {
     "list[str]": "a list such as [one, other]",
     "datetime": "a time such as 2013-12-17 or 2013-12-17T06:00:00Z",
@@ -24,14 +24,14 @@ _EXPECTED = {
 
 
 class UsageError(HeadraceError, ValueError):
-    """The command line asks for what there is not; one sentence."""
+    """The command line is invalid; the message is one sentence."""
 
 
 def checked(flow: str) -> str:
-    """The flow's name.
+    """Return the flow's name if it exists.
 
     Raises:
-        UsageError: there is no such flow (with the nearest name).
+        UsageError: there is no such flow (the message has the nearest name).
     """
     from configs.reading import nearest
 
@@ -43,10 +43,10 @@ def checked(flow: str) -> str:
 def call(name: str, model: str | None, given: dict[str, Any]) -> Any:
     """Run a flow in this process and return its result; ``settings.variables()`` must be in the environment by now.
 
-    ``model`` may be None where only one is configured or the flow takes none.
+    ``model`` may be None if only one is configured or the flow has no model.
 
     Raises:
-        UsageError: the flow does not take what is given.
+        UsageError: the flow does not accept an argument.
     """
     from importlib import import_module
     from inspect import signature
@@ -59,7 +59,7 @@ def call(name: str, model: str | None, given: dict[str, Any]) -> Any:
     if "model" in known:
         given = {"model": which_model(model), **given}
     elif model is not None:
-        raise UsageError(f"The flow '{name}' takes no --model; it is about every model's features.")
+        raise UsageError(f"The flow '{name}' takes no --model; it processes the features of all models.")
     for key in given:
         if key not in known:
             near = nearest(key, known)
@@ -67,33 +67,33 @@ def call(name: str, model: str | None, given: dict[str, Any]) -> Any:
     _fits(flow.fn, given)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # its thread costs a second at every flow's end
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # its thread delays each flow's end by 1 s
         return flow(**given)
 
 
 def which_model(model: str | None) -> str:
-    """The model that is meant: the one that is named, else the only one there is.
+    """The requested model: the given one, else the only one.
 
     Raises:
-        UsageError: none is named, and there are several.
+        UsageError: none is given, and there are several.
     """
     from configs import model_names
 
     names = model_names()
     if model is None and len(names) != 1:
-        raise UsageError(f"Say which model with --model; known: {', '.join(names)}.")
+        raise UsageError(f"Choose a model with --model; known: {', '.join(names)}.")
     return model or names[0]
 
 
 def known_model(model: str) -> str:
-    """The model's name; one that has no file is refused with the nearest."""
+    """The model's name; a name without a file is refused with the nearest one."""
     from configs import load_model
 
     return load_model(model).name
 
 
 def _fits(function: Any, given: dict[str, Any]) -> None:
-    """Refuse what Prefect would refuse in many lines: a value that is not of its parameter's type."""
+    """Refuse a value that is not of its parameter's type; Prefect's own message would be many lines."""
     from typing import get_type_hints
 
     from pydantic import TypeAdapter, ValidationError
@@ -108,14 +108,14 @@ def _fits(function: Any, given: dict[str, Any]) -> None:
 
 
 def _quiet_console() -> None:
-    """Leave the traceback of an expected error to Prefect's page of the run; its sentence ends what is printed here."""
+    """Print no traceback of an expected error: it is on Prefect's page of the run, and the sentence is printed last."""
 
     def without_traceback(record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], HeadraceError):
             record.exc_info = record.exc_text = None
         return True
 
-    for handler in logging.getLogger().handlers:  # Prefect's for the console, since a flow was imported
+    for handler in logging.getLogger().handlers:  # Prefect's console handler, installed by the import of a flow
         handler.addFilter(without_traceback)
 
 
@@ -130,11 +130,11 @@ def parameter(text: str) -> tuple[str, Any]:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
         why = str(getattr(error, "problem", None) or error)
-        raise UsageError(f"--param {text}: the value is not YAML ({why}); expected such as promote=true.") from None
+        raise UsageError(f"--param {text}: the value is not YAML ({why}); expected for example true.") from None
 
 
 def moment(text: str) -> datetime:
-    """An ISO date or time, in UTC unless it says otherwise."""
+    """An ISO date or time, in UTC unless it has an offset."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

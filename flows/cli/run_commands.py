@@ -1,4 +1,4 @@
-"""Commands that run a flow, or ask a live endpoint."""
+"""Commands that run a flow, or send a request to a live endpoint."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def run(
     context: typer.Context,
     flow: Annotated[str, typer.Argument(help=", ".join(FLOWS))],
     model: Model = None,
-    as_of: Annotated[str | None, typer.Option(help="As known then, in UTC: 2013-12-17, or with a time.")] = None,
-    param: Annotated[list[str] | None, typer.Option(help="Another parameter of the flow, as key=value.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="As-of time, in UTC: 2013-12-17, or with a time.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="Parameter of the flow, as key=value.")] = None,
 ) -> None:
-    """Run a flow here and now, recorded by Prefect."""
+    """Run a flow in this process, recorded by Prefect."""
     settings = settings_of(context)
     flow = checked(flow)
     if model is not None:
@@ -39,12 +39,12 @@ def run(
 
 def predict(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="Name of a model that is live.")],
+    model: Annotated[str, typer.Argument(help="Name of a live model.")],
     file: Annotated[Path | None, typer.Argument(help="JSON file with one request or a list; default: stdin.")] = None,
-    json: Annotated[str | None, typer.Option(help="The request itself.")] = None,
-    raw: Annotated[bool, typer.Option(help="Print the answer as it came.")] = False,
+    json: Annotated[str | None, typer.Option(help="The request as JSON.")] = None,
+    raw: Annotated[bool, typer.Option(help="Print the unformatted response.")] = False,
 ) -> None:
-    """Ask a live endpoint."""
+    """Send a request to a live endpoint."""
     from json import JSONDecodeError, loads
 
     from flows.stack import StackError
@@ -58,7 +58,7 @@ def predict(
     except JSONDecodeError as error:
         raise UsageError(f"The request is not JSON: {error}; expected one object or a list.") from None
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}; name a JSON file.") from None
+        raise UsageError(f"{file} cannot be read: {error.strerror}; pass a JSON file.") from None
     if isinstance(content, list):
         content = {"instances": content}
     url = f"{settings.url('serve')}/models/{model}/predict"

@@ -1,4 +1,4 @@
-"""Commands of the whole stack: start, stop and look at it, and the demo."""
+"""Commands of the whole stack: start, stop, status, checks, and the demo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["demo", "doctor", "down", "environment_variables", "report", "status"
 
 
 def up(context: typer.Context) -> None:
-    """Start the servers; those that run are left alone."""
+    """Start the servers that are not running."""
     from time import monotonic
 
     from flows import stack
@@ -24,12 +24,12 @@ def up(context: typer.Context) -> None:
     from ray_cluster.serving.rollout import restore
 
     for model in restore(settings):
-        console().print(f"  {model} is being put live again")
+        console().print(f"  {model} is being deployed again")
     console().print(f"[green]Up[/green] after {monotonic() - started:.0f} s. `headrace status` shows what is live.")
 
 
 def down(context: typer.Context) -> None:
-    """Stop the servers and everything they started."""
+    """Stop the servers and all their processes."""
     from flows import stack
 
     ended = stack.down(settings_of(context))
@@ -55,27 +55,27 @@ def status(context: typer.Context) -> None:
 
 
 def doctor(context: typer.Context) -> None:
-    """Look for what would stop the stack from working; exit code 1 if there is something."""
+    """Check for problems that would stop the stack from working; exit code 1 if there are any."""
     from flows.stack.doctor import examine
 
     problems = 0
     for check in examine(settings_of(context)):
         problems += not check.ok
         mark = "[green]OK     [/green]" if check.ok else "[red]problem[/red]"
-        console().print(f"{mark} {check.name}: {check.found}{'' if check.ok else f'; {check.mend}'}", soft_wrap=True)
+        console().print(f"{mark} {check.name}: {check.found}{'' if check.ok else f'; {check.fix}'}", soft_wrap=True)
     if problems:
         raise typer.Exit(1)
 
 
 def environment_variables(context: typer.Context) -> None:
-    """Print the variables that point other tools at this stack: eval "$(headrace env)"."""
+    """Print the variables that connect other tools to this stack: eval "$(headrace env)"."""
     for name, value in settings_of(context).variables().items():
         quoted = value.replace("'", "'\\''")
         sys.stdout.write(f"export {name}='{quoted}'\n")
 
 
 def demo(context: typer.Context) -> None:
-    """From nothing to a monitored live endpoint on the bundled example."""
+    """Set up a monitored live endpoint on the bundled example, from an empty folder."""
     from threading import Thread
     from time import monotonic
 
@@ -91,7 +91,7 @@ def demo(context: typer.Context) -> None:
         stack.wait(settings, ["ray"])
         restore(settings)
 
-    # Serve takes as long to start as tables and features take to make, so both go on at once
+    # Serve takes as long to start as tables and features to compute, so both run in parallel
     Thread(target=open_gateway, daemon=True).start()
     given = {"as_of": settings.demo.as_of, "until": settings.demo.until}
     result = call("lifecycle", settings.demo.model, given)

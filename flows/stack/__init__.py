@@ -1,4 +1,4 @@
-"""The servers of an environment: what they are, starting and stopping them, and what is wrong with them."""
+"""The servers of an environment: definitions, start and stop, status, and diagnosis."""
 
 from flows.stack.processes import StackError
 from flows.stack.servers import Health, down, health, require, up, wait

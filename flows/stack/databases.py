@@ -1,4 +1,4 @@
-"""The folders and PostgreSQL databases that the servers keep their state in."""
+"""The folders and PostgreSQL databases of the servers' state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def database_names(settings: Settings) -> list[str]:
 
 
 def prepare(settings: Settings) -> None:
-    """Make the folders under ``home`` and, for PostgreSQL, the databases that are missing.
+    """Create the folders under ``home`` and, for PostgreSQL, the databases that are missing.
 
     Raises:
         StackError: PostgreSQL cannot be reached or refuses; Redis is not checked here.
@@ -43,6 +43,6 @@ def _create_databases(settings: Settings) -> None:
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
         raise StackError(
-            f"The databases {', '.join(database_names(settings))} cannot be made ({reason}); "
+            f"The databases {', '.join(database_names(settings))} cannot be created ({reason}); "
             "check HEADRACE_POSTGRES_URL and that its user may create databases."
         ) from None

@@ -1,4 +1,4 @@
-"""Look for what would stop the stack from working, before it does."""
+"""Check for problems that would stop the stack from working."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ LEAST_FREE_BYTES = 2 * 1024**3
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at: ``found`` says what it is like, ``mend`` what to do when it is not ``ok``."""
+    """One check: ``found`` is the state, ``fix`` is what to do if it is not ``ok``."""
 
     name: str
     ok: bool
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Look at everything that the environment needs; each check is yielded as it is made."""
+    """Check everything that the environment needs; each check is yielded when it is done."""
     yield _python()
     yield _packages()
     yield from _configuration(settings)
@@ -97,7 +97,7 @@ def _ports(settings: Settings) -> Iterator[Check]:
     for service in services(settings):
         record = read_record(settings, service.name)
         if record and record.process():
-            yield Check(f"ports of {service.name}", True, "in use by this stack, which is up")
+            yield Check(f"ports of {service.name}", True, "in use by this stack, which is running")
             continue
         taken = [f"{port} by {owner(port)}" for port in service.ports if not is_free(settings.host, port)]
         if service.ports:
@@ -142,7 +142,7 @@ def _redis(settings: Settings) -> Check:
         "Redis",
         not most or policy == "noeviction",
         f"{at} answers; when its memory is full: {policy}",
-        "set maxmemory-policy to noeviction: Redis would drop features unseen",
+        "set maxmemory-policy to noeviction: otherwise Redis drops features silently",
     )
 
 
@@ -151,9 +151,9 @@ def _source(settings: Settings, name: str) -> Check:
     from feature_repo.tables.sources import SourceError, probe
 
     table = settings.tables[name]
-    mend = f"correct configs/tables/{name}.yaml or that of configs/{settings.environment}/"
+    fix = f"correct configs/tables/{name}.yaml or that of configs/{settings.environment}/"
     try:
         prove(table, name)
         return Check(f"table {name}", True, probe(name, table))
     except (SourceError, ConditionError) as error:
-        return Check(f"table {name}", False, str(error), mend)
+        return Check(f"table {name}", False, str(error), fix)

@@ -1,4 +1,4 @@
-"""Ports and readiness: is a port free, does a server answer, and what Prefect needs once it does."""
+"""Ports and readiness: check ports and servers, and set up Prefect's work pool."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def owner(port: int) -> str:
-    """Who listens on the port: ``'name' (process 123)``, or "another process" where that cannot be seen."""
+    """The process that listens on the port: ``'name' (process 123)``, or "another process" if unknown."""
     try:
         for connection in psutil.net_connections(kind="tcp"):
             if connection.laddr and connection.laddr.port == port and connection.pid:
@@ -54,7 +54,7 @@ def request(method: str, url: str, content: Any = None, timeout: float = 5.0) ->
     Proxy settings in the environment are ignored: the stack's servers are reached directly.
 
     Raises:
-        OSError: nobody answers.
+        OSError: no server answers.
     """
     import http.client
     from urllib.error import HTTPError
@@ -76,7 +76,7 @@ def request(method: str, url: str, content: Any = None, timeout: float = 5.0) ->
 
 
 def is_ready(settings: Settings, service: Service) -> bool:
-    """Whether the service does its work now."""
+    """Whether the service works now."""
     try:
         if service.probe is None:
             return _polled(settings, service)
@@ -86,7 +86,7 @@ def is_ready(settings: Settings, service: Service) -> bool:
 
 
 def _polled(settings: Settings, service: Service) -> bool:
-    """Whether a process that serves flows has asked Prefect for their runs since it was started."""
+    """Whether a process that serves flows has polled Prefect for their runs since it was started."""
     record = read_record(settings, service.name)
     status, deployments = request("POST", f"{settings.url('prefect')}/api/deployments/filter", {"limit": 200})
     if record is None or status >= 400:
@@ -96,7 +96,7 @@ def _polled(settings: Settings, service: Service) -> bool:
 
 
 def create_work_pool(settings: Settings) -> None:
-    """Make the ``process`` work pool of the environment if it is missing.
+    """Create the ``process`` work pool of the environment if it is missing.
 
     Raises:
         StackError: Prefect refuses.
@@ -104,4 +104,4 @@ def create_work_pool(settings: Settings) -> None:
     content = {"name": WORK_POOL, "type": "process", "description": "Flow runs of Headrace, as processes."}
     status, answer = request("POST", f"{settings.url('prefect')}/api/work_pools/", content, timeout=30)
     if status not in (201, 409):
-        raise StackError(f"Prefect refused to make the work pool '{WORK_POOL}' ({status}): {answer}; see its log.")
+        raise StackError(f"Prefect refused to create the work pool '{WORK_POOL}' ({status}): {answer}; see its log.")

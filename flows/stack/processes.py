@@ -1,4 +1,4 @@
-"""Start a service as a process group of its own, remember it, and leave nothing of it behind."""
+"""Start a service as a separate process group, record it, and stop all its processes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ GRACE_SECONDS = 10.0
 
 
 class StackError(HeadraceError, RuntimeError):
-    """A server cannot be started, used or stopped; the message is one sentence for a person."""
+    """A server cannot be started, used or stopped; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A started service: its process id, and the process's creation time, without which an id means nothing."""
+    """A started service: its process id, and the process's creation time, because ids are reused."""
 
     service: str
     pid: int
     created: float
 
     def process(self) -> psutil.Process | None:
-        """The process if it runs; None if it ended, also when another process has its id now."""
+        """The process if it runs; None if it ended, also if another process has its id now."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.created) < 0.05
@@ -45,17 +45,17 @@ class Record:
 
 
 def log_path(settings: Settings, name: str) -> Path:
-    """The log of the service's present or last run; the run before is in ``<name>.1.log``."""
+    """The log of the service's current or last run; the previous run's is ``<name>.1.log``."""
     return settings.home / "logs" / f"{name}.log"
 
 
 def record_path(settings: Settings, name: str) -> Path:
-    """Where the service's record is kept."""
+    """The path of the service's record."""
     return settings.home / "run" / f"{name}.json"
 
 
 def read_record(settings: Settings, name: str) -> Record | None:
-    """The record of a service, or None when there is none that can be read."""
+    """The record of a service, or None if there is no readable one."""
     try:
         return Record(**json.loads(record_path(settings, name).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
@@ -63,7 +63,7 @@ def read_record(settings: Settings, name: str) -> Record | None:
 
 
 def start(settings: Settings, service: Service) -> Record:
-    """Start a service in a session of its own, with its output in its log, and write its record.
+    """Start a service in a new session, with its output in its log, and write its record.
 
     Raises:
         StackError: the program is not installed.
@@ -99,13 +99,13 @@ def start(settings: Settings, service: Service) -> Record:
 
 
 def stop(settings: Settings, names: Iterable[str]) -> int:
-    """Stop services and everything they started.
+    """Stop services and all their processes.
 
-    Each service gets SIGTERM and ``GRACE_SECONDS`` to end itself and its children; what is left then is ended by
+    Each service gets SIGTERM and ``GRACE_SECONDS`` to end itself and its children; remaining processes are ended by
     :func:`end`. A record whose process ended, or whose id belongs to another process now, is only deleted.
 
     Returns:
-        how many processes ended.
+        number of ended processes.
     """
     names = list(names)
     records = [read_record(settings, name) for name in names]
@@ -124,7 +124,7 @@ def stop(settings: Settings, names: Iterable[str]) -> int:
 
 
 def end(processes: list[psutil.Process]) -> None:
-    """End processes: SIGTERM, two seconds, SIGKILL; returns when all are gone, or after ``GRACE_SECONDS``."""
+    """End processes: SIGTERM, two seconds, SIGKILL; returns when all have ended, or after ``GRACE_SECONDS``."""
     _send(processes, signal.SIGTERM)
     _, alive = psutil.wait_procs(processes, timeout=2)
     deadline = time.monotonic() + GRACE_SECONDS
@@ -134,10 +134,10 @@ def end(processes: list[psutil.Process]) -> None:
 
 
 def processes_of(settings: Settings, *, only_ray: bool = False) -> list[psutil.Process]:
-    """Every process of this stack, also those in sessions of their own whose parents have ended.
+    """Every process of this stack, also those in separate sessions whose parents have ended.
 
-    A process belongs to the stack when its environment carries the mark, its command line names the stack's Ray
-    folder, or, for Ray's workers, which overwrite both, it holds a file below that folder open.
+    A process belongs to the stack if its environment has the mark, its command line contains the stack's Ray folder,
+    or, for Ray's workers, which overwrite both, it has a file below that folder open.
     """
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     others = (process for process in psutil.process_iter() if process.pid not in own)

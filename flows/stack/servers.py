@@ -1,4 +1,4 @@
-"""Bring the servers of an environment up, take them down, and say how they are."""
+"""Start and stop the servers of an environment, and report their status."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Health:
-    """How one service is: ``starting`` runs but does not answer (yet). ``memory`` is the whole tree's RSS, bytes."""
+    """Status of one service: ``starting``: runs, but does not answer yet. ``memory`` is the whole tree's RSS, bytes."""
 
     service: Service
     state: State
@@ -43,14 +43,14 @@ def up(
     names: Iterable[str] | None = None,
     wait_for: Iterable[str] | None = None,
 ) -> None:
-    """Start what does not run yet, all at once as far as one does not need another.
+    """Start the services that are not running, in parallel unless one needs another.
 
-    Calling it again is harmless: a service that answers is left alone, one that died is started again.
+    A repeated call is safe: a service that answers is not changed, one that died is started again.
 
     Args:
         names: only these services (default all).
-        wait_for: return when these are ready (default all that were started; what another one needs is always
-            waited for). The rest goes on starting: see :func:`wait`.
+            wait_for: return when these are ready (default: all that were started; services that others need are always
+                waited for). The rest continue to start: see :func:`wait`.
 
     Raises:
         StackError: a port is taken, a service died, or it did not answer within ``start_timeout`` seconds.
@@ -82,9 +82,9 @@ def wait(settings: Settings, names: Iterable[str] | None = None, on_progress: Pr
 
 
 def down(settings: Settings) -> int:
-    """Stop everything of this stack and return how many processes that were; harmless when nothing runs.
+    """Stop all processes of this stack and return their number; does nothing if none runs.
 
-    Prefect goes last, so that a flow that is stopped can still say so.
+    Prefect is stopped last, so that a stopped flow can still report its state.
     """
     with _locked(settings):
         order = [service.name for service in reversed(services(settings))]
@@ -98,12 +98,12 @@ def down(settings: Settings) -> int:
 
 
 def health(settings: Settings) -> list[Health]:
-    """How each service is now; takes a second at most per service that does not answer."""
+    """Current status of each service; takes at most a second per service that does not answer."""
     return [_health(settings, service) for service in services(settings)]
 
 
 def require(settings: Settings, name: str) -> None:
-    """Refuse to go on without a service.
+    """Raise an error unless a service answers.
 
     Raises:
         StackError: it does not answer.
@@ -186,7 +186,7 @@ def _await(settings: Settings, waiting: list[Service], on_progress: Progress | N
 
 @contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
-    """One `up` or `down` at a time; the lock goes with the process that holds it."""
+    """One `up` or `down` at a time; the lock is released when its process ends."""
     from filelock import FileLock, Timeout
 
     folder = settings.home / "locks"
@@ -196,7 +196,7 @@ def _locked(settings: Settings) -> Iterator[None]:
         lock.acquire(timeout=settings.start_timeout)
     except Timeout:
         raise StackError(
-            f"Another `headrace up` or `down` is at work in {settings.home}; wait for it, or end it and try again."
+            f"Another `headrace up` or `down` is running in {settings.home}; wait for it, or end it and try again."
         ) from None
     try:
         yield

@@ -1,4 +1,4 @@
-"""What an environment runs: one :class:`Service` per server, in starting order."""
+"""The services of an environment: one :class:`Service` per server, in starting order."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ MARK = "HEADRACE_STACK"
 class Service:
     """One server, as a command that stays in the foreground.
 
-    ``address`` is for people. It is ready when ``probe`` (a URL) answers below 400; one without, which serves flows,
-    when Prefect has been asked for their runs since it was started. It starts after the services named in ``after``
-    are ready, at a lower priority if not ``urgent``. ``ports`` are those it listens on, which must be free before.
+    ``address`` is for display. A service is ready when ``probe`` (a URL) answers below 400; without a probe, a service
+    that serves flows is ready when it has polled Prefect for their runs. It starts after the services named in
+    ``after`` are ready, at a lower priority if not ``urgent``. ``ports`` are those it listens on, which must be free
+    before.
     """
 
     name: str
@@ -41,8 +42,8 @@ class Service:
 def ray_folder(settings: Settings) -> Path:
     """Ray's files of this stack: ``/tmp/headrace-<hash of home>``, below TMPDIR instead if that is short.
 
-    A Unix socket's path may have 107 characters; Ray's sockets lie about 70 below this folder, and HAProxy's, which
-    may have only 97, lie 59 below. So it cannot be under ``home``. Two stacks have two homes and never share it.
+    A Unix socket's path may have 107 characters; Ray's sockets are about 70 below this folder, and HAProxy's, which may
+    have only 97, are 59 below. So the folder cannot be under ``home``. Two stacks have two homes and never share it.
     """
     digest = hashlib.sha256(str(settings.home).encode()).hexdigest()[:8]
     temporary = tempfile.gettempdir()
@@ -50,7 +51,7 @@ def ray_folder(settings: Settings) -> Path:
 
 
 def services(settings: Settings) -> list[Service]:
-    """The services of an environment, in starting order; no Ray where ``ray.address`` names a cluster."""
+    """The services of an environment, in starting order; no Ray if ``ray.address`` is set to a cluster."""
     common = {
         **settings.variables(),
         "HEADRACE_DATABASE_PREFIX": settings.databases.prefix,
@@ -65,7 +66,7 @@ def services(settings: Settings) -> list[Service]:
 
 
 def _tool(name: str) -> str:
-    """The command-line tool of this Python environment, found even when its folder is not on PATH."""
+    """The command-line tool of this Python environment, found even if its folder is not on PATH."""
     return str(Path(sys.executable).parent / name)
 
 
@@ -79,7 +80,7 @@ def _prefect(settings: Settings, common: dict[str, str]) -> Service:
         environment={
             **common,
             "PREFECT_API_DATABASE_CONNECTION_URL": settings.database_url("prefect"),
-            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite has one writer: wait for it rather than fail
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite has one writer: wait for it instead of failing
             "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
             "PREFECT_SERVER_UI_API_URL": f"{settings.url('prefect')}/api",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -105,7 +106,7 @@ def _ray(settings: Settings, common: dict[str, str]) -> Service:
         "--min-worker-port": 0,  # any free port
         "--max-worker-port": 0,
         "--include-dashboard": "true",
-        "--include-log-monitor": "false",  # workers' output stays in their logs; no driver asks for it
+        "--include-log-monitor": "false",  # workers' output stays in their logs; no driver needs it
         "--object-store-memory": settings.ray.object_store_mb * 1024**2,
         "--num-gpus": f"{settings.ray.num_gpus:g}",
         "--log-style": "record",
@@ -140,10 +141,10 @@ def _ray(settings: Settings, common: dict[str, str]) -> Service:
 
 
 def _serve_environment(settings: Settings) -> dict[str, str]:
-    """Ray Serve behind HAProxy, about four times the requests per second of Serve's own Python proxy.
+    """Ray Serve behind HAProxy, with about four times the requests per second of Serve's Python proxy.
 
-    Serve reads these when its processes start, and each of its files and ports has one default for the whole
-    machine; these are the stack's own. Replicas take ports from a range that begins at ``ports.serve_replicas``.
+    Serve reads these when its processes start, and each of its files and ports has one default for the whole machine;
+    these are specific to the stack. Replicas use ports from a range that starts at ``ports.serve_replicas``.
     """
     folder = ray_folder(settings)  # Serve adds the node's id of 56 characters, so the sockets' names are short
     replicas = settings.ports["serve_replicas"]
@@ -159,12 +160,12 @@ def _serve_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_STATS_PORT": str(settings.ports["serve_stats"]),
         "RAY_SERVE_HAPROXY_NBTHREAD": "2",
         "RAY_SERVE_HAPROXY_MAXCONN": str(_connections()),
-        # A replica that dies before it answers costs no request: another one gets it.
+        # If a replica dies before it answers, another one gets the request.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "3",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # HAProxy sends requests to Serve's own proxy while an application has no replica. That proxy shares its ports
-        # with whoever else listens on them, so two stacks with the same ports answer each other's requests.
+        # with any other listener, so two stacks with the same ports answer each other's requests.
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(settings.ports["serve_fallback"]),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(settings.ports["serve_fallback_grpc"]),
         **(_haproxy_on_loopback() if settings.one_machine else {}),
@@ -182,7 +183,7 @@ def _haproxy_on_loopback() -> dict[str, str]:
     try:
         program = get_haproxy_binary()
     except FileNotFoundError:
-        program = "haproxy"  # Serve's log says that it is missing
+        program = "haproxy"  # Serve's log reports that it is missing
     return {
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
         "HEADRACE_HAPROXY": program,
@@ -190,7 +191,7 @@ def _haproxy_on_loopback() -> dict[str, str]:
 
 
 def _connections() -> int:
-    """HAProxy's connection limit: it needs 2.5 files per connection and refuses to start when it may not have them."""
+    """HAProxy's connection limit: it needs 2.5 files per connection and refuses to start if the limit is lower."""
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 20000 if files == resource.RLIM_INFINITY else max(100, min(20000, files // 4))
 
@@ -199,7 +200,7 @@ def _mlflow(settings: Settings, common: dict[str, str]) -> Service:
     """MLflow's server application in one process.
 
     ``mlflow server`` imports everything, then starts a second process that does so again: twice the memory and 22 s
-    in place of 8. The variables are those in which it passes its options on.
+    instead of 8. The variables are those with which it passes its options.
     """
     port = settings.ports["mlflow"]
     environment = {
@@ -213,7 +214,7 @@ def _mlflow(settings: Settings, common: dict[str, str]) -> Service:
         "MLFLOW_SERVER_ALLOWED_HOSTS": f"{settings.host}:{port},localhost:{port},127.0.0.1:{port}",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    environment.pop("MLFLOW_TRACKING_URI")  # the server would take itself for its own client
+    environment.pop("MLFLOW_TRACKING_URI")  # the server would act as its own client
     command = (sys.executable, "-m", "uvicorn", "--host", settings.host, "--port", str(port), "--no-access-log")
     return Service(
         name="mlflow",
@@ -221,7 +222,7 @@ def _mlflow(settings: Settings, common: dict[str, str]) -> Service:
         command=(*command, "--factory", "ray_cluster.registry.tracking_server:application"),
         address=settings.url("mlflow"),
         environment=environment,
-        # `/health` answers before the tables are made; the first query makes them.
+        # `/health` answers before the tables exist; the first query creates them.
         probe=f"{settings.url('mlflow')}/api/2.0/mlflow/experiments/search?max_results=1",
         ports=(port,),
     )

@@ -1,4 +1,4 @@
-"""What is live: rows for people, gathered from each server; a server that is down leaves a note, not an error."""
+"""Status of the stack: tables gathered from each server; a server that is down adds a note, not an error."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from flows.stack.servers import health
 __all__ = ["Section", "sections"]
 
 _DAY = 86400
-#: ``age`` is that of the newest value online; a view is stale when that is older than its TTL, as all others are then.
+#: ``age`` is that of the newest online value; a view is stale if it is older than its TTL, because all values are then.
 _VIEW = ("view", "rows", "latest event", "online as of", "TTL", "age", "state")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table: its title, its columns and rows; ``note`` says why there are none."""
+    """A table: its title, its columns and rows; ``note`` says why there are no rows."""
 
     title: str
     columns: tuple[str, ...]
@@ -49,7 +49,7 @@ def _tried(
     possible: bool,
 ) -> Section:
     if not possible:
-        return Section(title, columns, [], "the server is not up: run `headrace up`")
+        return Section(title, columns, [], "the server is not running: run `headrace up`")
     try:
         rows = gather(settings)
     except Exception as error:
@@ -108,7 +108,7 @@ def _features(settings: Settings) -> list[tuple[str, ...]]:
         age = (now - newest).total_seconds() if until and newest else None
         ttl = layout.ttl if layout else 0.0
         said = "never" if until is None or age is None else "stale" if ttl and age > ttl else "fresh"
-        if age is not None and age < 0:  # a replay went beyond the settings' clock
+        if age is not None and age < 0:  # a replay went past the settings' clock
             age, said = None, "ahead"
         mark = marks.get(state.view)
         if layout is None:
@@ -143,7 +143,7 @@ def _parity(settings: Settings) -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = []
     for model in model_names():
-        result = newest(settings, model, datetime.max.replace(tzinfo=UTC))  # also of a replay beyond the clock
+        result = newest(settings, model, datetime.max.replace(tzinfo=UTC))  # also from a replay past the clock
         if result:
             worst = result["features"][0]
             cause = next(iter(worst["causes"]), "")

@@ -1,1 +1,1 @@
-"""The Ray cluster: connect to it, its free capacity, and feature work that runs on it."""
+"""The Ray cluster: the connection to it, its free capacity, and feature work that runs on it."""

@@ -1,4 +1,4 @@
-"""CPUs and GPUs to request from Ray beside Serve, whose replicas and proxies hold fractions and are idle mostly."""
+"""CPUs and GPUs to request from Ray in addition to Serve's, whose reservations are fractions and mostly idle."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ __all__ = [
 
 
 class ResourcesError(HeadraceError, RuntimeError):
-    """The cluster will never have room for a trial; one sentence with what it has and what was asked for."""
+    """The cluster can never run a trial; the message has the available and the requested resources."""
 
 
 def all_resources() -> Mapping[str, Mapping[str, float]]:
-    """Node -> resource -> how much of it there is."""
+    """Node -> resource -> total amount."""
     import ray
 
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
 
 
 def this_node() -> str:
-    """The resource that only this process's node has."""
+    """The resource that identifies this process's node."""
     import ray
 
     here = all_resources()[ray.get_runtime_context().get_node_id()]
@@ -42,22 +42,22 @@ def this_node() -> str:
 
 
 def free_resources() -> Mapping[str, Mapping[str, float]]:
-    """Node -> resource -> how much of it nobody holds now."""
+    """Node -> resource -> amount that is free now."""
     from ray._private.state import available_resources_per_node
 
     return available_resources_per_node()  # type: ignore[no-any-return, no-untyped-call]
 
 
 def share(cpus: float, workers: int = 1) -> float:
-    """CPUs that each of ``workers`` asks Ray for, side by side, where ``cpus`` are meant; see :func:`cpus_each`."""
+    """CPUs to request from Ray for each of ``workers`` concurrent workers with ``cpus`` each; see :func:`cpus_each`."""
     return cpus_each([node.get("CPU", 0.0) for node in free_resources().values()], cpus, workers)
 
 
 def cpus_each(free: Collection[float], cpus: float, workers: int) -> float:
-    """The most that ``workers`` get of nodes with so many ``free`` CPUs, between half of ``cpus`` and all of them.
+    """The most CPUs per worker, between half of ``cpus`` and ``cpus``, that fit ``workers`` on nodes with ``free``.
 
-    Whoever asks for all of them waits forever on a node that Serve holds a tenth of. Half is asked for where even that
-    is not free: others are at work, and will be done.
+    A request for all CPUs would wait forever on a node where Serve reserves a tenth of one. If even half is not free,
+    half is requested: other jobs use the CPUs, and will release them.
     """
     asked = {cpus, *(room / number for room in free for number in range(1, workers + 1))}
     fitting = [each for each in asked if cpus / 2 <= each <= cpus and _hold(free, each) >= workers]
@@ -70,7 +70,7 @@ def _hold(free: Collection[float], each: float) -> int:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Trials side by side on one node, and the CPUs and GPUs that they hold together."""
+    """Concurrent trials on one node, and the CPUs and GPUs that they reserve together."""
 
     slots: int
     cpus: float
@@ -78,28 +78,28 @@ class Capacity:
 
 
 def capacity(free: Mapping[str, float], tuning: Tuning) -> Capacity:
-    """Room on a node with these free resources.
+    """Number of trials that fit on a node with these free resources, and their CPUs and GPUs.
 
-    CPUs are rounded: Serve's replicas and proxies hold fractions that are idle most of the time, and a trial may be
-    short of up to half of its CPUs for them rather than leave the rest of a CPU unused.
+    CPUs are rounded: Serve's replicas and proxies reserve fractions that are mostly idle, and a trial may have up to
+    half a CPU less than requested, so that the rest of a CPU is not unused.
     """
     cpus, gpus = free.get("CPU", 0.0), free.get("GPU", 0.0)
     slots = int(cpus / tuning.cpus_per_trial + 0.5)
     if tuning.gpus_per_trial:
-        whole = gpus if gpus < 1 else gpus // 1  # Ray gives out a part of one, or whole ones
+        whole = gpus if gpus < 1 else gpus // 1  # Ray assigns a fraction of one GPU, or whole GPUs
         slots = min(slots, int(whole / tuning.gpus_per_trial + 1e-9))
     held = slots * tuning.gpus_per_trial
     return Capacity(slots, min(cpus, slots * tuning.cpus_per_trial), held if held <= 1 else float(-(-held // 1)))
 
 
 def check_resources(nodes: Mapping[str, Mapping[str, float]], tuning: Tuning, model: str) -> None:
-    """See that some node could hold a trial when nothing else runs on it.
+    """Check that some node could run a trial if nothing else runs on it.
 
     Args:
-        nodes: node -> all that it has.
+        nodes: node -> its total resources.
 
     Raises:
-        ResourcesError: none could.
+        ResourcesError: no node could.
     """
     most = {name: max((node.get(name, 0.0) for node in nodes.values()), default=0.0) for name in ("CPU", "GPU")}
     for name, asked, key in (

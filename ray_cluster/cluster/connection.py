@@ -1,4 +1,4 @@
-"""Join the Ray cluster, and wait for work on it so that a flow can still be cancelled."""
+"""Connect to the Ray cluster, and wait for its results so that a flow can still be cancelled."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["ClusterError", "connected", "wait"]
 
 
 class ClusterError(HeadraceError, ConnectionError):
-    """No Ray cluster answers; one sentence with the address and how to start one."""
+    """No Ray cluster answers; the message has the address and says how to start a cluster."""
 
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[None]:
-    """Be a driver of the environment's cluster for the length of the block.
+    """Connect this process as a driver to the environment's cluster for the duration of the block.
 
-    Ray retries a wrong address for minutes, so the port is tried first; and it replaces the SIGTERM handler, by
-    which Prefect cancels a flow, so that is put back.
+    Ray retries a wrong address for minutes, so the port is tried first. Ray also replaces the SIGTERM handler, with
+    which Prefect cancels a flow, so that handler is restored.
 
     Raises:
         ClusterError: nothing listens at the address.
@@ -44,7 +44,7 @@ def connected(settings: Settings) -> Iterator[None]:
         yield
         return
     # Ray reads this from RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER when it is imported, which may be before the settings are
-    # loaded. Where it is true, a loopback address is replaced by one on which this cluster does not listen.
+    # loaded. If it is true, Ray replaces a loopback address by one on which this cluster does not listen.
     ray_constants.ENABLE_RAY_CLUSTER = not settings.one_machine
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)

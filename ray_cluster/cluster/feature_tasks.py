@@ -1,4 +1,4 @@
-"""Ray tasks on feature views: join parts of views to entity rows, and compute views and write them online.
+"""Ray tasks on feature views: join parts of views to entity rows, and compute views and materialize them.
 
 Neither Ray nor Feast is imported at the top: a worker starts fast, and the module can be imported without Ray.
 """
@@ -24,10 +24,10 @@ __all__ = [
 
 
 def join_parts(joins: Sequence[ViewJoin], asked: EntityRows, counts: Sequence[int]) -> list[list[Piece]]:
-    """The pieces of each view, by part; ``counts``: into how many parts each view's entities are split.
+    """The joined columns of each view, by part; ``counts``: number of parts that each view's entities are split into.
 
     Raises:
-        Exception: what the join itself raises, such as a KeyTypeError, as it does without Ray.
+        Exception: the errors of the join itself, such as a KeyTypeError, as without Ray.
     """
     import ray
     from ray.exceptions import RayTaskError
@@ -50,16 +50,16 @@ def materialize_views(
 ) -> dict[str, ViewUpdate]:
     """Call :func:`feature_repo.materialization.online_write.materialize_view` for each view, as Ray tasks.
 
-    A view that fails does not stop the others; then the first one's error is raised, as it would be here. A worker
-    that dies is replaced, and goes on where it was.
+    A view that fails does not stop the others; then the first error is raised, as it would be without Ray. A worker
+    that dies is replaced, and the task continues from its last step.
 
     Raises:
-        MissingDataError, FeatureError, OnlineError: as there.
+        MissingDataError, FeatureError, OnlineError: as in ``materialize_view``.
     """
     import ray
     from ray.exceptions import RayTaskError
 
-    layouts(settings)  # asks Feast when features.py changed: once here rather than in every worker
+    layouts(settings)  # calls Feast if features.py changed: once here instead of in every worker
     task: Any = ray.remote(num_cpus=share(1))(materialize_view)
     try:
         found = wait([task.remote(settings, view, as_of, since) for view in views])

@@ -1,7 +1,8 @@
-"""The offline store with its joins run as Ray tasks: one per feature view and part of its entities.
+"""The offline store that runs its joins as Ray tasks: one per feature view and part of its entities.
 
-Each task runs :func:`feature_repo.offline.join.join_part`, as the embedded store does in its own process, and needs
-the files and the request rows' keys and times, not Feast. Feast loads it by the class path in ``feature_store.yaml``.
+Each task runs :func:`feature_repo.offline.join.join_part`, which the embedded store runs in its own process. It needs
+the files and the keys and times of the request rows, not Feast. Feast loads this class by its path in
+``feature_store.yaml``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["RayAsofOfflineStore", "RayAsofOfflineStoreConfig"]
 
 
 class RayAsofOfflineStoreConfig(AsofOfflineStoreConfig):
-    """The ``offline_store:`` block. ``parallelism``: tasks to aim for; ``memory_limit`` is that of one task."""
+    """The ``offline_store:`` block. ``parallelism``: target number of tasks; ``memory_limit`` is per task."""
 
     type: Literal["ray_cluster.cluster.ray_offline_store.RayAsofOfflineStore"] = (
         "ray_cluster.cluster.ray_offline_store.RayAsofOfflineStore"  # type: ignore[assignment]
@@ -35,7 +36,7 @@ class RayAsofOfflineStoreConfig(AsofOfflineStoreConfig):
 
 
 class RayAsofOfflineStore(AsofOfflineStore):
-    """:class:`AsofOfflineStore` on the environment's Ray cluster, of which every node must see the files."""
+    """:class:`AsofOfflineStore` on the environment's Ray cluster; every node must have access to the files."""
 
     @staticmethod
     def joined(config: RepoConfig, joins: Sequence[ViewJoin], asked: EntityRows) -> list[pl.DataFrame]:
@@ -53,7 +54,7 @@ class RayAsofOfflineStore(AsofOfflineStore):
 
 @contextmanager
 def _driver() -> Iterator[None]:
-    """Be a Ray driver: of the cluster this process has joined already, else of the environment's."""
+    """Connect as a Ray driver: keep this process's connection if it has one, else use the environment's cluster."""
     import ray
 
     if ray.is_initialized():

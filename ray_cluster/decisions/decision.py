@@ -1,7 +1,7 @@
-"""Decisions as values: what was decided, why in sentences, from which measurements, under which policy.
+"""Decisions as values: what was decided, the reasons in sentences, the measurements, and the policy.
 
 Each rule is a pure function of ``(evidence, policy)``, so that a logged decision can be checked (:func:`replay`
-gives the same value) and put again under another policy.
+gives the same value) and repeated under another policy.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ Rule = Literal["promotion", "monitoring", "sampling"]
 
 
 class DecisionError(HeadraceError, ValueError):
-    """Evidence that no decision can be made from, or a stored decision that cannot be read."""
+    """The evidence is not sufficient for a decision, or a stored decision cannot be read."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision. ``reasons`` are sentences; ``evidence`` and ``policy`` hold JSON values only.
+    """One decision. ``reasons`` are sentences; ``evidence`` and ``policy`` contain JSON values only.
 
-    ``rule`` names the function that made it, which is what makes it possible to :func:`replay` it. ``gates`` has the
-    single judgements of a promotion: ``{gate, measured, bound, passed, reason}``.
+    ``rule`` is the name of the function that made it, which :func:`replay` needs. ``gates`` has the single results of a
+    promotion: ``{gate, measured, bound, passed, reason}``.
     """
 
     rule: Rule
@@ -76,7 +76,7 @@ class Decision:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Decision:
-        """Read what :meth:`to_dict` wrote; further keys (such as version numbers) are left out.
+        """Read the output of :meth:`to_dict`; other keys (such as version numbers) are ignored.
 
         Raises:
             DecisionError: a key is missing, or ``rule`` or ``action`` is unknown.
@@ -84,7 +84,7 @@ class Decision:
         missing = [key for key in ("rule", "action", "reasons", "evidence", "policy") if key not in content]
         if missing:
             raise DecisionError(
-                f"The stored decision lacks {', '.join(missing)}; expected what Decision.to_dict writes."
+                f"The stored decision has no {', '.join(missing)}; expected the keys that Decision.to_dict writes."
             )
         for key, known in (("rule", get_args(Rule)), ("action", get_args(Action))):
             if content[key] not in known:
@@ -100,7 +100,7 @@ class Decision:
 
 
 def replay(decision: Decision, policy: Mapping[str, Any] | None = None) -> Decision:
-    """Decide again from the same evidence, under ``policy`` laid over the one it was made with.
+    """Decide again from the same evidence; ``policy`` overrides keys of the decision's own policy.
 
     >>> from configs.promotion import Gate
     >>> made = promotion({"average_precision": 0.31}, {"average_precision": 0.30}, Gate(margin=0.002))
@@ -120,11 +120,11 @@ def promotion(
 
     Args:
         challenger_metrics: metric name -> value of the new version on the held-out rows.
-        champion_metrics: the present champion's on the *same* rows; None when there is no champion.
+        champion_metrics: values of the current champion on the *same* rows; None if there is no champion.
         gate: the model's promotion rule.
-        measured: what else is known of the two (:func:`ray_cluster.promotion.challenge.challenge`).
+        measured: other measurements of the two (:func:`ray_cluster.promotion.challenge.challenge`).
 
-    Returns ``promote`` or ``refuse``; every gate that was not passed is one reason.
+    Returns ``promote`` or ``refuse``; each gate that was not passed is one reason.
     """
     evidence = {
         **(measured or {}),
@@ -154,13 +154,13 @@ def decide_promotion(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> 
 
 
 def monitoring_verdict(measurements: Mapping[str, Any], monitoring: Monitoring) -> Decision:
-    """Decide what a stretch of the prediction log means for the model.
+    """Decide what a period of the prediction log means for the model.
 
     Args:
         measurements: ``{"rows": int, "features": [{"feature", "psi", "natural"}], "prediction": {"psi", "natural"},
             "stretches": {"days"} | {"unknown"}, "performance": {"outcomes", "positives", "metric", "live", "held_out",
-            "drop", "drop_low", "drop_high"} | None}``; further keys are kept as evidence. ``natural`` and
-            ``stretches`` may be missing: then the policy's bounds alone decide.
+                "drop", "drop_low", "drop_high"} | None}``; other keys are kept as evidence. ``natural`` and
+                ``stretches`` may be missing: then only the policy's bounds are used.
         monitoring: the model's bounds.
 
     Returns ``wait`` (too few rows to judge), ``retrain`` or ``keep``.
@@ -171,25 +171,25 @@ def monitoring_verdict(measurements: Mapping[str, Any], monitoring: Monitoring) 
 def decide_monitoring(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
     """Apply a monitoring policy: the keys of :class:`configs.model.Monitoring` and ``min_class_rows``.
 
-    A column has drifted when its PSI exceeds the policy's bound and its natural variation
-    (:mod:`ray_cluster.monitoring.baseline_variation`), which is evidence and stays the same in a replay.
-    A drop of the metric counts when it exceeds ``metric_drop`` *and* its 95 % interval excludes zero: where nothing
-    has changed, that happens in at most one of forty runs, however few the outcomes.
+    A column has drifted if its PSI exceeds both the policy's bound and its natural variation
+    (:mod:`ray_cluster.monitoring.baseline_variation`), which is evidence and does not change in a replay.
+    A drop of the metric counts if it exceeds ``metric_drop`` *and* its 95 % interval excludes zero: if nothing has
+    changed, that happens in at most one of forty runs, even with few outcomes.
     """
     if evidence["rows"] < policy["min_rows"]:
-        reason = f"{evidence['rows']:,} predictions are logged; drift is judged from {policy['min_rows']:,} on."
+        reason = f"{evidence['rows']:,} predictions are logged; drift is judged from {policy['min_rows']:,} onwards."
         return Decision("monitoring", "wait", (reason, *abstentions(evidence)), dict(evidence), dict(policy))
     findings = [judge(evidence, policy) for judge in (drifted_features, drifted_scores, dropped_performance)]
     alarms = [sentence for alarm, sentence in findings if alarm]
-    told = alarms or [sentence for _, sentence in findings]
-    reasons = (*told, *unknown_variation(evidence), *abstentions(evidence))
+    decisive = alarms or [sentence for _, sentence in findings]
+    reasons = (*decisive, *unknown_variation(evidence), *abstentions(evidence))
     return Decision("monitoring", "retrain" if alarms else "keep", reasons, dict(evidence), dict(policy))
 
 
 def sampling_verdict(evidence: Mapping[str, Any], sampling: Sampling) -> Decision:
-    """Decide what the final fit does about rare positives, from validation figures of real rows (:func:`judge`).
+    """Decide how the final fit treats rare positives, from validation results on real rows (:func:`judge`).
 
-    Returns ``resample``, with the sampler as ``evidence["kept"]``, or ``leave``: the rows stay as they are.
+    Returns ``resample``, with the sampler as ``evidence["kept"]``, or ``leave``: the rows do not change.
     """
     return decide_sampling(evidence, sampling.model_dump(mode="json"))
 
@@ -202,7 +202,7 @@ def decide_sampling(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> D
 
 
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Keep the finite values, as plain floats: a metric that is not a number counts as missing."""
+    """Keep the finite values, as plain floats: a metric that is NaN counts as missing."""
     return {name: float(value) for name, value in metrics.items() if value is not None and isfinite(value)}
 
 

@@ -1,4 +1,4 @@
-"""What monitoring's measurements amount to under a policy: each finding is whether it is an alarm, and a sentence."""
+"""Judge monitoring's measurements under a policy: each finding has an alarm flag and a sentence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _METRIC_NAMES = {"average_precision": "average precision", "roc_auc": "ROC AUC"}
 
 
 def beyond(measured: Facts, bound: float) -> bool:
-    """Whether a PSI exceeds the policy's bound *and* the natural variation of the column, where that is known.
+    """Whether a PSI exceeds the policy's bound *and* the natural variation of the column, if that is known.
 
     >>> beyond({"psi": 0.9, "natural": 0.4}, 0.2), beyond({"psi": 0.9, "natural": 1.1}, 0.2)
     (True, False)
@@ -31,7 +31,7 @@ def beyond(measured: Facts, bound: float) -> bool:
 
 
 def drifted_features(evidence: Facts, policy: Facts) -> Finding:
-    """Alarm when the drifted ones reach ``drifted_share`` of the watched features."""
+    """Alarm if the drifted features reach ``drifted_share`` of the watched features."""
     watched = [row for row in evidence["features"] if row["feature"] not in policy["ignore"]]
     if not watched:
         return False, "No feature is watched for drift: all are ignored by the policy."
@@ -40,7 +40,7 @@ def drifted_features(evidence: Facts, policy: Facts) -> Finding:
     natural = sum(row["psi"] > bound for row in watched) - len(drifted)
     share = len(drifted) / len(watched)
     alarm = share >= policy["drifted_share"]
-    most = f", most of all {drifted[0]['feature']} ({_above(drifted[0], bound, evidence)})" if drifted else ""
+    most = f", the most in {drifted[0]['feature']} ({_above(drifted[0], bound, evidence)})" if drifted else ""
     sentence = (
         f"{len(drifted)} of {len(watched)} watched features ({share:.0%}) {_have(len(drifted))} drifted{most}; "
         f"{'that reaches' if alarm else 'that is less than'} the bound of {policy['drifted_share']:.0%}."
@@ -52,7 +52,7 @@ def drifted_features(evidence: Facts, policy: Facts) -> Finding:
 
 
 def drifted_scores(evidence: Facts, policy: Facts) -> Finding:
-    """Alarm when the predicted scores have drifted."""
+    """Alarm if the predicted scores have drifted."""
     measured, bound = evidence["prediction"], policy["prediction_psi"]
     alarm = beyond(measured, bound)
     if alarm:
@@ -66,7 +66,7 @@ def drifted_scores(evidence: Facts, policy: Facts) -> Finding:
 
 
 def dropped_performance(evidence: Facts, policy: Facts) -> Finding:
-    """Alarm when the metric dropped by more than ``metric_drop`` and the interval of the drop excludes zero."""
+    """Alarm if the metric dropped by more than ``metric_drop`` and the interval of the drop excludes zero."""
     seen = evidence.get("performance")
     if not seen or not seen["outcomes"]:
         return False, "No outcome has arrived for these predictions, so performance is not judged."
@@ -74,12 +74,12 @@ def dropped_performance(evidence: Facts, policy: Facts) -> Finding:
     if seen["outcomes"] < policy["min_rows"] or rarer < policy["min_class_rows"]:
         return False, (
             f"{seen['outcomes']:,} outcomes have arrived, {rarer:,} of the rarer class; performance is judged from "
-            f"{policy['min_rows']:,} outcomes and {policy['min_class_rows']:,} of the rarer class on."
+            f"{policy['min_rows']:,} outcomes and {policy['min_class_rows']:,} of the rarer class onwards."
         )
     alarm = seen["drop"] > policy["metric_drop"] and seen["drop_low"] > 0
     change = "dropped" if seen["drop"] > 0 else "risen"
     place = "more than" if seen["drop"] > policy["metric_drop"] else "within"
-    doubt = "" if alarm or place == "within" else ", but the interval includes no drop at all"
+    doubt = "" if alarm or place == "within" else ", but the interval includes a drop of zero"
     return alarm, (
         f"On {seen['outcomes']:,} outcomes the {metric_name(seen['metric'])} has {change} by {abs(seen['drop']):.3f} "
         f"from {seen['held_out']:.3f} to {seen['live']:.3f} (95 % interval of the drop {seen['drop_low']:.3f} to "
@@ -88,25 +88,25 @@ def dropped_performance(evidence: Facts, policy: Facts) -> Finding:
 
 
 def unknown_variation(evidence: Facts) -> list[str]:
-    """Why there is no natural variation to judge drift by, as a sentence; none where there is one, or none is said."""
+    """The sentence that says why natural variation is unknown; empty if it is known or no reason is recorded."""
     reason = (evidence.get("stretches") or {}).get("unknown")
     return [f"{reason} Drift is judged by the policy's bounds alone."] if reason else []
 
 
 def abstentions(evidence: Facts) -> list[str]:
-    """How many rows got no score as a value had expired, as a sentence; none where all got one."""
+    """The sentence with the number of rows that have no score because of an expired value; empty if there are none."""
     count = evidence.get("abstained") or 0
     if not count:
         return []
     share = count / (count + evidence["rows"])
     return [
-        f"{count:,} of {count + evidence['rows']:,} requests ({share:.0%}) got no probability, as a value had expired; "
-        "bring features online more often with `headrace run materialize`."
+        f"{count:,} of {count + evidence['rows']:,} requests ({share:.0%}) got no probability, because a value had "
+        "expired; materialize features more often with `headrace run materialize`."
     ]
 
 
 def metric_name(metric: str) -> str:
-    """A metric in words."""
+    """The name of a metric in words."""
     return _METRIC_NAMES.get(metric, metric)
 
 
@@ -117,7 +117,7 @@ def _above(measured: Facts, bound: float, evidence: Facts) -> str:
 
 
 def _natural(evidence: Facts) -> str:
-    """The natural bound in words, with the length of the stretches it was found over."""
+    """The natural bound in words, with the length of the stretches that it was computed over."""
     days = int((evidence.get("stretches") or {}).get("days") or 0)
     length = {0: "like stretch", 1: "day", 7: "week"}.get(days, f"{days} days")
     if days > 7 and days % 7 == 0:

@@ -1,6 +1,6 @@
-"""The gates between a new version and the alias champion: each is what was measured, the bound, and a sentence.
+"""The gates between a new version and the alias champion: each has the measured value, the bound, and a sentence.
 
-All are monotone: better evidence never turns a gate that was passed into one that is not.
+All are monotone: better evidence never turns a passed gate into a failed one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _TOLERANCE = 1e-12  # a margin of 0.002 must count 0.302 - 0.300 as reached
 
 
 class GateError(HeadraceError, ValueError):
-    """Evidence that a policy cannot be applied to; one sentence."""
+    """The policy cannot be applied to the evidence; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """One gate. ``passed`` is None where it was left out, and ``reason`` then says why."""
+    """The result of one gate. ``passed`` is None if the gate was not judged; ``reason`` then says why."""
 
     gate: str
     measured: float | str | None
@@ -41,17 +41,17 @@ class GateResult:
 
 
 def judge_promotion(evidence: Facts, policy: Facts) -> list[GateResult]:
-    """Every gate of :class:`configs.promotion.Gate`, in the order in which they are told.
+    """Every gate of :class:`configs.promotion.Gate`, in the order of the report.
 
     Args:
         evidence: ``challenger`` and ``champion`` (metric -> value on the same rows; None without a champion), and what
-            :func:`ray_cluster.promotion.challenge.challenge` measured beside: ``gain``, ``slices``, ``latency_ms``,
-            ``size_mb``, ``behaviour``, ``fairness``, ``failures``. A part may be missing: then what
-            compares with the champion is left out, and an absolute bound is not reached.
+            :func:`ray_cluster.promotion.challenge.challenge` measured too: ``gain``, ``slices``, ``latency_ms``,
+                ``size_mb``, ``behaviour``, ``fairness``, ``failures``. A part may be missing: then a comparison with
+                the champion is left out, and an absolute bound is not reached.
         policy: the fields of the gate.
 
     Raises:
-        GateError: the interval was measured at another confidence than the policy asks for.
+        GateError: the interval was measured at another confidence than the policy requires.
     """
     return [result for gate in _GATES for result in gate(evidence, policy)]
 
@@ -60,7 +60,7 @@ def _minimum(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
     for metric, minimum in policy["minimum"].items():
         value, name = evidence["challenger"].get(metric), metric_name(metric)
         if value is None:
-            reason = f"The challenger has no {name}; the gate asks for {minimum:g} or more."
+            reason = f"The challenger has no {name}; the gate requires at least {minimum:g}."
         elif value < minimum:
             reason = f"The challenger's {name} {value:.4f} is below the minimum {minimum:g}."
         else:
@@ -84,13 +84,13 @@ def _gain(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
         passed = gain > 0 and gain >= margin - _TOLERANCE
         compared = f"the champion's {old:.4f} by {abs(gain):.4f} on the same held-out rows"
         if passed:
-            reason = f"The challenger's {name} {new:.4f} exceeds {compared}; the gate asks for {margin:g}."
+            reason = f"The challenger's {name} {new:.4f} exceeds {compared}; the gate requires {margin:g}."
         elif gain > 0:
             reason = f"The challenger's {name} {new:.4f} exceeds {compared}, less than the margin {margin:g}."
         else:
             reason = (
                 f"The challenger's {name} {new:.4f} does not exceed the champion's {old:.4f} on the same held-out "
-                f"rows; the gate asks for a gain, with a margin of {margin:g}."
+                f"rows; the gate requires a gain with a margin of {margin:g}."
             )
     yield GateResult(f"gain in {name}", gain, None if champion is None else margin, passed, reason)
 
@@ -111,7 +111,7 @@ def _interval(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
     low = found["low"]
     passed = low is not None and low > -tolerance
     if low is None:
-        reason = "The held-out rows do not give an interval of the gain, so that the challenger cannot be trusted."
+        reason = "The held-out rows give no interval of the gain, so the challenger's gain is not reliable."
     else:
         reason = (
             f"With {confidence:.0%} confidence the gain in {metric_name(found['metric'])} is between {low:+.4f} and "
@@ -141,7 +141,7 @@ def _slices(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
         more = f", and {len(lost) - 1} more lose as much" if len(lost) > 1 else ""
         reason = f"{change}, a loss of {drop:.4f}, more than {bound:g}{more}."
     else:
-        reason = f"{change}, which is the worst change of {len(enough)} slices; none loses more than {bound:g}."
+        reason = f"{change}, the worst change of {len(enough)} slices; none loses more than {bound:g}."
     yield GateResult("worst slice", drop, bound, not lost, reason)
 
 
@@ -169,8 +169,8 @@ def _cost(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
         if bound is not None:
             yield _at_most(gate, gate, value, bound, unit, form)
         elif value is not None:
-            beside = f"; the champion's is {found['champion']:{form}}{unit}" if found.get("champion") else ""
-            reason = f"The {gate} is {value:{form}}{unit}{beside}; the gate has no bound for it."
+            champion = f"; the champion's is {found['champion']:{form}}{unit}" if found.get("champion") else ""
+            reason = f"The {gate} is {value:{form}}{unit}{champion}; the gate has no bound for it."
             yield GateResult(f"{gate},{unit}", value, None, None, reason)
 
 
@@ -181,8 +181,8 @@ def _behaviour(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
     failed = [test for test in required if test.get("passed") is False]
     unjudged = sum(test.get("passed") is None for test in required)
     if failed:
-        told = "; ".join(f"{test['name']} ({test['says']})" for test in failed)
-        reason = f"{len(failed)} of {len(required)} required behavioural tests {_fail(len(failed))}: {told}."
+        names = "; ".join(f"{test['name']} ({test['says']})" for test in failed)
+        reason = f"{len(failed)} of {len(required)} required behavioural tests {_fail(len(failed))}: {names}."
     else:
         few = f"; {unjudged} had too few rows to judge" if unjudged else ""
         reason = f"None of {len(required)} required behavioural tests fails{few}."
@@ -192,7 +192,7 @@ def _behaviour(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
 def _fairness(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
     failed = next((each for each in evidence.get("failures") or [] if each["what"] == "fairness"), None)
     if failed and policy.get("fairness"):
-        reason = f"The gaps between groups were not measured ({failed['why']}), and the gate asks for them."
+        reason = f"The gaps between groups were not measured ({failed['why']}), and the gate requires them."
         yield GateResult("fairness", None, None, False, reason)
     for part in evidence.get("fairness") or []:
         gate = f"fairness by {part['column']}"
@@ -205,14 +205,14 @@ def _fairness(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
         reason = (
             f"The largest gap between groups of {part['column']} is {gap:.3f} ({kind.replace('_', ' ')}), "
             f"{'within' if within else 'above'} the bound {part['bound']:g}"
-            f"{'.' if judged else '; the gate only shows it (gate.fairness).'}"
+            f"{'.' if judged else '; the gate does not use it (gate.fairness).'}"
         )
         yield GateResult(gate, gap, part["bound"], within if judged else None, reason)
 
 
 def _at_most(gate: str, name: str, value: float | None, bound: float, unit: str, form: str) -> GateResult:
     if value is None:
-        reason = f"The {name} was not measured; the gate asks for at most {bound:g}{unit}."
+        reason = f"The {name} was not measured; the gate requires at most {bound:g}{unit}."
     else:
         passed = "within" if value <= bound else "above"
         reason = f"The {name} is {value:{form}}{unit}, {passed} the bound {bound:g}{unit}."

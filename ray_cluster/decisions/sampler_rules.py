@@ -11,14 +11,15 @@ __all__ = ["judge"]
 
 
 def judge(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """The contender that is kept ("none" where none helps), and the reasons in sentences.
+    """The contender that is kept ("none" if none helps), and the reasons in sentences.
 
     Args:
         evidence: ``metric``, ``rows``, ``positives`` and ``days`` of the validation period, ``level`` of the intervals,
             and ``contenders``: ``{contender, value, gain, low, high, error}`` with the gain over ``none`` on the same
-            real rows, of which "none" is the first.
-        policy: as :class:`configs.training.Sampling`. Of several with a lower bound above zero the one with the
-            highest is kept; a method that the file asks for is kept whatever its gain.
+                real rows; the first is "none".
+            policy: as :class:`configs.training.Sampling`. Among contenders with a lower bound above zero, the one with
+                the
+                highest bound is kept; a method that the model's file requests is kept even if it gains nothing.
     """
     metric = metric_name(evidence["metric"])
     plain = evidence["contenders"][0]
@@ -30,23 +31,23 @@ def judge(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[str, 
     ]
     if policy["method"] != "select":
         mine = judged[0] if judged else None
-        told = f"The model's file asks for {policy['method']}"
+        request = f"The model's file requests {policy['method']}"
         if mine is None:
-            return "none", [*reasons, f"{told}, which cannot be: {rest[0]['error'] if rest else 'it did not run.'}"]
-        return policy["method"], [*reasons, f"{told}, so it is kept; {_gain(mine)}."]
+            return "none", [*reasons, f"{request}, which failed: {rest[0]['error'] if rest else 'it did not run.'}"]
+        return policy["method"], [*reasons, f"{request}, so it is kept; {_gain(mine)}."]
     helping = sorted((each for each in judged if each["low"] > 0), key=lambda each: -each["low"])
     if helping:
         best = helping[0]
-        reasons.append(f"{best['contender']} is kept: {_gain(best)}, which is above zero throughout.")
+        reasons.append(f"{best['contender']} is kept: {_gain(best)}, the whole interval is above zero.")
         others = helping[1:]
     else:
-        reasons.append("Nothing is kept: no contender's gain is above zero throughout its interval.")
+        reasons.append("Nothing is kept: no contender has an interval of the gain that is entirely above zero.")
         others = []
     for each in rest:
         if each.get("error"):
-            reasons.append(f"{each['contender']} could not contend: {each['error']}")
+            reasons.append(f"{each['contender']} could not be compared: {each['error']}")
         elif each["contender"] == "threshold":
-            reasons.append("threshold is the same fit, so its ranking is the same; it moves only where a score counts.")
+            reasons.append("threshold is the same fit, so its ranking is the same; only its threshold moves.")
         elif each in others:
             reasons.append(f"{each['contender']} would help too: {_gain(each)}.")
         elif not helping or each is not helping[0]:

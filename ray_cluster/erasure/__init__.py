@@ -1,1 +1,1 @@
-"""Erase an entity from everything that Headrace keeps, with a receipt."""
+"""Erase an entity from all data that Headrace stores, with a receipt."""

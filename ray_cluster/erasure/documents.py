@@ -1,4 +1,4 @@
-"""Remove a value from documents that mention it (profiles, reports, pages, logs), and search for what is left."""
+"""Remove a value from documents that mention it (profiles, reports, pages, logs), and search for remaining mentions."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = [
     "remains",
 ]
 
-#: Folders under home that hold documents, which nobody appends to.
+#: Folders under home with documents that no process appends to.
 _FOLDERS = ("reports", "parity", "monitoring", "evidently", "tables", "labels")
 _INSTEAD = "erased"
 
 
 class Mention:
-    """How a document mentions a value: as a whole JSON text, or as the whole text of an element of a page.
+    """The ways a document mentions a value: as a whole JSON text, or as the whole text of an element of a page.
 
-    ``words``: also anywhere between other characters than letters, digits and underscores, as logs do; only of values
-    that are no common word or number, which would be found where it is not meant.
+    ``words``: also anywhere between characters other than letters, digits and underscores, as in logs; only for values
+    that are not common words or numbers, which would match unrelated text.
     """
 
     def __init__(self, value: str) -> None:
@@ -54,7 +54,7 @@ class Mention:
 
 
 def strike_out(settings: Settings, mention: Mention, dry_run: bool = False) -> dict[str, int]:
-    """Put another word in the value's place in every JSON and HTML document; path below home → mentions."""
+    """Replace the value in every JSON and HTML document; path below home → mentions."""
     found: dict[str, int] = {}
     for path in _documents(settings.home):
         content = path.read_bytes()
@@ -71,7 +71,7 @@ def strike_out(settings: Settings, mention: Mention, dry_run: bool = False) -> d
 
 
 def strike_logs(settings: Settings, mention: Mention, dry_run: bool = False) -> dict[str, int]:
-    """Write over the value in place in the logs, which servers go on appending to; path below home → mentions."""
+    """Overwrite the value in place in the logs, which servers continue to append to; path below home → mentions."""
     found: dict[str, int] = {}
     pattern = mention.words or mention.exact
     for path in sorted((settings.home / "logs").rglob("*")):
@@ -94,16 +94,16 @@ def _documents(home: Path) -> Iterator[Path]:
 
 
 def remains(settings: Settings, mention: Mention) -> dict[str, str]:
-    """Path below home → what mentions the value there, of every file but ``erasures.json``.
+    """Path below home → what still mentions the value, for every file except ``erasures.json``.
 
-    Parquet files by their columns of text, all others by their bytes. Not found is what is
-    compressed or encoded otherwise.
+    Parquet files are searched by their columns of text, all others by their bytes. Compressed or otherwise encoded
+    values are not found.
     """
     found = {}
     for path in _files(settings.home):
         try:
             reason = _columns(path, mention) if path.suffix == ".parquet" else _bytes(path, mention)
-        except (OSError, ValueError):  # gone meanwhile, or no Parquet file whatever its name says
+        except (OSError, ValueError):  # removed meanwhile, or not a Parquet file despite its name
             continue
         if reason:
             found[str(path.relative_to(settings.home))] = reason
@@ -139,7 +139,7 @@ def _bytes(path: Path, mention: Mention) -> str | None:
         return None
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         pattern = mention.words or mention.exact
-        if mention.words and ".db" in path.suffix:  # a database puts any bytes beside it
+        if mention.words and ".db" in path.suffix:  # in a database any bytes may precede or follow it
             pattern = re.compile(re.escape(mention.value.encode()))
         number = sum(1 for _ in pattern.finditer(content))
-    return f"{number} mentions, left as they are" if number else None
+    return f"{number} mentions, not changed" if number else None

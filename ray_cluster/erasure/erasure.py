@@ -1,8 +1,8 @@
 """Erase an entity everywhere: tables, features, online values, prediction log, scores, reports; with a receipt.
 
-The order is that in which values are derived, so that nothing brings back what was erased: first the value is listed
+The order is the order in which values are derived, so that no step restores an erased value: first the value is listed
 for every later ingest, then its rows are removed, then what was computed from them, then what was written about them.
-Every step does nothing where nothing is left, so a killed erasure is simply run again.
+A step with nothing left to erase does nothing, so an erasure that was killed can be run again.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ __all__ = [
 
 
 class ErasureError(HeadraceError, LookupError):
-    """There is no such entity or value; one sentence with the nearest."""
+    """There is no such entity or value; the message has the nearest one."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was forgotten, when, by whom, and how much of it lay where; the value itself only as a salted hash.
+    """What was erased, when, by whom, and how many records per place; the value itself only as a salted hash.
 
-    ``kept``: what was left, and why.
+    ``kept``: what was not erased, and why.
     """
 
     join_key: str
@@ -60,7 +60,7 @@ class Receipt:
     kept: list[dict[str, str]] = field(default_factory=list)
 
     def counts(self) -> Iterator[tuple[str, str, int]]:
-        """(kind, place, number removed) for every place looked at."""
+        """(kind, place, number removed) for every place that was searched."""
         for table, rows in self.tables.items():
             yield "table rows", table, rows.rows
             yield "quarantined rows", table, rows.quarantined
@@ -78,15 +78,15 @@ class Receipt:
 
     @property
     def total(self) -> int:
-        """Everything that was removed, or would be."""
+        """Number of records that were removed, or would be."""
         return sum(number for _, _, number in self.counts())
 
 
 def resolve(settings: Settings, name: str) -> str:
-    """The join key that ``name`` says: itself, or that of the entity of this name.
+    """Return the join key for ``name``: itself, or the join key of the entity with this name.
 
     Raises:
-        ErasureError: there is none (with the nearest).
+        ErasureError: there is none (the message has the nearest).
     """
     known = join_keys(settings)
     if name in known:
@@ -99,12 +99,12 @@ def resolve(settings: Settings, name: str) -> str:
 
 
 def erase(settings: Settings, join_key: str, value: str, dry_run: bool = False) -> tuple[Receipt, Path | None]:
-    """Remove the entity whose ``join_key`` is ``value``; returns the receipt and where it is kept.
+    """Remove the entity whose ``join_key`` is ``value``; returns the receipt and its path.
 
-    ``dry_run``: only count. Again, it finds nothing and says so.
+    ``dry_run``: only count. A second run finds nothing; its receipt says so.
 
     Raises:
-        ErasureError: nothing holds the value and it was never forgotten (with the nearest value).
+        ErasureError: no data contain the value and it was never erased (the message has the nearest value).
     """
     with locked(settings.home, "forget"):
         listed = (read_json(settings.home / "erasures.json") or {}).get(join_key, [])
@@ -113,8 +113,8 @@ def erase(settings: Settings, join_key: str, value: str, dry_run: bool = False) 
             if not found.total:
                 near = nearest(value, known_values(settings, join_key))
                 raise ErasureError(
-                    f"Nothing under {settings.home} holds {join_key} = '{value}'.{near} To keep it out before it ever "
-                    "comes, add it to erasures.json there."
+                    f"No data under {settings.home} contain {join_key} = '{value}'.{near} To block it before it is "
+                    "ingested, add it to erasures.json there."
                 )
             if dry_run:
                 return found, None
@@ -162,14 +162,14 @@ def _receipt(settings: Settings, join_key: str, value: str, dry_run: bool) -> Re
 
 
 def _kept(settings: Settings, join_key: str, mention: Mention) -> list[dict[str, str]]:
-    """What is left on purpose, or could not be reached."""
+    """What was not erased, on purpose or because it could not be reached."""
     found = [
-        {"place": "erasures.json", "why": "holds the value, so that no later ingest brings its rows back"},
-        {"place": "sources", "why": "what the tables are read from is not Headrace's; remove it there too"},
+        {"place": "erasures.json", "why": "contains the value, so that no later ingest restores its rows"},
+        {"place": "sources", "why": "the sources of the tables are outside Headrace; remove the value there too"},
         {
             "place": "registered versions",
-            "why": "were fitted on the rows too; their bundles and held-out rows hold request ids and features, no "
-            "join key: train anew and delete the old versions where that is not enough",
+            "why": "were fitted on the rows too; their bundles and held-out rows contain request ids and features, no "
+            "join key: if that is not enough, train again and delete the old versions",
         },
     ]
     linked = [
@@ -179,13 +179,13 @@ def _kept(settings: Settings, join_key: str, mention: Mention) -> list[dict[str,
         if join_key not in table.columns and join_key in settings.tables[target.partition(".")[0]].columns
     ]
     if linked:
-        found.append({"place": ", ".join(linked), "why": "rows that name removed rows by id, but not the entity"})
+        found.append({"place": ", ".join(linked), "why": "its rows refer to removed rows by id, but not to the entity"})
     if settings.databases.kind == "embedded":
         if reason := scrub_online(settings):
             found.append({"place": "online.db", "why": f"{reason}; run it again with the endpoints down"})
     else:
         found += [
-            {"place": "Redis", "why": "its own files on disk hold removed values until it writes them anew"},
+            {"place": "Redis", "why": "its files on disk contain removed values until it rewrites them"},
             {"place": "PostgreSQL", "why": "the databases of Prefect and MLflow were not searched"},
         ]
     found += [{"place": str(path), "why": why} for path, why in remains(settings, mention).items()]

@@ -20,10 +20,10 @@ __all__ = [
 
 
 def erase_predictions(settings: Settings, join_key: str, value: str, dry_run: bool = False) -> dict[str, int]:
-    """Remove the predictions of which an entity field ``join_key`` was ``value``; model → how many there were.
+    """Remove the predictions whose entity field ``join_key`` was ``value``; model → number of predictions.
 
-    A torn line that mentions the value goes too. No other line is lost: a file is rewritten under a lock that its
-    replica takes for each write (:class:`ray_cluster.serving.prediction_log.PredictionLog`), which waits meanwhile.
+    A torn line that mentions the value is removed too. No other line is lost: a file is rewritten under a lock that its
+    replica acquires for each write (:class:`ray_cluster.serving.prediction_log.PredictionLog`); the replica waits.
     """
     found: dict[str, int] = {}
     for path in sorted((settings.home / "predictions").glob("*/*/*.jsonl")):
@@ -31,14 +31,14 @@ def erase_predictions(settings: Settings, join_key: str, value: str, dry_run: bo
         found[model] = found.get(model, 0) + _erase(path, join_key, value, dry_run)
     for left in (settings.home / "predictions").glob("*/*/.*.tmp"):
         if not dry_run:
-            left.unlink(missing_ok=True)  # of one that was killed; only one runs at a time
+            left.unlink(missing_ok=True)  # left by an erasure that was killed; only one runs at a time
     return found
 
 
 def _erase(path: Path, join_key: str, value: str, dry_run: bool) -> int:
     needle = json.dumps(value, ensure_ascii=False)[1:-1].encode()
     if not any(_is_of(line, needle, join_key, value) for line in path.open("rb")):
-        return 0  # looked at without the lock: what is written meanwhile was asked for after the forgetting began
+        return 0  # read without the lock: rows written meanwhile were requested after the erasure started
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH if dry_run else fcntl.LOCK_EX)
         lines = file.readlines()
@@ -61,9 +61,9 @@ def _is_of(line: bytes, needle: bytes, join_key: str, value: str) -> bool:
 
 
 def erase_label_overrides(settings: Settings, join_key: str, value: str, dry_run: bool = False) -> dict[str, int]:
-    """Remove lines of overlays and queues of which the entity ``join_key`` was ``value``; path below home → lines.
+    """Remove lines of overlays and queues whose entity ``join_key`` was ``value``; path below home → number of lines.
 
-    The other lines keep their versions. A page of suspects is a document, and struck out as those are.
+    The other lines keep their versions. A page of suspects is erased like any other document.
     """
     found: dict[str, int] = {}
     for folder in sorted((settings.home / "labels").glob("*")):
@@ -100,7 +100,7 @@ def _queue(path: Path, join_key: str, value: str) -> tuple[str, int]:
 
 
 def erase_scores(settings: Settings, join_key: str, value: str, dry_run: bool = False) -> dict[str, int]:
-    """Remove rows with ``value`` in the column ``join_key``; model → how many there were."""
+    """Remove rows with ``value`` in the column ``join_key``; model → number of rows."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 

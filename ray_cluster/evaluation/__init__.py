@@ -1,1 +1,1 @@
-"""Measure scores against outcomes. Pure functions of arrays and frames: no server, no clock."""
+"""Measure scores against outcomes. Pure functions of arrays and frames; they use no server and no clock."""

@@ -1,4 +1,4 @@
-"""Run behavioural tests of a model on held-out rows: what its scores do when an input changes, and on rows that matter.
+"""Run behavioural tests of a model on held-out rows: scores after a change of an input, and on important rows.
 
 After M. T. Ribeiro et al., Beyond Accuracy: Behavioral Testing of NLP Models with CheckList, ACL 2020.
 """
@@ -24,22 +24,22 @@ __all__ = ["BehaviourError", "check_behaviour", "run_behaviour"]
 
 Values = npt.NDArray[Any]
 Score = Callable[["pd.DataFrame"], Values]
-#: Rows that a changed input is tried on, spread evenly over the held-out period.
+#: Number of rows for testing a changed input, spread evenly over the held-out period.
 ROWS = 2000
-#: Fewer rows of either outcome than this give a ranking or a decision metric that says nothing.
+#: With fewer rows of either outcome, a ranking or a decision metric is not meaningful.
 _ENOUGH = 20
 
 
 class BehaviourError(HeadraceError, ValueError):
-    """A test that does not fit the features; one sentence with the test and what was expected."""
+    """A test does not fit the features; the message has the test and what was expected."""
 
 
 def check_behaviour(model: str, tests: Sequence[BehaviourTest], features: pd.DataFrame) -> None:
-    """See that every test is about features that there are, of the type that it needs, before anything is fitted.
+    """Check that every test names existing features of the right type, before anything is fitted.
 
     Raises:
-        BehaviourError: there is no such feature (with the nearest name), its type does not fit, or ``where`` is not SQL
-            over the features.
+        BehaviourError: there is no such feature (the message has the nearest name), its type does not fit, or ``where``
+            is not SQL over the features.
     """
     known = [str(column) for column in features]
     for test in tests:
@@ -52,11 +52,11 @@ def check_behaviour(model: str, tests: Sequence[BehaviourTest], features: pd.Dat
                 )
             text = features[test.feature].dtype == object
             if isinstance(test, Direction) and text:
-                raise BehaviourError(f"{about}: feature '{test.feature}' is text and cannot be raised; name a number.")
+                raise BehaviourError(f"{about}: feature '{test.feature}' is text and cannot be raised; use a number.")
             if isinstance(test, Invariance) and isinstance(test.values[0], str) != text:
                 kind = "text" if text else "a number"
                 raise BehaviourError(
-                    f"{about}: values = {test.values}, but feature '{test.feature}' is {kind}; give values of its type."
+                    f"{about}: values = {test.values}, but feature '{test.feature}' is {kind}; use values of its type."
                 )
         if test.where is not None:
             _matching(features.head(0), test.where, about)
@@ -68,14 +68,14 @@ def run_behaviour(
     """Run each test on held-out rows.
 
     Args:
-        frame: the inputs, shape (rows, features). ids: what names each row. y: labels 0 or 1, shape (rows,).
-        score: gives the probability of each row of such a frame. threshold: for precision, recall and F1.
+            frame: the inputs, shape (rows, features). ids: the id of each row. y: labels 0 or 1, shape (rows,).
+            score: returns the probability of each row of such a frame. threshold: for precision, recall and F1.
 
-    Returns:
-        Per test: ``name``, ``test``, ``required``, ``says`` (a sentence of what is expected), ``rows`` it was tried on,
-        ``passed`` (None with too few rows to judge), ``failing`` (share of rows that failed, where rows can) or
-        ``value`` (of a minimum), and ``example``: ``{id, before, after, change}`` of the row that failed most, None
-        where none did.
+        Returns:
+            Per test: ``name``, ``test``, ``required``, ``says`` (the expectation as a sentence), ``rows`` (number of
+            tested rows), ``passed`` (None if there are too few rows), ``failing`` (share of rows that failed, for tests
+            of single rows) or ``value`` (of a minimum), and ``example``: ``{id, before, after, change}`` of the row
+            with the largest failure, None if no row failed.
     """
     found = []
     for test in tests:
@@ -193,7 +193,7 @@ def _unjudged(says: str, rows: int = 0) -> dict[str, Any]:
 
 
 def _matching(frame: pd.DataFrame, where: str, about: str) -> Values:
-    """Mask of the rows that an SQL condition over the features holds for; null (and NaN) counts as not."""
+    """Mask of the rows for which an SQL condition over the features is true; null (and NaN) counts as false."""
     import duckdb
     import pyarrow as pa
 
@@ -206,7 +206,7 @@ def _matching(frame: pd.DataFrame, where: str, about: str) -> Values:
             raise _refusal(about, where, why) from None
     mask = np.asarray(found["holds"])
     if len(mask) != len(frame) or mask.dtype != bool:
-        raise _refusal(about, where, "it is not true or false of one row")
+        raise _refusal(about, where, "it is not a condition on single rows")
     return mask
 
 

@@ -1,6 +1,6 @@
-"""How certain a metric is: intervals from a bootstrap that draws whole days with replacement.
+"""Uncertainty of a metric: intervals from a bootstrap that draws whole days with replacement.
 
-Rows are sorted once; metrics under each weighting of the days are then cheap.
+Rows are sorted once; after that, metrics for each weighting of the days are cheap.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ __all__ = [
 
 
 class MetricError(HeadraceError, ValueError):
-    """A metric or its inputs are not usable; one sentence."""
+    """A metric or its inputs cannot be used; the message is one sentence."""
 
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 
-#: Scores are kept this far from 0 and 1 in the log loss, so that one certain and wrong score does not make it infinite.
+#: Scores are clipped to this distance from 0 and 1 in the log loss, so that a wrong score of 0 or 1 keeps it finite.
 EPSILON = 1e-7
-#: Metrics of which less is better.
+#: Metrics for which lower is better.
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece"})
 _BINS = 15
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rows by falling score. Build it with :meth:`of`.
+    """Rows in order of decreasing score. Create it with :meth:`of`.
 
     Attributes:
-        blocks: how many blocks there are; a weighting is one number per block, shape (blocks,).
+        blocks: number of blocks; a weighting has one number per block, shape (blocks,).
     """
 
     blocks: int
@@ -67,8 +67,8 @@ class Ranked:
 
         Args:
             y, scores: labels 0 or 1 and probabilities, shape (rows,).
-            blocks: the number of the block of each row, from 0 on; None makes every row a block of its own.
-            threshold: with one, :meth:`metrics` knows precision, recall and F1 of ``scores >= threshold``.
+            blocks: the number of the block of each row, starting at 0; None makes every row its own block.
+            threshold: if given, :meth:`metrics` includes precision, recall and F1 of ``scores >= threshold``.
         """
         labels, values = np.asarray(y, dtype=np.float64), np.asarray(scores, dtype=np.float64)
         block = np.arange(len(labels)) if blocks is None else blocks
@@ -96,11 +96,11 @@ class Ranked:
         )
 
     def ranking(self, weights: Floats | None = None, rate: float | None = None) -> dict[str, float]:
-        """ROC AUC and average precision; NaN where the weighted rows lack one class.
+        """ROC AUC and average precision; NaN if the weighted rows have only one class.
 
         Args:
             weights: per block, shape (blocks,); None means 1 each.
-            rate: average precision as it would be were this the share of positives (W. Siblini et al., Master your
+            rate: average precision is computed for this share of positives (W. Siblini et al., Master your
                 metrics with calibration, IDA 2020).
         """
         weights = np.ones(self.blocks) if weights is None else weights
@@ -121,11 +121,11 @@ class Ranked:
         }
 
     def metrics(self, weights: Floats | None = None, rate: float | None = None) -> dict[str, float]:
-        """:meth:`ranking` and :meth:`means`."""
+        """The metrics of :meth:`ranking` and :meth:`means`."""
         return {**self.ranking(weights, rate), **self.means(weights)}
 
     def means(self, weights: Floats | None = None) -> dict[str, float]:
-        """What is a mean over rows: ``brier``, ``log_loss``, ``calibration_gap`` (mean score less share of positives),
+        """Means over rows: ``brier``, ``log_loss``, ``calibration_gap`` (mean score minus share of positives),
         ``ece`` (in the equal-mass bins of the unweighted rows), and with a threshold ``precision``, ``recall``, ``f1``
         and ``flagged`` (a share).
         """
@@ -151,7 +151,7 @@ class Ranked:
 
 
 def _columns(labels: Floats, scores: Floats, threshold: float | None) -> dict[str, Floats]:
-    """What is summed per block: each of shape (rows,)."""
+    """The terms that are summed per block, each of shape (rows,)."""
     clipped = np.clip(scores, EPSILON, 1 - EPSILON)
     found = {
         "rows": np.ones(len(labels)),
@@ -176,12 +176,12 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Gain:
-    """What the second of two models gains over the first in a metric.
+    """Gain of the second of two models over the first in a metric.
 
     Attributes:
-        gain: above zero where the second is better, also in a metric of which less is better.
-        low, high: the interval of the gain, of 95 % unless another level was asked for.
-        share: of the resamples in which the second is better; ties count half.
+        gain: above zero if the second is better, also for a metric for which lower is better.
+        low, high: the interval of the gain, of 95 % unless another level was requested.
+        share: of the resamples in which the second is better; ties count as half.
     """
 
     gain: float
@@ -191,7 +191,7 @@ class Gain:
 
 
 def blocks_of(days: npt.ArrayLike | None, rows: int) -> Whole:
-    """The block of each row, from 0 on, shape (rows,): its day, or the row itself where there are too few days."""
+    """The block of each row, starting at 0, shape (rows,): its day, or the row itself if there are too few days."""
     if days is not None:
         found: Whole = np.unique(np.asarray(days), return_inverse=True)[1].astype(np.int64)
         if len(found) and found.max() + 1 >= MIN_DAYS:
@@ -200,13 +200,13 @@ def blocks_of(days: npt.ArrayLike | None, rows: int) -> Whole:
 
 
 def resamples(blocks: int, count: int, random: np.random.Generator) -> Iterator[Floats]:
-    """``count`` times: how often each of ``blocks`` blocks was drawn, in as many draws as there are blocks."""
+    """For each of ``count`` resamples: how often each of ``blocks`` blocks was drawn, in ``blocks`` draws."""
     for _ in range(count):
         yield np.bincount(random.integers(0, blocks, blocks), minlength=blocks).astype(np.float64)
 
 
 def percentiles(values: list[float] | Floats, level: float = LEVEL) -> tuple[float, float]:
-    """The interval that leaves out as many of the smallest as of the largest values; NaN counts for nothing."""
+    """The interval that excludes equally many of the smallest and the largest values; NaN is ignored."""
     known = np.asarray(values, dtype=np.float64)
     known = known[~np.isnan(known)]
     if not len(known):
@@ -224,11 +224,11 @@ def intervals(
     seed: int = 0,
     ranking_only: bool = False,
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % interval of each metric of :meth:`Ranked.metrics` (of :meth:`Ranked.ranking` alone if so asked).
+    """The 95 % interval of each metric of :meth:`Ranked.metrics` (of :meth:`Ranked.ranking` alone if requested).
 
     Args:
         y, scores: labels 0 or 1 and probabilities, shape (rows,).
-        days: a number or a date per row that says which day it belongs to, or None.
+        days: the day of each row as a number or a date, or None.
         seed: the same inputs give the same intervals.
     """
     blocks = blocks_of(days, len(np.asarray(y)))
@@ -249,18 +249,18 @@ def paired_bootstrap(
     seed: int = 0,
     level: float = LEVEL,
 ) -> Gain:
-    """Compare two models on the same rows: each resample draws the same days for both, so that what is luck of the
-    days cancels out.
+    """Compare two models on the same rows: each resample draws the same days for both, so that variation between days
+    cancels out.
 
     Args:
         y: labels 0 or 1, shape (rows,).
         a, b: the probabilities of the first and of the second model, shape (rows,).
-        days: which day each row belongs to, shape (rows,), or None.
+        days: the day of each row, shape (rows,), or None.
         metric: one of :meth:`Ranked.metrics`; ``precision``, ``recall``, ``f1`` and ``flagged`` need ``thresholds``.
         level: share of the resamples inside the interval.
 
     Raises:
-        MetricError: the arrays differ in length, or the metric is not known.
+        MetricError: the arrays differ in length, or the metric is unknown.
     """
     rows = len(np.asarray(y))
     if not len(np.asarray(a)) == len(np.asarray(b)) == rows:

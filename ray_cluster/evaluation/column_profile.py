@@ -1,7 +1,8 @@
-"""A small summary of each column of a reference, enough to measure drift against without the rows.
+"""A small summary of each column of a reference, sufficient to measure drift without the rows.
 
-A numeric column keeps up to 1,001 order statistics and exact counts in at most ten bins; a categorical one its counts.
-One million current rows are then compared in about a second, and the summary is a few kilobytes of JSON a column.
+A numeric column has up to 1,001 order statistics and exact counts in at most ten bins; a categorical one has its
+counts. One million current rows are then compared in about a second, and the summary has a few kilobytes of JSON per
+column.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from configs.errors import HeadraceError
 
 __all__ = ["ColumnProfile", "MonitoringError", "aligned_numbers", "numbers", "profile", "profile_column", "words"]
 
-#: Order statistics kept of a numeric column; a KS distance read from them is off by at most 1 / 2002.
+#: Number of order statistics of a numeric column; a KS distance computed from them has an error of at most 1 / 2002.
 QUANTILES = 1001
 #: Bins of the population stability index: the deciles of the reference, the convention of credit scoring.
 BINS = 10
@@ -28,17 +29,17 @@ _TIMES = {"datetime64", "datetime", "date"}
 
 
 class MonitoringError(HeadraceError, ValueError):
-    """Predictions, outcomes or a reference that cannot be compared; the message names the column and the value."""
+    """Predictions, outcomes or a reference cannot be compared; the message names the column and the value."""
 
 
 @dataclass(frozen=True)
 class ColumnProfile:
     """One reference column.
 
-    ``rows`` counts all rows, ``nulls`` those without a (finite) value. Numeric: ``quantiles`` are order statistics
-    of equal weight, all of them up to 1,001 values; ``counts[i]`` is how many values lie in
-    ``(edges[i-1], edges[i]]``, open at both ends; ``std`` the population standard deviation. Categorical:
-    ``categories`` counts each value as text.
+    ``rows`` counts all rows, ``nulls`` those with no (finite) value. Numeric: ``quantiles`` are order statistics of
+    equal weight, all of them up to 1,001 values; ``counts[i]`` is the number of values in ``(edges[i-1], edges[i]]``,
+    unbounded at both ends; ``std`` is the population standard deviation. Categorical: ``categories`` counts each value
+    as text.
     """
 
     kind: Literal["numeric", "categorical"]
@@ -56,7 +57,7 @@ class ColumnProfile:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ColumnProfile:
-        """Read what :meth:`to_dict` wrote, also after a trip through JSON."""
+        """Read the output of :meth:`to_dict`, also after conversion to JSON and back."""
         sequences = {key: tuple(content[key]) for key in ("quantiles", "edges", "counts")}
         return cls(**{**content, **sequences})
 
@@ -72,7 +73,7 @@ def profile(reference: pd.DataFrame) -> dict[str, ColumnProfile]:
 
 def profile_column(column: pd.Series[Any], name: str = "") -> ColumnProfile:
     """Profile one column. Numbers, booleans and times are numeric (times as seconds), everything else categorical;
-    a column without any value counts as categorical, so that a first value of any kind is a new category."""
+    a column with no value counts as categorical, so that a first value of any kind is a new category."""
     if _kind(column) == "categorical":
         counts = words(column).value_counts(sort=False)
         categories = {str(value): int(count) for value, count in sorted(counts.items())}
@@ -102,7 +103,7 @@ def numbers(column: pd.Series[Any], name: str = "") -> npt.NDArray[np.float64]:
 
 
 def aligned_numbers(column: pd.Series[Any], name: str = "") -> npt.NDArray[np.float64]:
-    """Return a numeric column with NaN for what is missing or infinite, shape (rows,).
+    """Return a numeric column with NaN for missing or infinite values, shape (rows,).
 
     Raises:
         MonitoringError: a value is not a number.
@@ -116,7 +117,7 @@ def aligned_numbers(column: pd.Series[Any], name: str = "") -> npt.NDArray[np.fl
     except (ValueError, TypeError):
         bad = next(value for value in column.dropna() if not _is_number(value))
         raise MonitoringError(
-            f"Column '{name or column.name}' holds {bad!r}, but the reference holds numbers; "
+            f"Column '{name or column.name}' contains {bad!r}, but the reference contains numbers; "
             "expected the same type as in training."
         ) from None
     return np.where(np.isfinite(values), values, np.nan)
@@ -142,15 +143,15 @@ def _is_number(value: object) -> bool:
 
 
 def _order_statistics(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """All sorted values, or 1,001 of them in the middle of as many equal shares of the rows."""
+    """All sorted values, or 1,001 of them, each in the middle of one of 1,001 equal shares of the rows."""
     if len(values) <= QUANTILES:
         return values
     return values[((np.arange(QUANTILES) + 0.5) / QUANTILES * len(values)).astype(np.int64)]
 
 
 def _edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Deciles, once each. Where the smallest or largest value fills a whole decile, as with flags and counts, an
-    edge lies right beside it, so that a value beyond falls in a bin that is empty in the reference."""
+    """Distinct deciles. If the smallest or largest value fills a whole decile, as with flags and counts, there is an
+    edge right next to it, so that a value beyond it is in a bin that is empty in the reference."""
     if not len(values):
         return values
     deciles = np.unique(np.quantile(values, np.arange(1, BINS) / BINS, method="inverted_cdf"))

@@ -1,8 +1,8 @@
-"""Whether the decisions treat groups alike: rates per group, and the gaps between them with intervals.
+"""Fairness of the decisions between groups: rates per group, and the gaps between them with intervals.
 
 Demographic parity compares selection rates; equal opportunity compares true positive rates, and equalised odds those
 and the false positive rates (M. Hardt et al., Equality of opportunity in supervised learning, NeurIPS 2016). A gap is
-the largest rate less the smallest.
+the largest rate minus the smallest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["fairness"]
 
 Floats = npt.NDArray[np.float64]
-#: A rate over fewer rows than this says nothing: it is None, and left out of the gaps.
+#: A rate over fewer rows than this is not meaningful: it is None, and left out of the gaps.
 _ENOUGH = 20
 _RESAMPLES = 500
 _COUNTS = ("rows", "positives", "flagged", "hits", "scores")
@@ -39,10 +39,10 @@ def fairness(
 
     Returns:
         Per column: ``column``; ``groups``: ``{group, rows, positives, selection_rate, tpr, fpr, calibration_gap}``
-        (mean score less share of positives); ``too_small``: groups with a rate of fewer than 20 rows; ``gaps``:
+        (mean score minus share of positives); ``too_small``: groups with a rate of fewer than 20 rows; ``gaps``:
         ``demographic_parity``, ``equal_opportunity`` and ``equalised_odds``, each ``{gap, low, high}`` (95 %), left out
-        where fewer than two groups have the rate; ``worst``: the group whose true or false positive rate is the
-        furthest from that of all rows; ``bound`` and ``within``: whether no gap is above it (None without any gap).
+            if fewer than two groups have the rate; ``worst``: the group whose true or false positive rate differs most
+            from the rate of all rows; ``bound`` and ``within``: whether no gap is above it (None if there is no gap).
     """
     blocks = blocks_of(days, len(y))
     flagged = scores >= threshold
@@ -81,7 +81,7 @@ def fairness(
 
 
 def _sums(blocks: np.ndarray, codes: np.ndarray, groups: int, y: np.ndarray, flagged: Any, scores: Any) -> Floats:
-    """Per block and group the five counts, shape (blocks, groups, 5)."""
+    """The five counts per block and group, shape (blocks, groups, 5)."""
     place, count = blocks * groups + codes, (int(blocks.max()) + 1) * groups
     columns = (np.ones(len(y)), y, flagged, flagged * y, scores)
     summed = [np.bincount(place, np.asarray(column, dtype=np.float64), count) for column in columns]
@@ -90,7 +90,7 @@ def _sums(blocks: np.ndarray, codes: np.ndarray, groups: int, y: np.ndarray, fla
 
 
 def _rates(totals: Floats) -> dict[str, Floats]:
-    """Each rate per group from counts of shape (groups, 5); NaN where a group lacks the rows for it."""
+    """Each rate per group from counts of shape (groups, 5); NaN if a group has too few rows for it."""
     rows, positives, flagged, hits, scores = totals.T
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
@@ -102,7 +102,7 @@ def _rates(totals: Floats) -> dict[str, Floats]:
 
 
 def _enough(totals: Floats) -> dict[str, np.ndarray]:
-    """Which groups have the rows for each rate."""
+    """Mask of the groups that have enough rows for each rate."""
     rows, positives = totals[:, 0] >= _ENOUGH, totals[:, 1] >= _ENOUGH
     return {
         "selection_rate": rows,
@@ -113,7 +113,7 @@ def _enough(totals: Floats) -> dict[str, np.ndarray]:
 
 
 def _gaps(totals: Floats, enough: dict[str, np.ndarray]) -> dict[str, float]:
-    """Each gap from counts of shape (groups, 5); NaN with fewer than two groups to compare."""
+    """Each gap from counts of shape (groups, 5); NaN if there are fewer than two groups to compare."""
     spread = {}
     for name, values in _rates(totals).items():
         known = values[enough[name] & ~np.isnan(values)]

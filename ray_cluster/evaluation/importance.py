@@ -1,9 +1,9 @@
-"""Which inputs a model lives on: permutation importance on held-out rows, and XGBoost's own SHAP contributions.
+"""Importance of a model's inputs: permutation importance on held-out rows, and XGBoost's SHAP contributions.
 
-Permutation: L. Breiman, Random Forests, Machine Learning 45, 2001; inputs that say the same share it, so a low value
-does not mean that an input is useless. Contributions: S. Lundberg et al., From local explanations to global
-understanding with explainable AI for trees, Nature Machine Intelligence 2, 2020; they explain the classifier in log
-odds, before calibration.
+Permutation: L. Breiman, Random Forests, Machine Learning 45, 2001; inputs with the same information share their
+importance, so a low value does not mean that an input is useless. Contributions: S. Lundberg et al., From local
+explanations to global understanding with explainable AI for trees, Nature Machine Intelligence 2, 2020; they explain
+the classifier in log odds, before calibration.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ROWS", "contributions", "permutation_importance", "shap_importance"]
 
-#: Rows that importance is measured on, a fifth of them positive where there are as many: enough for the order of the
-#: inputs, and seconds of work.
+#: Number of rows for measuring importance, a fifth of them positive if there are enough: sufficient for the order of
+#: the inputs, and computed in seconds.
 ROWS = 2000
 _REPEATS = 3
 
@@ -35,17 +35,18 @@ def permutation_importance(
     rows: int = ROWS,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """How much ``metric`` falls when one input is shuffled among the rows, largest first.
+    """Decrease of ``metric`` when one input is shuffled among the rows, largest first.
 
     Args:
-        score: gives the probability of each row of a frame with the columns of ``frame``.
+        score: returns the probability of each row of a frame with the columns of ``frame``.
         frame, y: held-out inputs and labels, shape (rows, inputs) and (rows,).
         metric: ``roc_auc`` or ``average_precision``.
-        rows: at most as many rows are used, drawn from ``seed``. Rare positives are drawn more often than others, and
-            the metric is then told at their true share (see :meth:`Ranked.ranking`).
+            rows: maximum of rows, drawn with ``seed``. Rare positives are drawn more often than other rows, and the
+                metric
+                is then computed for their true share (see :meth:`Ranked.ranking`).
 
     Returns:
-        ``{feature, importance, spread}``: the mean fall over three shuffles and their standard deviation.
+        ``{feature, importance, spread}``: the mean decrease over three shuffles and their standard deviation.
     """
     import pandas as pd
 
@@ -72,7 +73,7 @@ def permutation_importance(
 
 
 def _sample(y: npt.NDArray[Any], rows: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Places of at most ``rows`` rows in order: a fifth positive, or their own share where it is larger."""
+    """Positions of at most ``rows`` rows in order: a fifth positive, or their actual share if it is larger."""
     if len(y) <= rows:
         return np.arange(len(y))
     positives, negatives = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
@@ -97,7 +98,7 @@ def contributions(classifier: Any, x: npt.NDArray[Any]) -> npt.NDArray[np.float6
 def shap_importance(
     encode: Any, classifier: Any, frame: pd.DataFrame, rows: int = 1000, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Mean absolute SHAP value per column that ``encode`` makes, largest first: ``{feature, contribution}``; empty for
+    """Mean absolute SHAP value per column of ``encode``'s output, largest first: ``{feature, contribution}``; empty for
     a classifier that has none."""
     random = np.random.default_rng(seed)
     taken = np.sort(random.choice(len(frame), min(rows, len(frame)), replace=False))

@@ -26,8 +26,8 @@ __all__ = [
     "theoretical_threshold",
 ]
 
-#: A ranking metric (ROC AUC, average precision) is judged only on as many rows of each class: on fewer its interval is
-#: too wide to tell good from bad.
+#: A ranking metric (ROC AUC, average precision) is judged only with at least this many rows of each class: with fewer,
+#: its interval is too wide to distinguish good from bad.
 MIN_CLASS_ROWS = 30
 
 
@@ -80,7 +80,7 @@ def calibration(y: np.ndarray, scores: np.ndarray, bins: int = 15) -> tuple[list
 
 
 def reliability(y: np.ndarray, scores: np.ndarray) -> dict[str, list[float]]:
-    """What a reliability plot shows: ``predicted`` (mean score), ``observed`` (share of positives) and ``rows`` of each
+    """Data of a reliability plot: ``predicted`` (mean score), ``observed`` (share of positives) and ``rows`` of each
     group of :func:`calibration`."""
     predicted, observed, rows = calibration(y, scores)
     return {"predicted": predicted, "observed": observed, "rows": [float(count) for count in rows]}
@@ -110,7 +110,7 @@ def curves(y: np.ndarray, scores: np.ndarray, points: int = 200) -> dict[str, di
 
 
 def f1_threshold(y: np.ndarray, scores: np.ndarray) -> float:
-    """The threshold with the highest F1, kept inside (0, 1)."""
+    """The threshold with the highest F1, clipped to (0, 1)."""
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, thresholds = precision_recall_curve(y, scores)
@@ -122,7 +122,7 @@ Values = npt.NDArray[Any]
 
 
 def theoretical_threshold(costs: Costs) -> float:
-    """Above which calibrated probability flagging is cheaper than not flagging (Elkan 2001, eq. 2).
+    """The calibrated probability above which flagging is cheaper than not flagging (Elkan 2001, eq. 2).
 
     >>> round(theoretical_threshold(Costs(false_positive=1, false_negative=4)), 3)
     0.2
@@ -137,8 +137,8 @@ def mean_cost(y: Values, flagged: Values, costs: Costs) -> float:
 
 
 def cost_threshold(y: Values, scores: Values, costs: Costs) -> float:
-    """The threshold with the least mean cost of ``scores >= threshold``: one of the scores, the lowest of equally good
-    ones that flag something, or just above all of them where flagging nothing is cheaper."""
+    """The threshold with the lowest mean cost of ``scores >= threshold``: the lowest score with that cost, or a value
+    just above all scores if flagging nothing is cheaper."""
     thresholds, means = _sweep(y, scores, costs)
     return float(thresholds[int(np.argmin(means))])
 
@@ -146,7 +146,7 @@ def cost_threshold(y: Values, scores: Values, costs: Costs) -> float:
 def cost_evidence(
     y: Values, scores: Values, threshold: float, costs: Costs, days: npt.ArrayLike | None, points: int = 200
 ) -> dict[str, Any]:
-    """What the decisions cost on held-out rows.
+    """Costs of the decisions on held-out rows.
 
     Returns:
         ``costs`` (the matrix), ``theoretical_threshold``, ``mean`` (per row, at ``threshold``) with ``low`` and
@@ -180,7 +180,7 @@ def _row_costs(y: Values, flagged: Values, costs: Costs) -> npt.NDArray[np.float
 
 
 def _sweep(y: Values, scores: Values, costs: Costs) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Every threshold that decides differently, rising, and its mean cost; the last one flags nothing."""
+    """All thresholds with different decisions, increasing, and their mean costs; the last one flags nothing."""
     values = np.asarray(scores, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     ranked, labels = values[order], np.asarray(y)[order]

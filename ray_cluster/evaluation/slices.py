@@ -1,4 +1,4 @@
-"""How good the scores are on parts of the rows, where they are worst, and how two models compare there."""
+"""Quality of the scores on parts of the rows, the worst part, and the comparison of two models there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["judged_slices", "slice_changes", "slices", "worst_slice"]
 
-#: Below this many rows of either outcome a slice's ranking metrics say nothing and are left out.
+#: With fewer rows of either outcome, a slice's ranking metrics are not meaningful and are left out.
 _ENOUGH = 20
 _RESAMPLES = 200
 
@@ -63,12 +63,12 @@ def slice_changes(
 
 
 def judged_slices(parts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The slices with ``MIN_CLASS_ROWS`` rows of each class: a smaller one is bad or good by chance."""
+    """The slices with ``MIN_CLASS_ROWS`` rows of each class: a smaller one may be good or bad by chance."""
     return [part for part in parts if min(part["positives"], part["rows"] - part["positives"]) >= MIN_CLASS_ROWS]
 
 
 def worst_slice(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The judged slice with the lowest ROC AUC; None where none is judged."""
+    """The judged slice with the lowest ROC AUC; None if none is judged."""
     enough = judged_slices(parts)
     return dict(min(enough, key=lambda part: float(part["roc_auc"]))) if enough else None
 
@@ -76,7 +76,7 @@ def worst_slice(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
 def _parts(
     frame: pd.DataFrame, columns: list[str], y: Values, least: int
 ) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.bool_]]]:
-    """Each value of each column that has ``least`` rows of both classes: what it is, and which rows are of it."""
+    """Each value of each column with at least ``least`` rows of both classes, and the mask of its rows."""
     for column in columns:
         values = frame[column].astype(str).to_numpy()
         for value in sorted(set(values)):

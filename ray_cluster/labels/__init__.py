@@ -1,1 +1,1 @@
-"""Dirty labels: which ones are suspect, a queue to review them, and the corrections that a person accepts."""
+"""Label errors: find suspect labels, write a review queue, and add the corrections that a person accepts."""

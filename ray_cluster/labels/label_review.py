@@ -47,12 +47,12 @@ FIRST, LAST = ["model", "id", "prediction_time"], ["given", "probability", "self
 
 
 class QueueError(HeadraceError, ValueError):
-    """A review queue that cannot be read, or that would be lost; one sentence."""
+    """A review queue cannot be read, or would be overwritten; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Review:
-    """A review that was written: where, of how many rows, and how many labels are suspect; no ``page`` if it failed."""
+    """A written review: its path, the number of rows and of suspect labels; ``page`` is None if the page failed."""
 
     queue: Path
     page: Path | None
@@ -65,7 +65,7 @@ def review_labels(settings: Settings, spec: ModelSpec, as_of: datetime, limit: i
     """Judge every label known at ``as_of``, with the newest corrections, and write the ``limit`` most suspect ones.
 
     Raises:
-        QueueError: the queue that is there holds decisions of a person.
+        QueueError: the existing queue contains decisions of a person.
         FrameError, SuspectError: there are no rows to judge.
     """
     folder = labels_folder(settings, spec.name)
@@ -119,10 +119,10 @@ def review_labels(settings: Settings, spec: ModelSpec, as_of: datetime, limit: i
 
 
 def read_queue(path: Path) -> list[dict[str, str]]:
-    """The rows of a queue, cells stripped of blanks around them.
+    """The rows of a queue, cells stripped of surrounding blanks.
 
     Raises:
-        QueueError: there is no such file, it is no text, or a column is missing.
+        QueueError: there is no such file, it is not text, or a column is missing.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -135,18 +135,18 @@ def read_queue(path: Path) -> list[dict[str, str]]:
     missing = [name for name in ("model", "id", "given", "suggested", *DECISION) if name not in columns]
     if missing:
         raise QueueError(
-            f"{path} has no column '{missing[0]}'; it needs what `headrace labels review` writes: "
+            f"{path} has no column '{missing[0]}'; it needs the columns that `headrace labels review` writes: "
             "model, id, given, suggested, accept, author, reason."
         )
     return rows
 
 
 def _spare(path: Path) -> None:
-    """Refuse to write over what a person has filled in."""
+    """Refuse to overwrite decisions of a person."""
     decided = [row for row in read_queue(path) if any(row[name] for name in DECISION)] if path.is_file() else []
     if decided:
         raise QueueError(
-            f"{path} has decisions in {len(decided)} row{'s' if len(decided) > 1 else ''}; take them over with "
+            f"{path} has decisions in {len(decided)} row{'s' if len(decided) > 1 else ''}; add them with "
             "`headrace labels accept`, and move the file away."
         )
 
@@ -163,7 +163,7 @@ _YES, _NO = ("yes", "y", "true", "1", "x"), ("", "no", "n", "false", "0")
 
 @dataclass(frozen=True)
 class Accepted:
-    """What was taken over: the overlay's new version and its lines."""
+    """The accepted corrections: the overlay's new version and its lines."""
 
     model: str
     version: int
@@ -173,16 +173,16 @@ class Accepted:
 def accept_overrides(settings: Settings, path: Path, author: str = "", reason: str = "") -> Accepted:
     """Add every row of the queue that says ``accept`` to the model's overlay, as one version.
 
-    ``author`` and ``reason`` stand where a row has none.
+    ``author`` and ``reason`` are the defaults for rows that have none.
 
     Raises:
-        QueueError: the file is no review queue.
-        LabelOverrideError: a row cannot be taken: its id is not known, a label is not 0 or 1 or has changed meanwhile,
-            author or reason is missing; then no row is.
+        QueueError: the file is not a review queue.
+        LabelOverrideError: a row cannot be accepted: its id is unknown, a label is not 0 or 1 or has changed since the
+            review, or author or reason is missing; then no row is accepted.
     """
     rows = [(number, row) for number, row in enumerate(read_queue(path), 2) if _accepted(path, number, row["accept"])]
     if not rows:
-        raise LabelOverrideError(f"{path} accepts nothing; write yes in the column accept of the rows to take over.")
+        raise LabelOverrideError(f"{path} accepts nothing; write yes in the column accept of each row to accept.")
     names = sorted({row["model"] for _, row in rows})
     if len(names) > 1:
         raise LabelOverrideError(f"{path} is about {len(names)} models ({', '.join(names)}); accept one file for each.")
@@ -212,7 +212,7 @@ def accept_overrides(settings: Settings, path: Path, author: str = "", reason: s
         said = {"author": row["author"] or author.strip(), "reason": row["reason"] or reason.strip()}
         for name, value in said.items():
             if not value:
-                raise LabelOverrideError(f"{where} has no {name}; fill in its column, or give --{name}.")
+                raise LabelOverrideError(f"{where} has no {name}; fill in its column, or pass --{name}.")
         found[identity] = LabelOverride(
             id=identity,
             label=int(row["suggested"]),
@@ -227,22 +227,22 @@ def accept_overrides(settings: Settings, path: Path, author: str = "", reason: s
 
 
 def revoke_override(settings: Settings, spec: ModelSpec, identity: str, author: str, reason: str) -> Accepted:
-    """Take the correction of an id back, as a version of its own; the label is the source's again.
+    """Revoke the correction of an id, as a new version; the label is the source's again.
 
     Raises:
-        LabelOverrideError: no correction of the id is in force, or author or reason is missing.
+        LabelOverrideError: the id has no active correction, or author or reason is missing.
     """
     lines = overlay(settings, spec.name)
     version = max((each.version for each in lines), default=0)
     present = standing(lines)
     if identity not in present:
         raise LabelOverrideError(
-            f"No relabel of '{identity}' is in force for model '{spec.name}'.{nearest(identity, list(present))} "
-            "`headrace labels list` shows those that are."
+            f"Model '{spec.name}' has no active relabel of '{identity}'.{nearest(identity, list(present))} "
+            "`headrace labels list` shows the active ones."
         )
     for name, value in (("author", author), ("reason", reason)):
         if not value.strip():
-            raise LabelOverrideError(f"Revoking '{identity}' needs --{name}: it is kept with the relabel.")
+            raise LabelOverrideError(f"Revoking '{identity}' needs --{name}: it is stored with the relabel.")
     old = present[identity]
     line = LabelOverride(
         identity, None, old.given, author.strip(), reason.strip(), datetime.now(UTC).isoformat(), entities=old.entities
@@ -261,7 +261,7 @@ def _accepted(path: Path, number: int, cell: str) -> bool:
 def _known(
     settings: Settings, spec: ModelSpec, version: int
 ) -> tuple[dict[str, int], dict[str, int], dict[str, dict[str, str | None]]]:
-    """Per id the label with the overlay's ``version``, the source's, and the request's entities; as known now."""
+    """Per id: the label with the overlay's ``version``, the source's, and the request's entities, as known now."""
     now = datetime.now(UTC)
 
     def by_id(of: int) -> dict[str, int]:
@@ -270,9 +270,9 @@ def _known(
 
     asked = requests(settings, spec, datetime(1970, 1, 1, tzinfo=UTC), now, now)
     keys: Sequence[str] = list(spec.requests.entities)
-    told = asked[keys].astype(object).where(asked[keys].notna(), None).to_dict("records")
+    entities = asked[keys].astype(object).where(asked[keys].notna(), None).to_dict("records")
     held = {
         identity: {str(key): None if value is None else str(value) for key, value in each.items()}
-        for identity, each in zip(id_texts(asked[spec.requests.id]), told, strict=True)
+        for identity, each in zip(id_texts(asked[spec.requests.id]), entities, strict=True)
     }
     return by_id(version), by_id(0), held

@@ -1,7 +1,7 @@
-"""Suspect labels by confident learning: C. Northcutt, L. Jiang, I. Chuang, JAIR 70, 2021; cleanlab is its authors'.
+"""Suspect labels by confident learning: C. Northcutt, L. Jiang, I. Chuang, JAIR 70, 2021; cleanlab is by them.
 
-A label is suspect where a model that never saw the row, nor any other of its stretch of time, gives the other outcome
-more probability than that outcome gets on average where it is the label.
+A label is suspect if a model that was not fitted on the row, nor on any other of its period, gives the other outcome a
+higher probability than the average probability of that outcome among the rows labelled with it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = ["OutOfFold", "SuspectError", "blocks_of_time", "mattering", "out_of_f
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
-#: The model behind the probabilities is plain on purpose: it judges labels, and is not what is served.
+#: The model for the probabilities is simple on purpose: it judges labels and is not served.
 _POINT = {"max_depth": 5, "learning_rate": 0.1, "min_child_weight": 5, "subsample": 0.8, "colsample_bytree": 0.7}
 _ROUNDS = 120
 
 
 class SuspectError(HeadraceError, ValueError):
-    """Rows that no label can be judged on; one sentence."""
+    """No label can be judged on these rows; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Probabilities of the positive outcome from models that had not seen the row, shape (rows,), and what moved them.
+    """Probabilities of the positive outcome from models not fitted on the row, shape (rows,), and contributions.
 
     ``contributions``: log-odds by input, shape (rows, inputs), float32 (XGBoost's SHAP values), named by ``inputs``.
     """
@@ -48,22 +48,22 @@ class OutOfFold:
 
 
 def blocks_of_time(rows: int, folds: int) -> list[Places]:
-    """Places of rows that are in the order of time, cut into ``folds`` stretches of one after another."""
+    """Positions of rows in time order, cut into ``folds`` consecutive periods."""
     return list(np.array_split(np.arange(rows), folds))
 
 
 def out_of_fold(
     features: pd.DataFrame, y: Places, seed: int, inputs: Mapping[str, InputRule] | None = None, folds: int = 5
 ) -> OutOfFold:
-    """Score each stretch of time by a model fitted on all the others, before and after it.
+    """Score each period of time with a model fitted on all other periods, before and after it.
 
-    Later rows may judge earlier ones: a label is about the past, and nothing is predicted here.
+    Later rows may judge earlier ones: a label is about the past, and no future value is predicted here.
 
     Args:
-        features, y: model inputs and labels 0 or 1, in the order of time.
+        features, y: model inputs and labels 0 or 1, in time order.
 
     Raises:
-        SuspectError: the rest of a stretch lacks one of the outcomes.
+        SuspectError: the rows outside a period have only one outcome.
     """
     import xgboost
 
@@ -76,8 +76,8 @@ def out_of_fold(
         rest = np.setdiff1d(np.arange(len(y)), block)
         if len(np.unique(y[rest])) < 2:
             raise SuspectError(
-                f"The {len(y)} labelled rows without one fifth of the time all have the label {int(y[rest][0])}; "
-                "labels can be judged where there are both. Ingest more history."
+                f"The {len(y)} labelled rows outside one fifth of the time all have the label {int(y[rest][0])}; "
+                "labels can be judged only if both occur. Ingest more history."
             )
         encode = preprocessing(features, inputs or {}).fit(features.iloc[rest])
         x = encode.transform(features.iloc[rest]).astype("float32")
@@ -91,13 +91,13 @@ def out_of_fold(
 
 
 def suspects(y: Places, probability: Floats) -> Places:
-    """Places of the labels that confident learning takes for errors, the least plausible first.
+    """Positions of the labels that confident learning classifies as errors, the least plausible first.
 
-    How many there are is its estimate of the noise, per direction ("prune by noise rate"); their order is by how much
-    probability the given label has.
+    Their number is its estimate of the noise, per direction ("prune by noise rate"); they are sorted by the probability
+    of the given label.
 
     Args:
-        y, probability: labels 0 or 1, and the probability of 1 by models that had not seen the row, shape (rows,).
+        y, probability: labels 0 or 1, and the probability of 1 from models not fitted on the row, shape (rows,).
     """
     from cleanlab.filter import find_label_issues
 
@@ -110,7 +110,7 @@ def mattering(out: OutOfFold, values: Any, place: int, count: int = 3) -> str:
     """The inputs that moved a row's score most, with their values: ``amount = 812 (+1.4); hour = 3 (+0.2)``.
 
     Args:
-        values: column -> value of the row, as the model takes them.
+        values: column -> value of the row, as in the model's inputs.
     """
     moved = out.contributions[place]
     most = np.argsort(-np.abs(moved))[:count]

@@ -1,1 +1,1 @@
-"""Where a version came from and where it went, what has changed since, and the same for one prediction."""
+"""Lineage of a version: its inputs, its uses, and the changes since; and the same for one prediction."""

@@ -1,4 +1,4 @@
-"""What has changed since a model was trained: its recorded provenance beside the present."""
+"""Changes since a model was trained: its recorded provenance compared with the current state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ray_cluster.lineage.provenance import erasures_now, on_demand_code
 __all__ = ["Change", "changes_since"]
 
 Kind = Literal["table", "labels", "view", "on-demand view", "erasures", "code", "library", "machine"]
-#: Code whose change can alter a training frame, and a fit; no other file can.
+#: Code that can change a training frame, and a fit; no other file can.
 _FRAME = (
     "feature_repo/features.py",
     "feature_repo/frames/",
@@ -32,10 +32,10 @@ _FIT = ("ray_cluster/training/", "ray_cluster/evaluation/")
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that is no longer as it was.
+    """One recorded fact that differs from the current state.
 
-    ``affects``: ``frame`` where it can change the rows that a training takes, ``fit`` where it can change what is
-    fitted on them, ``nothing`` where it can do neither. ``sentence`` has no full stop.
+    ``affects``: ``frame`` if it can change the rows of a training, ``fit`` if it can change the model fitted on them,
+    ``nothing`` if it can change neither. ``sentence`` has no full stop.
     """
 
     kind: Kind
@@ -45,7 +45,7 @@ class Change:
 
 
 def changes_since(settings: Settings, model: str, provenance: Mapping[str, Any]) -> list[Change]:
-    """Everything recorded with a run (``evidence/provenance.json``) that is otherwise now, the data first."""
+    """All differences between a run's record (``evidence/provenance.json``) and the current state, the data first."""
     return [
         *_tables(settings, provenance),
         *_labels(settings, model, provenance),
@@ -65,8 +65,8 @@ def _tables(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Chang
     for table, before in then.items():
         after = now.get(table)
         if after is None:
-            why = "it holds nothing now" if table in known else "there is no such table any more"
-            yield Change("table", table, f"{why} (it held {before['rows']:,} rows)", "frame")
+            why = "it is empty now" if table in known else "the table no longer exists"
+            yield Change("table", table, f"{why} (it had {before['rows']:,} rows)", "frame")
         elif after["known"] != before["known"]:
             days = changed_days(before["days"], after["days"])
             rows = after["rows"] - before["rows"]
@@ -74,9 +74,9 @@ def _tables(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Chang
             count = (
                 f", {abs(rows):,} row{'' if abs(rows) == 1 else 's'} {'more' if rows > 0 else 'fewer'}" if rows else ""
             )
-            yield Change("table", table, f"what was known then is now different{where}{count}", "frame")
+            yield Change("table", table, f"the rows known then are different now{where}{count}", "frame")
         elif after["stored"] != before["stored"]:
-            yield Change("table", table, "rows became known since; what was known then is unchanged", "nothing")
+            yield Change("table", table, "new rows became known since; the rows known then are unchanged", "nothing")
 
 
 def _days(days: list[str]) -> str:
@@ -88,21 +88,19 @@ def _days(days: list[str]) -> str:
 def _labels(settings: Settings, model: str, provenance: Mapping[str, Any]) -> Iterator[Change]:
     then, now = provenance["dataset"].get("label_overlay", 0), overlay_version(settings, model)
     if then != now:
-        sentence = f"version {then} of the corrections then, {now} now; that of then is still kept"
+        sentence = f"version {then} of the corrections then, {now} now; the earlier version is still available"
         yield Change("labels", model, sentence, "nothing")
 
 
 def _erasures(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change]:
     if provenance.get("erasures") != erasures_now(settings):
-        yield Change(
-            "erasures", "forgotten", "entities were forgotten since; their rows are gone from the past too", "frame"
-        )
+        yield Change("erasures", "forgotten", "entities were erased since; their past rows were removed too", "frame")
 
 
 def _views(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change]:
     for view, before in provenance["views"].items():
         if view not in VIEWS:
-            yield Change("view", view, "there is no such view any more", "frame")
+            yield Change("view", view, "the view no longer exists", "frame")
             continue
         held = state(settings, view)
         if before["query"] != code(view):
@@ -110,7 +108,7 @@ def _views(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change
                 "view", view, f"its query changed since ({before['query'][:8]}, now {code(view)[:8]})", "frame"
             )
         elif held is None or not held.files:
-            yield Change("view", view, "it holds nothing now; run `headrace run materialize`", "frame")
+            yield Change("view", view, "it is empty now; run `headrace run materialize`", "frame")
         elif held.code != before.get("computed_by"):
             yield Change("view", view, "another query computed its rows; run `headrace run materialize`", "frame")
 

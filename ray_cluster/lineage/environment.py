@@ -1,4 +1,4 @@
-"""What made a model besides its data: code, libraries, machine, and settings without secrets."""
+"""The environment of a training: code, libraries, machine, and settings without secrets."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ __all__ = [
     "without_secrets",
 ]
 
-#: Folders whose Python files decide what is trained.
+#: Folders of the Python files that affect a training.
 FOLDERS = ("configs", "feature_repo", "ray_cluster")
-#: A larger diff is cut here, in bytes.
+#: Maximum size of the diff in bytes; a larger one is truncated.
 PATCH_BYTES = 1_000_000
 
 
@@ -41,7 +41,7 @@ class CodeState:
 
     Attributes:
         facts: ``commit``, ``branch``, ``dirty`` (a tracked file differs), ``changed`` and ``untracked`` (files),
-            ``patch_bytes`` and ``patch_complete``. Without a repository, ``commit`` says so and the rest is empty.
+            ``patch_bytes`` and ``patch_complete``. If there is no repository, ``commit`` says so and the rest is empty.
         patch: the diff to the commit, at most :data:`PATCH_BYTES` long.
     """
 
@@ -77,7 +77,7 @@ def is_commit(root: Path, commit: str) -> bool:
 
 
 def code_fingerprint(*folders: Path) -> str:
-    """Fingerprint of the Python files below some folders."""
+    """Fingerprint of the Python files below the given folders."""
     digest = hashlib.blake2b(digest_size=8)
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):
@@ -86,7 +86,7 @@ def code_fingerprint(*folders: Path) -> str:
 
 
 def code_files(root: Path) -> dict[str, str]:
-    """Path below ``root`` -> digest, of every Python file that decides what is trained."""
+    """Path below ``root`` -> digest, of every Python file that affects a training."""
     return {
         path.relative_to(root).as_posix(): hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
         for folder in FOLDERS
@@ -95,7 +95,7 @@ def code_files(root: Path) -> dict[str, str]:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints; None when it fails or is not there."""
+    """Output of git; None if it fails or is not installed."""
     try:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -103,7 +103,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
-#: Libraries that decide what a model is; those that are not installed are left out.
+#: Libraries that affect a fitted model; those that are not installed are left out.
 LIBRARIES = (
     "xgboost",
     "scikit-learn",
@@ -123,7 +123,7 @@ LIBRARIES = (
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that decide what a model is."""
+    """Versions of the libraries that affect a fitted model."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -134,7 +134,7 @@ def library_versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Interpreter, operating system and processors, as far as they can change a floating-point result."""
+    """Interpreter, operating system and processors, if they can change a floating-point result."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
@@ -159,7 +159,7 @@ def masked_settings(settings: Settings) -> dict[str, Any]:
 
 
 def without_secrets(settings: Settings, text: str) -> str:
-    """A text without the secret values that the settings hold, and without logins in addresses."""
+    """The text with the settings' secret values and the logins in addresses masked."""
     for secret in _secrets(settings):
         text = text.replace(secret, MASK)
     return _LOGIN.sub(rf"\g<1>{MASK}@", text)

@@ -1,4 +1,4 @@
-"""The lineage of a version as a graph: raw tables, views, service, frame, run, version, and where it went."""
+"""The lineage of a version as a graph: raw tables, views, service, frame, run, version, and its uses."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ray_cluster.lineage.prediction_trace import Served, served_by
 
 __all__ = ["COLUMNS", "IN_USE", "Lineage", "Node", "trace"]
 
-#: What stands in each column of the graph, from where things come to where they go.
+#: Headings of the graph's columns, from sources to uses.
 COLUMNS = ("raw tables", "feature views", "service and frame", "run and version", "in use")
-#: The last of them.
+#: Index of the last column.
 IN_USE = len(COLUMNS) - 1
 
 
 @dataclass(frozen=True)
 class Node:
-    """One thing of a lineage. ``facts`` are shown in order; ``changed`` says what is otherwise now."""
+    """One node of a lineage. ``facts`` are shown in order; ``changed`` lists differences from the current state."""
 
     id: str
     column: int
@@ -34,7 +34,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Everything around one version or run. ``provenance`` is what its run kept, empty where it kept nothing."""
+    """The lineage of one version or run. ``provenance`` is the run's record, empty if it has none."""
 
     model: str
     title: str
@@ -94,8 +94,8 @@ def _data(
         shown = {"known then": facts.get("known", ""), "stored": facts.get("stored", "")}
         if "rows" in facts:
             shown["rows"] = f"{facts['rows']:,}"
-        told = [each.sentence for each in changes if each.kind == "table" and each.name == table]
-        yield Node(f"table:{table}", 0, table, _some(shown), told), []
+        differ = [each.sentence for each in changes if each.kind == "table" and each.name == table]
+        yield Node(f"table:{table}", 0, table, _some(shown), differ), []
     views = provenance.get("views") or {}
     for view, facts in views.items():
         shown = {
@@ -103,11 +103,11 @@ def _data(
             "rows": f"{facts['rows']:,}" if "rows" in facts else "",
             "latest": str(facts.get("latest_event") or "")[:16],
         }
-        told = [each.sentence for each in changes if each.kind == "view" and each.name == view]
-        yield Node(f"view:{view}", 1, view, _some(shown), told), [f"table:{table}" for table in facts["reads"]]
+        differ = [each.sentence for each in changes if each.kind == "view" and each.name == view]
+        yield Node(f"view:{view}", 1, view, _some(shown), differ), [f"table:{table}" for table in facts["reads"]]
     for view, found in (provenance.get("on_demand") or {}).items():
-        told = [each.sentence for each in changes if each.kind == "on-demand view" and each.name == view]
-        yield Node(f"on_demand:{view}", 1, view, {"function": found, "kind": "on demand, from the request"}, told), []
+        differ = [each.sentence for each in changes if each.kind == "on-demand view" and each.name == view]
+        yield Node(f"on_demand:{view}", 1, view, {"function": found, "kind": "on demand, from the request"}, differ), []
     service = provenance.get("feature_service") or dataset.get("feature_service")
     if service:
         sources = [f"view:{view}" for view in views] + [f"on_demand:{view}" for view in provenance.get("on_demand", {})]
@@ -127,11 +127,11 @@ def _training(
         "rows": f"{dataset['rows']:,}" if "rows" in dataset else "",
         "as of": str(dataset.get("as_of", ""))[:16],
     }
-    told = [f"{each.kind} {each.name}: {each.sentence}" for each in changes if each.affects == "frame"]
+    differ = [f"{each.kind} {each.name}: {each.sentence}" for each in changes if each.affects == "frame"]
     labels = [f"table:{table}" for table in (provenance.get("tables") or dataset.get("tables") or {})]
     read = {table for facts in (provenance.get("views") or {}).values() for table in facts["reads"]}
     yield (
-        Node("frame", 2, "training frame", _some(frame), told),
+        Node("frame", 2, "training frame", _some(frame), differ),
         [
             "service",
             *(name for name in labels if name.partition(":")[2] not in read),

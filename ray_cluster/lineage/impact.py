@@ -1,7 +1,7 @@
-"""Who notices when definitions change: registered versions and live applications, change by change.
+"""Impact of changed definitions on registered versions and live applications, per change.
 
-A version takes a feature when its model's service has it and the version's own list names it. Where MLflow is not up
-to say which, every feature of the service counts as taken; a plan errs on the side of the live model.
+A version uses a feature if its model's service has it and the version's feature list names it. If MLflow is not
+running, every feature of the service counts as used; a plan errs on the side of protecting the live model.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from ray_cluster.serving.serve_api import GATEWAY, details, facts_of
 
 __all__ = ["ImpactReport", "LiveModelError", "Impact", "Dependent", "impact_of", "guard", "dependents"]
 
-#: Versions of a model that are looked at beside those that are live or have an alias: the newest so many.
+#: Number of the newest versions per model that are checked, in addition to live versions and versions with an alias.
 _NEWEST = 10
 
 
 class LiveModelError(HeadraceError, RuntimeError):
-    """The change would break a model that is live; one sentence with the view, the change, the model and a way on."""
+    """The change would break a live model; the message has the view, the change, the model and how to fix it."""
 
 
 @dataclass(frozen=True)
 class Dependent:
-    """A model version that takes features of ``service``.
+    """A model version that uses features of ``service``.
 
-    ``version`` is None where it is unknown, ``features`` None where all of the service count. ``live``: it answers
-    requests, or is what will once Serve is up again. ``note`` says what is not known and why.
+    ``version`` is None if it is unknown, ``features`` is None if all features of the service count. ``live``: it
+    answers requests, or will answer when Serve is running again. ``note`` says what is unknown and why.
     """
 
     model: str
@@ -48,12 +48,12 @@ class Dependent:
     note: str = ""
 
     def __str__(self) -> str:
-        version = "of a version not known" if self.version is None else f"version {self.version}"
+        version = "of unknown version" if self.version is None else f"version {self.version}"
         marks = ", ".join([*self.aliases, *(["live"] if self.live else [])])
         return f"{self.model} {version}" + (f" ({marks})" if marks else "")
 
     def takes(self, change: Change, before: Definitions) -> bool:
-        """Whether the version takes a feature that the change touches."""
+        """Whether the version uses a feature that the change affects."""
         if change.service not in (None, self.service) or self.service not in before.services:
             return False
         taken = before.services[self.service].features
@@ -62,20 +62,20 @@ class Dependent:
 
 @dataclass(frozen=True)
 class Impact:
-    """One change and the versions that take what it touches."""
+    """One change and the versions that use what it affects."""
 
     change: Change
     dependents: tuple[Dependent, ...]
 
     @property
     def breaks(self) -> bool:
-        """Whether somebody is there that it breaks."""
+        """Whether the change breaks any version."""
         return self.change.effect == "breaks" and bool(self.dependents)
 
 
 @dataclass(frozen=True)
 class ImpactReport:
-    """Everything an apply would do, and to whom. ``notes``: what could not be found out, and why."""
+    """All effects of an apply on model versions. ``notes``: what could not be determined, and why."""
 
     impacts: tuple[Impact, ...]
     removed: tuple[str, ...]
@@ -88,17 +88,17 @@ class ImpactReport:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each change that a live model notices."""
+        """A sentence for each change that affects a live model."""
         found = []
         for impact in self.impacts:
             if live := [str(taker) for taker in impact.dependents if taker.live]:
-                how = "breaks" if impact.breaks else "gives other values than were trained on to"
+                how = "breaks" if impact.breaks else "changes feature values of"
                 found.append(f"{impact.change}: {how} {', '.join(live)}")
         return found
 
     @property
     def refusals(self) -> list[tuple[Change, Dependent]]:
-        """The changes that break live models, with the models: what an apply refuses."""
+        """The changes that break live models, with the models; an apply refuses them."""
         return [
             (impact.change, taker)
             for impact in self.impacts
@@ -108,23 +108,23 @@ class ImpactReport:
         ]
 
     def refusal(self) -> str | None:
-        """Why an apply is refused, in one sentence, or None."""
+        """The reason why an apply is refused, in one sentence, or None."""
         found = self.refusals
         if not found:
             return None
         change, taker = found[0]
         others = len({str(each) for each, _ in found}) - 1
         more = f" ({others} more: `headrace plan`)" if others else ""
-        takes = "may take" if taker.note else "takes"
+        takes = "may use" if taker.note else "uses"
         reason = f" ({taker.note})" if taker.note else ""
         return (
-            f"Nothing was applied: {change}, which the live model {taker} {takes}{reason}{more}; put it back, bring a "
-            "version live that does without it, or go on with `headrace apply --force`."
+            f"Nothing was applied: {change}, which the live model {taker} {takes}{reason}{more}; revert the change, "
+            "deploy a version that does not need it, or apply anyway with `headrace apply --force`."
         )
 
 
 def impact_of(settings: Settings, waiting: Pending) -> ImpactReport:
-    """Who takes what ``waiting`` would change; asks MLflow and Serve only when something there is touched."""
+    """Versions that use what ``waiting`` would change; queries MLflow and Serve only if something is affected."""
     if all(change.effect == "safe" for change in waiting.changes):
         return ImpactReport(tuple(Impact(change, ()) for change in waiting.changes), tuple(waiting.removed))
     known, notes = dependents(settings)
@@ -141,7 +141,7 @@ def impact_of(settings: Settings, waiting: Pending) -> ImpactReport:
 def guard(settings: Settings, force: bool, show: Callable[[ImpactReport], Any]) -> Check:
     """A check for :func:`feature_repo.definitions.feature_store.apply` that protects live models unless forced.
 
-    ``show`` is given what was found, before it is refused or goes on.
+    ``show`` is called with the report, before the apply is refused or continues.
     """
 
     def check(waiting: Pending) -> None:
@@ -155,17 +155,17 @@ def guard(settings: Settings, force: bool, show: Callable[[ImpactReport], Any]) 
 
 
 def dependents(settings: Settings) -> tuple[list[Dependent], list[str]]:
-    """Every version that is live, has an alias or is among the newest of its model, and what could not be asked."""
+    """Every version that is live, has an alias or is among the newest of its model, and notes on failed queries."""
     serving, source = _serving(settings)
     serve_up, known_live = source == "answered", source != "unknown"
     mlflow_up = _answers(f"{settings.url('mlflow')}/health")
     notes = {
         "answered": [],
-        "kept": ["Serve is not up: what it was last told to run counts as live"],
-        "unknown": ["Serve is not up and was told nothing here: every champion counts as live"],
+        "kept": ["Serve is not running: its last configuration counts as live"],
+        "unknown": ["Serve is not running and has no configuration here: every champion counts as live"],
     }[source]
     if not mlflow_up:
-        notes.append("MLflow is not up: every feature of a model's service counts as taken")
+        notes.append("MLflow is not running: every feature of a model's service counts as used")
     services = {name: load_model(name).feature_service for name in model_names()}
     services |= {name: service for name, (service, _) in serving.items()}
     found: list[Dependent] = []
@@ -175,7 +175,7 @@ def dependents(settings: Settings) -> tuple[list[Dependent], list[str]]:
             versions, skipped = _registered(settings, model, service, model in serving, running, known_live)
             found += versions
             if skipped:
-                notes.append(f"{model}: {skipped} older versions without an alias were not looked at")
+                notes.append(f"{model}: {skipped} older versions without an alias were not checked")
         elif model in serving:
             facts = facts_of(settings, model) if serve_up else None
             features = frozenset(facts["features"]) if facts and facts.get("features") else None
@@ -185,13 +185,13 @@ def dependents(settings: Settings) -> tuple[list[Dependent], list[str]]:
     return found, notes
 
 
-_UNKNOWN = "unknown: MLflow is not up"
+_UNKNOWN = "unknown: MLflow is not running"
 
 
 def _registered(
     settings: Settings, model: str, service: str, deployed: bool, running: int | None, known_live: bool
 ) -> tuple[list[Dependent], int]:
-    """The versions of one model that matter, and how many others there are."""
+    """The versions of one model to check, and the number of other versions."""
     known = registry.versions(settings, model)
     wanted = [each for n, each in enumerate(known) if n < _NEWEST or each.aliases or each.version == running]
     found = []
@@ -200,7 +200,7 @@ def _registered(
         features = frozenset(registry.version_features(settings, model, each.version))
         found.append(Dependent(model, service, each.version, live, each.aliases, features))
     if deployed and running not in [each.version for each in wanted]:
-        note = "unknown: the version that answers is not registered in MLflow"
+        note = "unknown: the live version is not registered in MLflow"
         found.append(Dependent(model, service, running, True, (), None, note))
     return found, len(known) - len(wanted)
 
@@ -208,9 +208,10 @@ def _registered(
 def _serving(
     settings: Settings,
 ) -> tuple[dict[str, tuple[str, int | None]], Literal["answered", "kept", "unknown"]]:
-    """Model → (feature service, version) of every application, and who says so.
+    """Model → (feature service, version) of every application, and the source of this information.
 
-    Serve itself (answered), or, when it is not up, the configuration that `headrace up` brings back (kept).
+    The source is Serve itself (answered), or, if it is not running, the configuration that `headrace up` restores
+    (kept).
     """
     try:
         running: dict[str, Any] = details(settings, timeout=3)
@@ -229,14 +230,14 @@ def _serving(
         name = each["name"]
         if name == GATEWAY or not each.get("args"):
             continue
-        told = next((part["user_config"]["version"] for part in each.get("deployments", [])), None)
+        configured = next((part["user_config"]["version"] for part in each.get("deployments", [])), None)
         answers = (facts_of(settings, name) or {}).get("version") if source == "answered" else None
-        found[name] = (each["args"]["feature_service"], answers or told)
+        found[name] = (each["args"]["feature_service"], answers or configured)
     return found, source
 
 
 def _may_hold_models(settings: Settings) -> bool:
-    """Whether anything may be registered: the embedded MLflow makes its database when it is first started."""
+    """Whether versions may be registered: the embedded MLflow creates its database at its first start."""
     return settings.databases.kind != "embedded" or (settings.home / "databases" / "mlflow.db").exists()
 
 

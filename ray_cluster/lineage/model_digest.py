@@ -1,8 +1,8 @@
-"""A canonical digest of a fitted pipeline: equal exactly when what decides its scores is equal, bit for bit.
+"""A canonical digest of a fitted pipeline: equal exactly if everything that determines its scores is equal.
 
-A serialised file will not do: zip archives hold times, skops and pickle hold the identity of objects, and both change
-with no change of the model. Here an XGBoost model counts by its UBJSON, an array by dtype, shape and bytes, an object
-by its class and its attributes in the order of their names.
+A serialised file cannot be used: zip archives contain times, skops and pickle contain the identity of objects, and both
+change when the model does not. Here an XGBoost model is represented by its UBJSON, an array by dtype, shape and bytes,
+and an object by its class and its attributes in the order of their names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 __all__ = ["model_digest"]
 
-#: Attributes that say how a model was fitted and change no score: threads, chatter, generators that go on drawing.
+#: Attributes that describe how a model was fitted and do not affect scores: threads, verbosity, random generators.
 _BESIDE = {
     "n_jobs",
     "n_threads",
@@ -31,7 +31,7 @@ _BESIDE = {
 
 
 def model_digest(pipeline: Any) -> dict[str, str]:
-    """Digest of each step of a scikit-learn pipeline, and of all of them as ``model``.
+    """Digest of each step of a scikit-learn pipeline, and of the whole pipeline as ``model``.
 
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
@@ -50,8 +50,8 @@ def _digest(value: Any) -> str:
 
 
 def _feed(digest: Any, value: Any, above: tuple[int, ...]) -> None:
-    """Take in one value: what kind it is, and its content."""
-    if id(value) in above:  # an object that holds itself
+    """Update the digest with one value: its kind and its content."""
+    if id(value) in above:  # an object that contains itself
         digest.update(b"above")
     elif value is None or isinstance(value, bool | int | str | bytes | type):
         shown = f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else repr(value)

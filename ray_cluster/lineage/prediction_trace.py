@@ -1,4 +1,4 @@
-"""Predictions of the log: how many a version made, and one traced back to all that it came from."""
+"""Predictions in the log: count those of a version, and trace one back to all its inputs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["PredictionError", "Served", "Traced", "served_by", "trace_prediction
 
 
 class PredictionError(HeadraceError, LookupError):
-    """A prediction that is not in the log; one sentence."""
+    """A prediction is not in the log; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """How many predictions a version made, and the first and last moment they were as of."""
+    """Number of predictions of a version, and their first and last as-of time."""
 
     count: int
     first: str | None
@@ -32,16 +32,16 @@ class Served:
 
 @dataclass(frozen=True)
 class Traced:
-    """One prediction and where it came from.
+    """One prediction and its inputs.
 
     Attributes:
         line: the log's line (:data:`ray_cluster.serving.prediction_log.COLUMNS`).
-        ages: view -> seconds from the value's event time to ``as_of``; None where there was no value.
+        ages: view -> seconds from the value's event time to ``as_of``; None if there was no value.
         run_id, dataset, views, git, flow: of the version's run; ``views`` is view -> fingerprint of the query that it
             was trained with.
-        recomputed: the score that the bundle gives for the logged features; None where the model abstained.
-        exact: whether that is the logged score, bit for bit.
-        notes: what does not fit together, a sentence each.
+        recomputed: the bundle's score for the logged features; None if the model abstained.
+        exact: whether it equals the logged score, bit for bit.
+        notes: inconsistencies, one sentence each.
     """
 
     line: dict[str, Any]
@@ -77,7 +77,7 @@ def trace_prediction(settings: Settings, prediction_id: str, model: str | None =
 
     Raises:
         PredictionError: no line of the log has the id.
-        RegistryError: the version that made it cannot be loaded any more.
+        RegistryError: the version that made it can no longer be loaded.
     """
     names = [model] if model else model_names()
     candidates = (found for name in names for found in _lines(settings, name, prediction_id))
@@ -86,7 +86,7 @@ def trace_prediction(settings: Settings, prediction_id: str, model: str | None =
         where = f"of '{model}'" if model else f"of {', '.join(names)}"
         raise PredictionError(
             f"No prediction '{prediction_id}' is in the log {where} below {settings.home / 'predictions'}; expected a "
-            "prediction_id as an answer of the endpoint gives it."
+            "prediction_id from a response of the endpoint."
         )
     loaded = registry.load_version(settings, line["model"], line["version"])
     documents = registry.evidence(settings, loaded.run_id)
@@ -110,14 +110,14 @@ def trace_prediction(settings: Settings, prediction_id: str, model: str | None =
 
 
 def _score(settings: Settings, loaded: registry.LoadedVersion, features: Mapping[str, Any]) -> float:
-    """The bundle's score for logged features, null where they were missing, in the types of its reference rows."""
+    """The bundle's score for logged features, null for missing ones, in the types of its reference rows."""
     import pandas as pd
 
     lacking = [name for name in loaded.features if name not in features]
     if lacking:
         raise PredictionError(
-            f"The logged features lack '{lacking[0]}', which version {loaded.version} of '{loaded.model}' takes; the "
-            "line was not written by this version's endpoint."
+            f"The logged features have no '{lacking[0]}', which version {loaded.version} of '{loaded.model}' needs; "
+            "the line was not written by this version's endpoint."
         )
     kept = registry.reference(settings, loaded.run_id)
     rows = pd.DataFrame([{name: features[name] for name in loaded.features}])
@@ -131,11 +131,11 @@ def _notes(
     if line["score"] is None:
         yield "The model abstained, so there is no score to recompute."
     elif recomputed != line["score"]:
-        yield f"The bundle gives {recomputed!r} for the logged features, and {line['score']!r} was logged."
+        yield f"The bundle gives {recomputed!r} for the logged features, but {line['score']!r} was logged."
     if line["threshold"] != loaded.threshold:
-        yield f"The threshold was {line['threshold']!r}, and is {loaded.threshold!r} in the bundle."
+        yield f"The logged threshold is {line['threshold']!r}, but the bundle has {loaded.threshold!r}."
     if line["score"] is not None and line["decision"] != (line["score"] >= line["threshold"]):
-        yield "The logged decision is not that of score and threshold."
+        yield "The logged decision does not follow from score and threshold."
     for view, served in (line.get("view_versions") or {}).items():
         if served is not None and view in views and served != views[view]:
             yield f"View '{view}' was served by query {served[:8]}, and trained with {views[view][:8]}."
@@ -150,7 +150,7 @@ def _ages(line: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _lines(settings: Settings, model: str, containing: str) -> Iterator[dict[str, Any]]:
-    """Lines of a model's log that hold a text; torn ones are left out."""
+    """Lines of a model's log that contain a text; torn lines are left out."""
     needle = containing.encode()
     for path in sorted(predictions_folder(settings, model).glob("*/*.jsonl")):
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Gather the provenance of one training, as it is kept with its run."""
+"""Gather the provenance of one training, as it is stored with its run."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from ray_cluster.lineage.environment import (
 
 __all__ = ["Provenance", "erasures_now", "gather", "on_demand_code", "view_facts"]
 
-#: Where, below a run, the diff of the working tree is kept.
+#: Path of the working tree's diff below a run.
 PATCH = "provenance/uncommitted.patch"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """``document`` is JSON, kept as ``evidence/provenance.json``; ``tags`` are the run's; ``files`` path -> text."""
+    """``document`` is JSON, stored as ``evidence/provenance.json``; ``tags`` are the run's; ``files`` path -> text."""
 
     document: dict[str, Any]
     tags: dict[str, str]
@@ -52,15 +52,15 @@ def gather(
     started: datetime,
     device: str,
 ) -> Provenance:
-    """Everything that is known of where a model comes from.
+    """The provenance of a model.
 
     Args:
         dataset: ``fingerprint``, ``columns`` (name -> fingerprint) and ``rows`` of the training frame.
         digest: of the fitted model (:func:`ray_cluster.lineage.model_digest.model_digest`).
-        champion: ``version`` and ``run_id`` of the version that was champion when it was trained.
-        context: the tags that lead to the flow run.
-        started: when the training began.
-        device: cpu or cuda, on which the final fit ran.
+        champion: ``version`` and ``run_id`` of the champion at the time of the training.
+        context: tags that identify the flow run.
+        started: when the training started.
+        device: cpu or cuda, the device of the final fit.
     """
     git, finished = git_state(settings.root), datetime.now(UTC)
     views = view_facts(settings, service_views(settings, spec.feature_service))
@@ -102,8 +102,9 @@ def gather(
 
 
 def view_facts(settings: Settings, views: list[str]) -> dict[str, dict[str, Any]]:
-    """Per computed feature view: ``query`` (fingerprint of its query), and of what it holds ``computed_by`` (the query
-    then), ``content`` (fingerprint of its files), ``rows``, ``tables`` (as it read them) and ``latest_event``."""
+    """Per computed feature view: ``query`` (fingerprint of its query), and of its stored rows ``computed_by`` (the
+    query that computed them), ``content`` (fingerprint of its files), ``rows``, ``tables`` (as it read them) and
+    ``latest_event``."""
     found: dict[str, dict[str, Any]] = {}
     for view in views:
         held = state(settings, view)
@@ -121,7 +122,7 @@ def view_facts(settings: Settings, views: list[str]) -> dict[str, dict[str, Any]
 
 
 def on_demand_code(settings: Settings, service: str) -> dict[str, str]:
-    """On-demand view of the service -> fingerprint of its function, as Feast's registry holds it."""
+    """On-demand view of the service -> fingerprint of its function, from Feast's registry."""
     from feature_repo.definitions.feature_store import open_store
 
     store = open_store(settings)
@@ -136,7 +137,7 @@ def on_demand_code(settings: Settings, service: str) -> dict[str, str]:
 
 
 def _verdict(settings: Settings, model: str, as_of: datetime) -> dict[str, Any] | None:
-    """The monitoring result that asked for this training: the newest, if it says retrain and is of this moment."""
+    """The monitoring result that requested this training: the newest, if it says retrain and has this as-of time."""
     found = read_json(settings.home / "monitoring" / model / "latest.json")
     if not found or found["decision"]["action"] != "retrain" or found["as_of"] != as_of.isoformat():
         return None
@@ -149,6 +150,6 @@ def _verdict(settings: Settings, model: str, as_of: datetime) -> dict[str, Any] 
 
 
 def erasures_now(settings: Settings) -> str | None:
-    """Fingerprint of the list of erased entities; None while nothing was ever erased."""
+    """Fingerprint of the list of erased entities; None if nothing was ever erased."""
     path: Path = settings.home / "erasures.json"
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest() if path.is_file() else None

@@ -1,4 +1,4 @@
-"""Runs of one model side by side: what was set, what came out, and whether data and code were the same."""
+"""Compare runs of one model: their settings, their results, and whether data and code were the same."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ray_cluster import registry
 
 __all__ = ["CompareError", "Compared", "Comparison", "compare"]
 
-#: Runs that are compared when none is named, and at most.
+#: Number of runs that are compared by default, and the maximum.
 _NEWEST, _MOST = 4, 8
 
 
 class CompareError(HeadraceError, ValueError):
-    """Runs that cannot be compared; one sentence."""
+    """The runs cannot be compared; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Compared:
     """One run.
 
     Attributes:
-        period: what ``metrics`` were measured on, held_out or validation.
-        intervals: metric -> [low, high] of 95 %, where the evidence has them.
+        period: the period of ``metrics``, held_out or validation.
+        intervals: metric -> [low, high] of 95 %, if the evidence has them.
         dataset, code, commit: fingerprint of the frame, of all code files, and the commit (with ``, dirty``).
     """
 
@@ -51,7 +51,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs in the order they were named. Name -> value per run: ``params`` and ``libraries`` are those that differ."""
+    """Runs in the given order. Name -> value per run: ``params`` and ``libraries`` are those that differ."""
 
     model: str
     runs: list[Compared]
@@ -60,7 +60,7 @@ class Comparison:
     libraries: dict[str, list[str | None]]
 
     def best(self, metric: str) -> int | None:
-        """Place of the best run in a metric; None where periods or frames differ, so that none is."""
+        """Index of the best run in a metric; None if periods or frames differ and the runs cannot be ranked."""
         values = self.metrics[metric]
         comparable = len({(run.period, run.dataset) for run in self.runs}) == 1
         if not comparable or any(value is None for value in values) or len(set(values)) == 1:
@@ -78,20 +78,20 @@ class Comparison:
 
 
 def compare(settings: Settings, model: str, which: Sequence[str] = ()) -> Comparison:
-    """Compare runs or versions of a model, named by number or id; by default its newest four runs of any kind.
+    """Compare runs or versions of a model, named by number or id; by default the newest four runs of any kind.
 
     Raises:
         RegistryError: there is no such version or run.
-        CompareError: there are fewer than two, or more than fit beside each other.
+        CompareError: there are fewer than two runs, or more than the page can show.
     """
     named = list(which) or [run.run_id for run in registry.runs_of(settings, model, _NEWEST)]
     if not 2 <= len(named) <= _MOST:
-        found = f"{len(named)} were named" if which else f"model '{model}' has {len(named)} finished"
-        raise CompareError(f"Runs are compared side by side, from 2 to {_MOST}; {found}. Name versions or runs of it.")
+        found = f"{len(named)} were given" if which else f"model '{model}' has {len(named)} finished"
+        raise CompareError(f"Expected 2 to {_MOST} runs to compare; {found}. Choose versions or runs of the model.")
     subjects = [registry.find(settings, model, each) for each in named]
     twice = next((each.title for each in subjects if [s.run.run_id for s in subjects].count(each.run.run_id) > 1), None)
     if twice:
-        raise CompareError(f"{twice.capitalize()} of '{model}' was named twice; name each run once.")
+        raise CompareError(f"{twice.capitalize()} of '{model}' was given twice; give each run once.")
     runs = [_compared(settings, subject) for subject in subjects]
     params = _beside([run.params for run in runs])
     libraries = _beside([run.libraries for run in runs])

@@ -1,1 +1,1 @@
-"""Watch the prediction log: drift, performance once outcomes arrive, a verdict, and Evidently's reports to look at."""
+"""Monitor the prediction log: drift, performance once outcomes arrive, a verdict, and Evidently's reports."""

@@ -1,13 +1,13 @@
-"""How much a column varies by itself: the reference's own stretches, as long as the current one, against its rest.
+"""Natural variation of a column: the reference's own stretches, as long as the current one, against its rest.
 
-The population stability index assumes independent rows. Features that look back over a week or four, and the weather,
-are alike from day to day, so that any two weeks differ from the ten before, and a fixed bound calls most of them
-drifted. The reference holds the measure of that: the largest index that any stretch of it has against the rest of it.
-Were the current stretch exchangeable with K disjoint ones, it would exceed them all in one of K + 1 cases, as a
-conformal p-value says (V. Vovk, A. Gammerman and G. Shafer, Algorithmic Learning in a Random World, 2005, ch. 2).
-With five that is one in six; so stretches start at every fourteenth of their length, as in a scan statistic (J. Naus,
-The distribution of the size of the maximum cluster of points on a line, JASA 60, 1965). That about halves it for
-columns that forget within a stretch; one that remembers for longer can still end up beyond all of them.
+The population stability index assumes independent rows. Features that look back over one or four weeks, and the
+weather, are similar from day to day, so that any two weeks differ from the ten before, and a fixed bound marks most of
+them as drifted. The reference itself measures this variation: the largest index of any of its stretches against its
+rest. If the current stretch is exchangeable with K disjoint ones, it exceeds all of them in one of K + 1 cases, as for
+a conformal p-value (V. Vovk, A. Gammerman and G. Shafer, Algorithmic Learning in a Random World, 2005, ch. 2). With
+five that is one in six; so stretches start at every fourteenth of their length, as in a scan statistic (J. Naus, The
+distribution of the size of the maximum cluster of points on a line, JASA 60, 1965). That roughly halves it for columns
+whose autocorrelation ends within a stretch; a column with a longer autocorrelation can still exceed all of them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ray_cluster.monitoring.binning import Bins, Integers
 
 __all__ = ["Stretches", "ShortReferenceError", "cut", "baseline_variation"]
 
-#: A stretch starts at every fourteenth of its length (each day, for two weeks); less often in a long reference.
+#: Stretches start at every fourteenth of their length (daily, for two weeks); less often in a long reference.
 STEPS, MOST = 14, 100
-#: Fewest rows of a stretch: with a hundred, ten bins and no shift the index is rarely above 0.15.
+#: Minimum of rows per stretch: with a hundred rows, ten bins and no shift the index is rarely above 0.15.
 MIN_ROWS = 100
 
 _DAY = pd.Timedelta(days=1)
@@ -36,15 +36,15 @@ _SLACK = 0.95  # 27.9 days count as twice 14
 
 
 class ShortReferenceError(MonitoringError):
-    """The reference holds no two stretches as long as the current one, so its natural variation is not known."""
+    """The reference is too short for two stretches of the current length, so its natural variation is unknown."""
 
 
 @dataclass(frozen=True)
 class Stretches:
     """Stretches of a reference, each ``days`` whole days long (hours differ by design) and ``wide`` slots wide.
 
-    ``slots`` is the slot of time that each reference row lies in, shape (rows,); ``starts`` the first slot of each
-    stretch. Rows without a time lie in a slot after the last.
+    ``slots`` is the time slot of each reference row, shape (rows,); ``starts`` is the first slot of each stretch. Rows
+    without a time have a slot after the last.
     """
 
     days: int
@@ -64,7 +64,7 @@ class Stretches:
         return np.searchsorted(self.slots[self.order], ends).astype(np.int64)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a reader needs: ``days`` and ``count``."""
+        """Return the facts for a reader: ``days`` and ``count``."""
         return {"days": self.days, "count": len(self.starts)}
 
 
@@ -75,7 +75,7 @@ def cut(reference: pd.Series[Any], current: pd.Series[Any]) -> Stretches:
         reference, current: UTC times of the rows.
 
     Raises:
-        ShortReferenceError: the reference spans less than two of them, or they hold too few rows.
+        ShortReferenceError: the reference spans less than two stretches, or they have too few rows.
     """
     current = current.dropna()
     days = max(1, ceil((current.max() - current.min()) / _DAY)) if len(current) else 1
@@ -84,7 +84,7 @@ def cut(reference: pd.Series[Any], current: pd.Series[Any]) -> Stretches:
     if pd.isna(span) or span < 2 * _SLACK * length:
         raise ShortReferenceError(
             f"The reference spans {0 if pd.isna(span) else span / _DAY:.1f} days, less than twice the {days} of these "
-            "predictions, so its natural variation is not known; hold out a longer period or monitor a shorter window."
+            "predictions, so its natural variation is unknown; hold out a longer period or monitor a shorter window."
         )
     wide = min(STEPS, max(1, MOST // ceil(span / length)))
     places = ((reference - first) / (length / wide)).to_numpy(dtype=np.float64)
@@ -95,7 +95,7 @@ def cut(reference: pd.Series[Any], current: pd.Series[Any]) -> Stretches:
     if not enough.any():
         raise ShortReferenceError(
             f"The reference has {len(reference):,} rows, fewer than {MIN_ROWS} in each stretch of {days} days, so "
-            "its natural variation is not known; hold out more rows."
+            "its natural variation is unknown; hold out more rows."
         )
     return Stretches(days, slots, np.flatnonzero(enough), wide)
 
@@ -103,11 +103,11 @@ def cut(reference: pd.Series[Any], current: pd.Series[Any]) -> Stretches:
 def baseline_variation(bins: Bins, codes: Integers, stretches: Stretches) -> float:
     """Return the largest corrected PSI of any stretch of a reference column against the rest of it.
 
-    Rare categories are pooled for each stretch, so that a value that the rest does not hold counts as unseen, as it
-    does where the current rows are compared with the whole reference.
+    Rare categories are pooled for each stretch, so that a value that is not in the rest counts as unseen, as in the
+    comparison of the current rows with the whole reference.
 
     Args:
-        codes: the bin of each reference row, as :meth:`Bins.codes` gives them, shape (rows,).
+        codes: the bin of each reference row, from :meth:`Bins.codes`, shape (rows,).
     """
     total, ordered = bins.count(codes), codes[stretches.order]
     inside = (bins.count(ordered[first:end]) for first, end in stretches.bounds)
@@ -115,7 +115,7 @@ def baseline_variation(bins: Bins, codes: Integers, stretches: Stretches) -> flo
 
 
 def _windows(counts: Floats, starts: Integers, wide: int) -> Floats:
-    """Sums of ``wide`` successive rows of ``counts``, one for each of ``starts``."""
+    """Sums of ``wide`` consecutive rows of ``counts``, one for each of ``starts``."""
     before = np.concatenate([np.zeros((1, *counts.shape[1:])), counts.cumsum(axis=0)])
     sums: Floats = before[np.minimum(starts + wide, len(counts))] - before[starts]
     return sums

@@ -1,4 +1,4 @@
-"""The bins in which a column and its reference are counted, merged for as many rows as the smaller of them has."""
+"""Bins for counting a column and its reference, merged to fit the smaller of the two."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ray_cluster.evaluation.column_profile import ColumnProfile, aligned_numbers
 
 __all__ = ["MIN_EXPECTED", "Bins", "Floats", "Integers", "pool_rare"]
 
-#: Fewest rows a bin should be expected to hold for the chi-squared approximation (W. G. Cochran, 1954).
+#: Minimum of expected rows per bin for the chi-squared approximation (W. G. Cochran, 1954).
 MIN_EXPECTED = 5
 #: The bin of the missing values.
 MISSING = 0
@@ -25,11 +25,11 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Bins:
-    """The bins of one column, numbered from 0, which holds the missing values.
+    """The bins of one column, numbered from 0, the bin of missing values.
 
     ``expected`` counts the reference's rows, shape (size,). Numeric: ``groups[i]`` is the bin of the values in
-    ``(edges[i-1], edges[i]]``. Categorical: ``categories`` gives the bin of each value that the reference holds; every
-    other value gets a bin of its own, numbered from ``size`` on. :meth:`comparable` pools the rare ones.
+    ``(edges[i-1], edges[i]]``. Categorical: ``categories`` has the bin of each value in the reference; every other
+    value gets its own bin, numbered from ``size``. :meth:`comparable` pools the rare ones.
     """
 
     expected: Floats
@@ -39,13 +39,13 @@ class Bins:
 
     @property
     def size(self) -> int:
-        """How many bins the reference has."""
+        """Number of bins of the reference."""
         return len(self.expected)
 
     @classmethod
     def of(cls, reference: ColumnProfile, rows: int) -> Bins:
-        """Bins of a profile. Those of numbers are merged until ``rows`` rows like the reference would put five or more
-        into each."""
+        """Bins of a profile. Numeric bins are merged until five or more of ``rows`` rows like the reference are
+        expected in each."""
         none = np.empty(0)
         if reference.kind == "numeric":
             counts = np.array(reference.counts or [0], dtype=np.float64)
@@ -68,37 +68,38 @@ class Bins:
             found: Integers = self.groups[np.searchsorted(self.edges, values, side="left")]
             found[np.isnan(values)] = MISSING
             return found
-        places, values = pd.factorize(column)  # a missing value has the place -1
+        places, values = pd.factorize(column)  # a missing value has the code -1
         known = dict(self.categories)
         bins = np.array([MISSING, *(known.setdefault(str(value), len(known) + 1) for value in values)])
         coded: Integers = bins[places + 1]
         return coded
 
     def count(self, codes: Integers) -> Floats:
-        """Rows per bin, shape (size,), or longer where there are values that the reference never held."""
+        """Rows per bin, shape (size,), or longer if there are values that are not in the reference."""
         return np.bincount(codes, minlength=self.size).astype(np.float64)
 
     def comparable(self, reference: Floats, current: Floats) -> tuple[Floats, Floats]:
-        """Two vectors of counts in bins that are large enough to compare; rare categories are pooled."""
+        """Counts of both samples in bins that are large enough to compare; rare categories are pooled."""
         return (reference, current) if self.categories is None else pool_rare(reference, current)
 
 
 def pool_rare(reference: Floats, current: Floats) -> tuple[Floats, Floats]:
     """Pool rare categories: rows per category of two samples -> rows per bin of both.
 
-    A category keeps its own bin where both samples are expected to hold ``MIN_EXPECTED`` rows of it, given its share of
-    the two together. That choice is the same when the samples are swapped, and does not depend on how the rows of a
-    category divide between them. The missing values always keep theirs. Two more bins follow:
+    A category keeps its own bin if both samples are expected to have ``MIN_EXPECTED`` rows of it, given its share of
+    the two together. That choice is the same if the samples are swapped, and does not depend on how the rows of a
+    category divide between them. The missing values always keep their bin. Two more bins follow:
 
-    - *other known*: rare categories that the reference holds;
-    - *unseen*: rare categories that it does not. Some are expected where nothing has changed: the next row holds an
-      unseen value with about the share of the reference's rows whose value occurs in no other (I. J. Good, The
+    - *other known*: rare categories that are in the reference;
+    - *unseen*: rare categories that are not. Some are expected even if nothing has changed: the next row has an unseen
+      value with a probability of about the share of the reference's rows whose value occurs once (I. J. Good, The
       population frequencies of species and the estimation of population parameters, Biometrika 40, 1953). Those rows of
       the reference are counted here instead of in *other known*.
 
     Args:
-        reference, current: rows per category, the missing values first. ``current`` may be longer: what comes after
-            the end of ``reference`` are categories that the reference does not hold.
+        reference, current: rows per category, the missing values first. ``current`` may be longer: the entries after
+            the
+            end of ``reference`` are categories that are not in the reference.
 
     >>> pool_rare(np.array([0.0, 60, 2, 1, 1]), np.array([0.0, 30, 1, 0, 0, 20, 1]))
     (array([ 0., 60.,  0.,  2.,  2.]), array([ 0., 30., 20.,  1.,  1.]))
@@ -115,8 +116,8 @@ def pool_rare(reference: Floats, current: Floats) -> tuple[Floats, Floats]:
 
 
 def _merge_neighbours(counts: Floats, scale: float) -> Integers:
-    """The merged bin of each bin: adjacent ones are joined until MIN_EXPECTED current rows are expected in each.
-    A bin that is empty in the reference stays alone: there a single row is news."""
+    """The merged bin of each bin: adjacent bins are joined until MIN_EXPECTED current rows are expected in each. A bin
+    that is empty in the reference is not merged: a single row in it is informative."""
     groups: list[int] = []
     held: list[float] = []
     for count in counts:

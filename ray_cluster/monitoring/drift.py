@@ -1,8 +1,8 @@
 """Drift of a current column against a profile: PSI, Kolmogorov-Smirnov and Wasserstein distance.
 
 The population stability index (PSI) is corrected for sample size (:mod:`feature_repo.tables.stability`), over bins
-that are merged until each is expected to hold five rows (:mod:`ray_cluster.monitoring.binning`). With that the usual
-bound of 0.25 means the same at 200 rows as at 200,000.
+that are merged until each is expected to have five rows (:mod:`ray_cluster.monitoring.binning`). With this correction
+the usual bound of 0.25 means the same at 200 rows as at 200,000.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["Drift", "column_drift"]
 
 @dataclass(frozen=True)
 class Drift:
-    """How far one current column is from its reference.
+    """Distance of one current column from its reference.
 
-    ``psi`` is the corrected index (never below 0), ``psi_raw`` the textbook one over the same bins, with missing
-    values as a bin of their own. ``ks`` (0 to 1) and ``wasserstein`` (in standard deviations of the reference)
-    compare the values that are present; None for a categorical column and where either side has none.
-    ``unseen_share`` is the share of current rows with a category that the reference never held; 0 for numbers.
+    ``psi`` is the corrected index (never below 0), ``psi_raw`` the uncorrected one over the same bins, with missing
+    values as a separate bin. ``ks`` (0 to 1) and ``wasserstein`` (in standard deviations of the reference) compare the
+    values that are present; None for a categorical column, or if either side has no value. ``unseen_share`` is the
+    share of current rows with a category that is not in the reference; 0 for numbers.
     """
 
     feature: str
@@ -51,7 +51,7 @@ def column_drift(feature: str, reference: ColumnProfile, current: pd.Series[Any]
     """Measure one current column against the profile of its reference.
 
     Args:
-        bins: those of the reference for as many rows as ``current`` has, where they are at hand.
+        bins: the reference's bins for the number of rows of ``current``, if already computed.
 
     Raises:
         MonitoringError: the reference is numeric and a current value is not a number.
@@ -76,11 +76,11 @@ def column_drift(feature: str, reference: ColumnProfile, current: pd.Series[Any]
 
 
 def _distances(reference: ColumnProfile, values: npt.NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """The Kolmogorov-Smirnov statistic and the Wasserstein distance, in standard deviations of the reference; None
-    where either side has no value. A constant reference has no unit: then the distance is in the column's own."""
+    """The Kolmogorov-Smirnov statistic and the Wasserstein distance, in standard deviations of the reference; None if
+    either side has no value. A constant reference has no unit: then the distance is in the column's unit."""
     from scipy.stats import ks_2samp, wasserstein_distance
 
     if not len(values) or not reference.quantiles:
         return None, None
-    ks = ks_2samp(reference.quantiles, values, method="asymp").statistic  # the p-value is not used: take the cheap one
+    ks = ks_2samp(reference.quantiles, values, method="asymp").statistic  # the p-value is not used: use the fast one
     return float(ks), float(wasserstein_distance(reference.quantiles, values)) / (reference.std or 1.0)

@@ -1,8 +1,8 @@
-"""Evidently's reports of a stretch of the prediction log: HTML files, and runs in the workspace that its UI shows.
+"""Evidently's reports of a period of the prediction log: HTML files, and runs in the workspace that its UI shows.
 
-They are for looking at; what is decided comes from the profiles. Evidently's cost is per column (0.1 s or more each,
-for drift and again for the summary) rather than per row, so rows are sampled and the summary keeps to the columns that
-moved most. Performance is a run of its own, because its rows are those with an outcome.
+They are for viewing only; decisions use the profiles. Evidently's cost is per column (0.1 s or more each, for drift and
+again for the summary) rather than per row, so rows are sampled and the summary has only the columns that changed most.
+Performance is a separate run, because its rows are those with an outcome.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ _RUNS = uuid.UUID("6f6b4f4e-5d0e-4b5e-9f43-2a0b7d1f6f10")
 def drift_run(
     spec: ModelSpec, measurements: Mapping[str, Any], current: pd.DataFrame, reference: pd.DataFrame
 ) -> Snapshot:
-    """Run Evidently's drift report, and the data summary of the ``SUMMARY_COLUMNS`` columns that moved most.
+    """Run Evidently's drift report, and the data summary of the ``SUMMARY_COLUMNS`` columns that changed most.
 
     Args:
-        measurements: as :func:`ray_cluster.monitoring.measurements.measure` gives them: which columns there are,
-            which are numeric, and how far each moved. Columns without a value on either side are left out.
+            measurements: as returned by :func:`ray_cluster.monitoring.measurements.measure`: the columns, which of them
+                are
+                numeric, and how far each moved. Columns with no value on either side are left out.
         current, reference: feature columns and ``score``, one row or more; ``MAX_ROWS`` of each are used.
     """
     _stay_quiet()
@@ -77,11 +78,11 @@ def drift_run(
 def performance_run(
     spec: ModelSpec, measurements: Mapping[str, Any], labelled: pd.DataFrame, reference: pd.DataFrame, threshold: float
 ) -> Snapshot:
-    """Run Evidently's classification report on predictions whose outcomes have arrived, beside the held-out rows.
+    """Run Evidently's classification report on predictions with known outcomes, and on the held-out rows.
 
     Args:
         labelled, reference: ``score`` and ``label``, with both classes in each.
-        threshold: scores from here on count as predicted positives.
+        threshold: scores at or above it count as predicted positives.
     """
     _stay_quiet()
     from evidently import BinaryClassification, DataDefinition, Dataset, Report
@@ -112,8 +113,8 @@ def write_html(run: Snapshot, path: Path) -> Path:
 def add_to_workspace(settings: Settings, spec: ModelSpec, run: Snapshot) -> str:
     """Add a run to the model's project in the workspace under ``home/evidently`` and return the project's id.
 
-    The project is made when it is missing. A second run of the same name replaces the first: monitoring one
-    stretch twice leaves one run.
+    The project is created if it is missing. A second run of the same name replaces the first: monitoring the same
+    period twice leaves one run.
     """
     _stay_quiet()
     from evidently.ui.workspace import Workspace
@@ -129,7 +130,7 @@ def add_to_workspace(settings: Settings, spec: ModelSpec, run: Snapshot) -> str:
 
 
 def _stay_quiet() -> None:
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Evidently is imported: it calls home without it
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Evidently is imported: otherwise it sends usage data
 
 
 def _labels(spec: ModelSpec, part: str, measurements: Mapping[str, Any]) -> dict[str, Any]:

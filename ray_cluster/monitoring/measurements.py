@@ -1,4 +1,4 @@
-"""What is measured of a stretch of the prediction log: drift per feature, of the score, and performance."""
+"""Measurements of a period of the prediction log: drift per feature, drift of the score, and performance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ray_cluster.monitoring.performance import Scored, performance
 
 __all__ = ["expand_features", "feature_columns", "known_at", "measure", "scored", "with_outcomes"]
 
-#: Columns of a reference that are not features, beside the request's own id.
+#: Columns of a reference that are not features, in addition to the request's id.
 RESERVED = ("id", "score", "label", "prediction_time")
 
 
@@ -33,15 +33,15 @@ def measure(
         predictions: rows of the prediction log, ``features`` as a column of dicts or expanded to ``features.*``.
         outcomes: ``id``, ``label`` (0 or 1) and optionally ``known_at``.
         reference: feature columns, ``score``, ``label`` and ``prediction_time`` of the held-out rows.
-        as_of: nothing served or known later is looked at.
+        as_of: rows served or known later are ignored.
 
     Returns:
-        JSON: ``model``, ``as_of``, ``rows`` (those with a score; nothing else is measured), ``abstained`` (logged
-        rows without a score, as the model abstained), ``first``, ``last``, ``versions`` (version -> rows),
-        ``features`` (one object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``natural``,
-        ``drifted`` and ``ignored``), ``prediction``, ``stretches`` (``days`` and ``count`` of what ``natural`` was
-        found over, or ``unknown``: why there is none), ``performance`` (None before the first outcome) and
-        ``unmatched`` (features that only one side has).
+            JSON: ``model``, ``as_of``, ``rows`` (those with a score; only these are measured), ``abstained`` (logged
+            rows without a score, because the model abstained), ``first``, ``last``, ``versions`` (version -> rows),
+            ``features`` (one object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``natural``,
+            ``drifted`` and ``ignored``), ``prediction``, ``stretches`` (``days`` and ``count`` of the stretches for
+            ``natural``, or ``unknown``: why there is none), ``performance`` (None before the first outcome) and
+            ``unmatched`` (features that only one side has).
 
     Raises:
         MonitoringError: a column is missing, or no logged feature is one of the reference's.
@@ -102,12 +102,12 @@ def expand_features(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def scored(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The predictions that have a score: the model saw no input of a row for which it abstained."""
+    """The predictions that have a score: a row for which the model abstained was not scored."""
     return predictions[predictions["score"].notna()]
 
 
 def known_at(rows: pd.DataFrame, column: str, as_of: pd.Timestamp) -> pd.DataFrame:
-    """Rows whose ``column`` is a time up to ``as_of``; all rows when there is no such column."""
+    """Rows whose ``column`` is a time up to ``as_of``; all rows if there is no such column."""
     if column not in rows:
         return rows
     return rows[pd.to_datetime(rows[column], utc=True) <= as_of]
@@ -124,9 +124,9 @@ def with_outcomes(predictions: pd.DataFrame, outcomes: pd.DataFrame, as_of: pd.T
 
 
 def _stretches(reference: pd.DataFrame, current: pd.Series[Any]) -> tuple[Stretches | None, dict[str, Any]]:
-    """The reference's stretches and what is said of them; None and why, where there are none."""
+    """The reference's stretches and their facts; or None and the reason."""
     if "prediction_time" not in reference:
-        return None, {"unknown": "The reference has no prediction_time, so its natural variation is not known."}
+        return None, {"unknown": "The reference has no prediction_time, so its natural variation is unknown."}
     try:
         stretches = cut(pd.to_datetime(reference["prediction_time"], utc=True), current)
     except ShortReferenceError as error:
@@ -186,6 +186,6 @@ def _need(frame: pd.DataFrame, columns: list[str], what: str) -> None:
     missing = [name for name in columns if name not in frame]
     if missing:
         raise MonitoringError(
-            f"The {what} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has "
+            f"The {what} has no column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has "
             f"{', '.join(map(str, frame.columns[:12])) or 'none'}."
         )

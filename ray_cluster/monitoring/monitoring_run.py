@@ -48,11 +48,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MonitoringResult:
-    """What monitoring found.
+    """Result of monitoring.
 
     ``measurements`` is JSON (see :func:`ray_cluster.monitoring.measurements.measure`); ``html`` and
-    ``performance_html`` are Evidently's pages, None where there was nothing to show or the page failed, which
-    ``failures`` then says.
+    ``performance_html`` are Evidently's pages, None if there was nothing to show or the page failed, which ``failures``
+    then records.
     """
 
     measurements: Mapping[str, Any]
@@ -85,7 +85,7 @@ def monitor(
     reference: pd.DataFrame,
     as_of: datetime,
 ) -> MonitoringResult:
-    """Judge a stretch of the prediction log, and write Evidently's reports of it.
+    """Judge a period of the prediction log, and write Evidently's reports of it.
 
     Args:
         settings: reports go to ``home/monitoring/<model>/`` and to the workspace ``home/evidently``.
@@ -96,7 +96,7 @@ def monitor(
         as_of: aware time; predictions made and outcomes known later are left out.
 
     Raises:
-        MonitoringError: a column is missing or holds values of another type than the reference.
+        MonitoringError: a column is missing or has values of another type than the reference.
     """
     now = pd.Timestamp(as_of)
     if now.tzinfo is None:
@@ -131,9 +131,9 @@ def monitor(
 def watch(settings: Settings, spec: ModelSpec, as_of: datetime) -> tuple[dict[str, Any], bool]:
     """Monitor the champion over ``spec.monitoring.window`` before ``as_of``.
 
-    Of a champion that nobody asked yet the verdict is to wait. Returns the result
-    (:meth:`MonitoringResult.to_dict`, with ``version``), and whether it is new: the same
-    predictions, outcomes and policy give the result kept before.
+    If the champion has not served any request yet, the verdict is to wait. Returns the result
+    (:meth:`MonitoringResult.to_dict`, with ``version``), and whether it is new: for the same predictions, outcomes and
+    policy, the stored result is returned.
 
     Raises:
         MonitoringError: there is no champion.

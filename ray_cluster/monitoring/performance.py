@@ -1,7 +1,7 @@
-"""How good the predictions are whose outcomes have arrived, beside the held-out reference.
+"""Performance of predictions whose outcomes have arrived, compared with the held-out reference.
 
 Intervals come from the bootstrap over days of :mod:`ray_cluster.evaluation.bootstrap`. Average precision grows with the
-share of positives, so the value that is compared with the held-out one gives the positives the weight they had there
+share of positives, so the compared value weights the positives to their share in the held-out rows
 (W. Siblini et al., Master your metrics with calibration, IDA 2020).
 """
 
@@ -23,8 +23,8 @@ RESAMPLES = 300
 
 @dataclass(frozen=True)
 class Scored:
-    """Predictions with outcomes: ``labels`` 0 or 1, ``scores`` probabilities, ``days`` a number per row that says
-    which day it belongs to (or None); each of shape (rows,)."""
+    """Predictions with outcomes: ``labels`` 0 or 1, ``scores`` probabilities, ``days`` the day of each row as a number
+    (or None); each of shape (rows,)."""
 
     labels: Floats
     scores: Floats
@@ -37,20 +37,20 @@ class Scored:
 
     @property
     def judgeable(self) -> bool:
-        """Whether both classes are there; without that no ranking metric is defined."""
+        """Whether both classes occur; otherwise no ranking metric is defined."""
         return len(self.labels) > 0 and 0 < self.labels.sum() < len(self.labels)
 
 
 def performance(live: Scored, held_out: Scored, metric: str, seed: int = 0) -> dict[str, Any]:
-    """Compare live performance with the held-out one.
+    """Compare live performance with held-out performance.
 
     Args:
-        metric: ``roc_auc`` or ``average_precision``: the one the verdict is made from.
+        metric: ``roc_auc`` or ``average_precision``: the metric of the verdict.
         seed: of the bootstrap; the same inputs give the same figures.
 
     Returns:
         ``outcomes``, ``positives``, ``rate``, ``held_out_rate``; ``metrics``: name -> ``{live, low, high, held_out}``
-        with the 95 % interval of the live value (values None while only one class has arrived); and for the verdict
+        with the 95 % interval of the live value (None while only one class has arrived); and for the verdict
         ``metric``, ``live``, ``held_out``, ``drop``, ``drop_low``, ``drop_high`` and ``reweighted``, whether the live
         value is at the held-out share of positives.
     """
@@ -88,8 +88,8 @@ def performance(live: Scored, held_out: Scored, metric: str, seed: int = 0) -> d
 
 
 def score_metrics(scored: Scored, weights: Floats | None = None) -> dict[str, float]:
-    """Return each of ``METRICS``. ``calibration_gap`` is the mean score less the share of positives: above zero the
-    model promises too much.
+    """Return each of ``METRICS``. ``calibration_gap`` is the mean score minus the share of positives: above zero, the
+    scores are too high.
 
     >>> score_metrics(Scored(np.array([0.0, 1.0]), np.array([0.2, 0.8])))["roc_auc"]
     1.0

@@ -1,1 +1,1 @@
-"""Parity: are the features that the endpoint served those that training would retrieve for the same entity and time?"""
+"""Parity: compare served features with those that training retrieves for the same entity and time."""

@@ -1,4 +1,4 @@
-"""Check parity: retrieve again what an endpoint served, compare, keep the result; bound it before training."""
+"""Check parity: retrieve the served features again, compare, store the result; enforce a bound before training."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class ParityBoundError(HeadraceError, RuntimeError):
 
 
 def parity_folder(settings: Settings, model: str) -> Path:
-    """Where the parity results of one model are kept."""
+    """The folder of one model's parity results."""
     return settings.home / "parity" / model
 
 
 def newest(settings: Settings, model: str, as_of: datetime, window: timedelta | None = None) -> dict[str, Any] | None:
-    """The newest parity result made for ``as_of`` or a moment up to ``window`` before it; None where there is none."""
+    """The newest parity result for ``as_of`` or a time up to ``window`` before it; None if there is none."""
     best = None
     for path in parity_folder(settings, model).glob("*.json"):
         try:
@@ -55,9 +55,10 @@ def newest(settings: Settings, model: str, as_of: datetime, window: timedelta | 
 
 
 def require(settings: Settings, spec: ModelSpec, as_of: datetime) -> None:
-    """Hold a training as of ``as_of`` to ``parity:`` of the model's YAML; says nothing where that is null.
+    """Enforce ``parity:`` of the model's YAML for a training as of ``as_of``; does nothing if it is null.
 
-    Where no result is new enough a warning is logged and training goes on, as the first one comes before any traffic.
+    If no result is new enough, a warning is logged and training continues, because the first training precedes any
+    traffic.
 
     Raises:
         ParityBoundError: the newest result is below the bound.
@@ -68,8 +69,8 @@ def require(settings: Settings, spec: ModelSpec, as_of: datetime) -> None:
     result = newest(settings, spec.name, as_of, bound.window)
     if result is None:
         logger.warning(
-            "no parity result of %s in the %s before %s UTC: training goes on without; "
-            "`headrace run parity --model %s` makes one",
+            "no parity result of %s in the %s before %s UTC: training continues; "
+            "`headrace run parity --model %s` creates one",
             spec.name,
             in_words(bound.window.total_seconds()),
             f"{as_of:%Y-%m-%d %H:%M}",
@@ -82,13 +83,13 @@ def require(settings: Settings, spec: ModelSpec, as_of: datetime) -> None:
         raise ParityBoundError(
             f"Model '{spec.name}' is not trained: {result['share']:.2%} of the served values equal those retrieved "
             f"offline (as of {result['as_of'][:16]}), below the minimum of {bound.minimum:.2%}; the worst feature is "
-            f"{worst['feature']} ({worst['share']:.2%}, mostly {cause}); mend that and run "
+            f"{worst['feature']} ({worst['share']:.2%}, mostly {cause}); fix this and run "
             f"`headrace run parity --model {spec.name}`, or change parity in the model's file."
         )
 
 
 class ParityError(HeadraceError, ValueError):
-    """There is nothing to compare; one sentence says what was looked for."""
+    """There is nothing to compare; the message says what was searched."""
 
 
 def check_parity(
@@ -97,9 +98,9 @@ def check_parity(
     """Compare at most ``most`` of the predictions with ``as_of`` in the ``window`` before ``as_of``.
 
     Returns the result (:func:`ray_cluster.parity.comparison.summary` with ``model``, ``as_of``, ``window`` in seconds,
-    ``logged`` (predictions in the window), ``first``, ``last`` and ``versions``) and its page, None if it failed, which
-    ``failures`` of the result then says. Both are kept under
-    ``home/parity/<model>/<as_of>``. Which ones are compared of more is decided by their random ids: always the same.
+    ``logged`` (predictions in the window), ``first``, ``last`` and ``versions``) and its page; if the page failed it is
+    None and ``failures`` of the result says why. Both are stored under ``home/parity/<model>/<as_of>``. If there are
+    more predictions, their random ids determine which are compared: always the same ones.
 
     Raises:
         ParityError: no prediction was logged in the window.
@@ -154,7 +155,7 @@ def check_parity(
 
 
 def _sources(settings: Settings, spec: ModelSpec) -> Sources:
-    """Where the features of the model's service come from."""
+    """The sources of the features of the model's service."""
     service = feature_service(settings, spec.feature_service)
     found: Mapping[str, Any] = {view: state(settings, view) for view in service.view_features}
     return Sources(

@@ -1,4 +1,4 @@
-"""Compare what the endpoint served with what is retrieved offline for the same entities and times, and say why not."""
+"""Compare served features with those retrieved offline for the same entities and times, and find causes."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ __all__ = [
     "summary",
 ]
 
-#: Stands for the view of features that the feature service no longer has.
+#: Name in place of a view for features that the feature service no longer has.
 GONE = "no longer served"
-#: So many examples of each cause and view are kept.
+#: Maximum of stored examples per cause and view.
 MOST_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class OnDemandView:
-    """An on-demand view: the features it gives, and those of computed views that it is made from beside the request."""
+    """An on-demand view: its features, and the features of computed views that it needs in addition to the request."""
 
     features: Sequence[str]
     stored: Sequence[str] = ()
@@ -43,8 +43,8 @@ class OnDemandView:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where each feature comes from: computed view -> its features, TTL (seconds, 0: never) and present code; and
-    on-demand view -> what it is made from."""
+    """Where each feature comes from: computed view -> its features, TTL (seconds, 0: never) and current code; and
+    on-demand view -> its inputs."""
 
     views: Mapping[str, Sequence[str]]
     ttls: Mapping[str, float]
@@ -54,7 +54,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class Row:
-    """One logged prediction's values of one view on both sides; ``cause`` and ``detail`` are empty where they agree."""
+    """One logged prediction's values of one view on both sides; ``cause`` and ``detail`` are empty if they agree."""
 
     number: int
     view: str
@@ -86,9 +86,9 @@ def as_requests(log: pd.DataFrame, requests: Requests) -> pd.DataFrame:
 
 
 def served_sides(line: Mapping[str, Any], sources: Sources) -> dict[str, Side]:
-    """View -> what the endpoint served, as one line of the log has it. Only features that the version takes.
+    """View -> served values in one line of the log. Only features that the version uses.
 
-    A value that had expired counts as null, whatever the policy put in its place.
+    A value that had expired counts as null, for every policy on expired values.
     """
     taken = set(line["features"])
     sides = {}
@@ -98,7 +98,7 @@ def served_sides(line: Mapping[str, Any], sources: Sources) -> dict[str, Side]:
             continue
         seen = line["event_times"].get(view)
         event_time = datetime.fromisoformat(seen) if seen else None
-        if line["expired"] is None:  # logged before the log said so: expired values were null, without exception
+        if line["expired"] is None:  # logged before this key was introduced: expired values were always null
             old = event_time is not None and (line["as_of"] - event_time).total_seconds() > sources.ttls[view] > 0
             expired = old and all(value is None for value in values.values())
         else:
@@ -112,7 +112,7 @@ def served_sides(line: Mapping[str, Any], sources: Sources) -> dict[str, Side]:
 
 
 def offline_sides(record: Mapping[str, Any], sources: Sources, at: datetime) -> dict[str, Side]:
-    """View -> what was retrieved as of ``at``; ``record`` is one row of the frame with event times."""
+    """View -> values retrieved as of ``at``; ``record`` is one row of the frame with event times."""
     sides = {}
     for view, names in sources.views.items():
         event_time, known_at = (_moment(record[f"{view}__{name}"]) for name in ("event_timestamp", "known_at"))
@@ -127,12 +127,12 @@ def offline_sides(record: Mapping[str, Any], sources: Sources, at: datetime) -> 
 def compare(
     lines: Sequence[Mapping[str, Any]], retrieved: Sequence[Mapping[str, Any]], sources: Sources, then: Any
 ) -> list[Row]:
-    """One :class:`Row` per prediction and view, in order, with the cause where they differ.
+    """One :class:`Row` per prediction and view, in order, with the cause if they differ.
 
     Args:
         lines: rows of the prediction log.
         retrieved: for each of them the record retrieved offline as of its ``as_of``.
-        then: ``then(view, numbers, moments)`` retrieves the rows with these numbers as of other moments: a record each.
+        then: ``then(view, numbers, moments)`` retrieves the rows with these numbers as of other times, one record each.
     """
     rows = []
     for number, (line, record) in enumerate(zip(lines, retrieved, strict=True)):
@@ -154,12 +154,12 @@ def compare(
             assert moment is not None
             side = offline_sides(record, sources, moment)[view]
             rows[place] = replace(rows[place], found=replace(rows[place].found, then=side))
-    causes: dict[tuple[int, str], tuple[str, str]] = {}  # of inputs of on-demand views, whose rows come after
+    causes: dict[tuple[int, str], tuple[str, str]] = {}  # of inputs of on-demand views, whose rows follow
     for place in differing:
         row = rows[place]
         gone = ("feature code", "The feature service no longer has these features.")
         stored = sources.on_demand[row.view].stored if row.view in sources.on_demand else ()
-        inherited = next((told for name in stored if (told := causes.get((row.number, name)))), None)
+        inherited = next((known for name in stored if (known := causes.get((row.number, name)))), None)
         cause, detail = gone if row.view == GONE else inherited or cause_of(row.found)
         causes.update(dict.fromkeys(((row.number, name) for name in row.differing), (cause, detail)))
         rows[place] = replace(row, cause=cause, detail=detail)
@@ -205,7 +205,7 @@ def _known(sources: Sources) -> set[str]:
 
 
 def _evidence(found: Difference, view: str, line: Mapping[str, Any], sources: Sources) -> Difference:
-    """The difference with what the log kept about the view when it was served."""
+    """The difference, with the facts in the log about the view at serving time."""
     if view not in sources.views:
         return found
     known = line["known_until"]
@@ -220,9 +220,9 @@ def _evidence(found: Difference, view: str, line: Mapping[str, Any], sources: So
 
 
 def _rounded(rows: Sequence[Row]) -> Collection[str]:
-    """Features served as whole numbers only, where two or more of the same rows have fractions offline.
+    """Features served as whole numbers only, although two or more of the same rows have fractions offline.
 
-    One could be a correction.
+    A single row could be a correction.
     """
     fractions: dict[str, set[tuple[Any, ...]]] = {}
     broken = set()
@@ -283,7 +283,7 @@ def _example(line: Mapping[str, Any], row: Row) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    """A retrieved value as JSON has it."""
+    """A retrieved value as a JSON value."""
     import pandas as pd
 
     return None if pd.isna(value) else plain(value)

@@ -1,1 +1,1 @@
-"""From a finished run to a version, and what becomes of it: gates, approval, rollback, retirement, model card."""
+"""Register a finished run as a version, and manage it: gates, approval, rollback, retirement, model card."""

@@ -1,4 +1,4 @@
-"""Measure a new version beside the champion, on the same held-out rows and in the same process."""
+"""Measure a new version and the champion on the same held-out rows and in the same process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["challenge", "latency"]
 
-#: Single rows that each bundle is asked for, one after the other in turn.
+#: Number of single rows that each bundle scores, alternating between the bundles.
 _REQUESTS = 60
 
 
@@ -26,11 +26,11 @@ def challenge(
 ) -> tuple[dict[str, float], dict[str, float] | None, dict[str, Any]]:
     """Load both bundles and measure them on the held-out rows of the challenger's run.
 
-    Returns the challenger's metrics, the champion's (None without one), and what the gates need beside: ``gain``,
+    Returns the challenger's metrics, the champion's (None without one), and other inputs of the gates: ``gain``,
     ``slices``, ``latency_ms``, ``size_mb``, ``behaviour``, ``fairness`` and ``failures``.
 
     Raises:
-        RegistryError: a bundle is not whole, or the champion takes a feature that the rows no longer have.
+        RegistryError: a bundle is not complete, or the champion needs a feature that the rows no longer have.
     """
     rows = registry.reference(settings, run_id)
     documents = registry.evidence(settings, run_id)
@@ -72,8 +72,8 @@ def challenge(
 
 
 def latency(loaded: dict[str, registry.LoadedVersion], rows: pd.DataFrame, requests: int = _REQUESTS) -> dict[str, Any]:
-    """95th percentile of the milliseconds that each bundle takes to score one row; asked in turn, so that a slow moment
-    of the machine meets all of them."""
+    """95th percentile of the milliseconds per bundle to score one row; the bundles alternate, so that a slow period of
+    the machine affects all of them."""
     import numpy as np
 
     taken: dict[str, list[float]] = {name: [] for name in loaded}
@@ -93,6 +93,6 @@ def _check_features(spec: ModelSpec, champion: registry.LoadedVersion, rows: pd.
     if missing:
         raise registry.RegistryError(
             f"The champion of '{spec.name}' (version {champion.version}) needs feature '{missing[0]}', which feature "
-            f"service '{spec.feature_service}' no longer has; put it back, or remove the alias with "
+            f"service '{spec.feature_service}' no longer has; restore it, or remove the alias with "
             f"`headrace models alias {spec.name} champion --remove`."
         )

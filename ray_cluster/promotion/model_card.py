@@ -1,4 +1,4 @@
-"""Write the card of a version from what the registry holds, and keep it on the version."""
+"""Write the model card of a version from the registry, and store it with the version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CARD = "model card"
 
 
 def status_of(facts: registry.VersionFacts) -> str:
-    """What a version is now, in a word or two; *passed* is not promoted yet."""
+    """The status of a version in a word or two; *passed* means not promoted yet."""
     if facts.retired_at:
         return "retired"
     state = registry.approval_state(facts)
@@ -34,7 +34,7 @@ def status_of(facts: registry.VersionFacts) -> str:
 
 
 def card_facts(settings: Settings, model: str, number: int) -> CardFacts:
-    """Gather what a card is made from.
+    """Gather the facts for a card.
 
     Raises:
         RegistryError: there is no such version.
@@ -53,10 +53,10 @@ def card_facts(settings: Settings, model: str, number: int) -> CardFacts:
 
 
 def publish_card(settings: Settings, model: str, number: int) -> None:
-    """Keep the card with the version: ``card/card.md`` and ``card/card.html`` of its run, and a short form as its
-    description in MLflow. The tag ``headrace.card`` says that it is there.
+    """Store the card with the version: ``card/card.md`` and ``card/card.html`` of its run, and a short form as its
+    description in MLflow. The tag ``headrace.card`` marks that it exists.
 
-    A failure is kept in the evidence ``failures`` of the run, until a later call succeeds.
+    A failure is recorded in the evidence ``failures`` of the run until a later call succeeds.
     """
     failures: list[Failure] = []
     with secondary(_CARD, failures):
@@ -64,7 +64,7 @@ def publish_card(settings: Settings, model: str, number: int) -> None:
         registry.add_texts(
             settings, known.run_id, {"card/card.md": card_markdown(known), "card/card.html": card_html(known)}
         )
-        if not registry.version(settings, model, number).tags.get("headrace.description"):  # a person's own words stay
+        if not registry.version(settings, model, number).tags.get("headrace.description"):  # keep a person's text
             registry.describe(settings, model, number, short_form(known))
         registry.annotate(settings, model, number, {"headrace.card": "card/card.md"})
     run_id = registry.version(settings, model, number).run_id
@@ -75,7 +75,7 @@ def publish_card(settings: Settings, model: str, number: int) -> None:
 
 
 def write_card(settings: Settings, model: str, number: int) -> Path:
-    """Write the card under ``home/cards/`` from the facts as they are now; the path of the page."""
+    """Write the card under ``home/cards/`` from the current facts; returns the path of the page."""
     known = card_facts(settings, model, number)
     path = settings.home / "cards" / f"{model}-v{number}.html"
     write_page(path.with_suffix(".md"), card_markdown(known))

@@ -1,4 +1,4 @@
-"""Register a training run as a model version, and make it champion if the gate, and where asked a person, says so."""
+"""Register a training run as a model version, and make it champion if the gate and, if required, a person approves."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Registered", "latest_run", "register", "still_holds"]
 
 @dataclass(frozen=True)
 class Registered:
-    """A version, the decision about it, and the version that is champion now (None when there is none).
+    """A version, the decision about it, and the current champion version (None if there is none).
 
-    ``approval`` is waiting, approved or rejected; None where no person is asked. ``unchanged``: all was done before.
-    ``waited``: the flow run that waited for the approval before this call, and was cut off.
+    ``approval`` is waiting, approved or rejected; None if no approval is required. ``unchanged``: all was done before.
+    ``waited``: the flow run that waited for the approval before this call, and was interrupted.
     """
 
     version: int
@@ -48,24 +48,24 @@ def latest_run(settings: Settings, model: str) -> str:
 def register(
     settings: Settings, spec: ModelSpec, run_id: str, context: dict[str, str], flow_run: str = "none"
 ) -> Registered:
-    """Register ``run_id`` and decide about it by ``spec.gate``; doing it again changes nothing.
+    """Register ``run_id`` and decide about it with ``spec.gate``; a repeated call changes nothing.
 
-    The order is version, decision, alias or request for approval, card, and each step is looked for before it is done:
-    killed anywhere and run again, it ends with the same one version. Whoever registers another run of the model at the
-    same time waits, so that the later one is measured against the champion that the earlier one made.
+    The order is version, decision, alias or request for approval, card. Each step checks whether it is already done:
+    killed at any point and run again, the result is the same single version. A concurrent registration of another run
+    of the model waits, so that the later one is compared with the champion that the earlier one made.
 
     Args:
-        context: tags of the version. flow_run: id of the flow run that will wait where an approval is asked for.
+        context: tags of the version. flow_run: id of the flow run that waits if an approval is required.
 
     Raises:
-        RegistryError: the run is not whole, or a bundle cannot be loaded.
+        RegistryError: the run is not complete, or a bundle cannot be loaded.
     """
     with registry.exclusive(settings, spec.name):
         documents = registry.evidence(settings, run_id)
         if lacking := [name for name in ("dataset", "evaluation") if name not in documents]:
             raise registry.RegistryError(
-                f"Run {run_id} of '{spec.name}' has no evidence of its {' and '.join(lacking)}, so that nothing can be "
-                "decided about it; run `headrace run train` again."
+                f"Run {run_id} of '{spec.name}' has no evidence of its {' and '.join(lacking)}, so no gate can judge "
+                "it; run `headrace run train` again."
             )
         if (period := documents["evaluation"].get("period", "held_out")) != "held_out":
             raise registry.RegistryError(
@@ -106,7 +106,7 @@ def register(
 
 
 def still_holds(decision: Decision, champion: int | None) -> bool:
-    """Whether a decision was made against the champion that there is."""
+    """Whether the decision was made against the current champion."""
     versions = decision.evidence.get("versions", {})
     return decision.action != "promote" or versions.get("champion") == champion
 
@@ -127,7 +127,7 @@ def _decide(settings: Settings, spec: ModelSpec, facts: registry.VersionFacts, c
 
 
 def _act(settings: Settings, facts: registry.VersionFacts, decision: Decision, flow_run: str) -> bool:
-    """Move the alias, or ask for approval; False when there was nothing left to do."""
+    """Move the alias, or request approval; False if there was nothing left to do."""
     model, number, state = facts.model, facts.version, registry.approval_state(facts)
     if decision.action == "promote" and (state == "approved" or not settings.approval.required):
         by = facts.tags.get("headrace.approval_by", "the gate") if state == "approved" else "the gate"

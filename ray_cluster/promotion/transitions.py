@@ -1,4 +1,4 @@
-"""What people decide about a version: approve or reject it, roll back to an earlier champion, retire it."""
+"""Decisions of people about a version: approve or reject it, roll back to an earlier champion, retire it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = [
 
 
 def approve(settings: Settings, model: str, number: int, by: str, comment: str) -> registry.VersionFacts:
-    """Let a version that passed the gate become champion; again after a kill, it goes on.
+    """Make a version that passed the gate champion; a repeated call after a kill completes the promotion.
 
     Raises:
-        ApprovalError: the name does not count, the version does not wait, or there is another champion by now.
+        ApprovalError: the name is not an approver's, the version does not wait, or the champion has changed since.
         RegistryError: there is no such version, or it was retired.
     """
     with registry.exclusive(settings, model):
@@ -37,7 +37,7 @@ def approve(settings: Settings, model: str, number: int, by: str, comment: str) 
             then = decision.evidence["versions"]["champion"]
             raise registry.ApprovalError(
                 f"Version {number} of '{model}' was measured against {_named(then)}, but "
-                f"{_named(present.version if present else None)} is champion now; decide anew: `headrace run register "
+                f"{_named(present.version if present else None)} is champion now; decide again: `headrace run register "
                 f"--model {model} --param run_id={facts.run_id}`."
             )
         if registry.approval_state(facts) == "waiting":
@@ -48,10 +48,10 @@ def approve(settings: Settings, model: str, number: int, by: str, comment: str) 
 
 
 def reject(settings: Settings, model: str, number: int, by: str, comment: str) -> registry.VersionFacts:
-    """Say no to a version that waits; it stays, and is never promoted.
+    """Reject a version that waits; it stays registered, and is never promoted.
 
     Raises:
-        ApprovalError: the name does not count, or the version does not wait.
+        ApprovalError: the name is not an approver's, or the version does not wait.
         RegistryError: there is no such version, or it was retired.
     """
     with registry.exclusive(settings, model):
@@ -60,7 +60,7 @@ def reject(settings: Settings, model: str, number: int, by: str, comment: str) -
             raise registry.ApprovalError(
                 f"Version {number} of '{model}' was approved by {facts.tags['headrace.approval_by']} on "
                 f"{facts.tags['headrace.approval_at'][:10]} and cannot be rejected; `headrace models rollback {model}` "
-                "takes it back."
+                "reverts the promotion."
             )
         registry.record_approval(settings, facts, by, comment, approved=False)
         publish_card(settings, model, number)
@@ -68,7 +68,7 @@ def reject(settings: Settings, model: str, number: int, by: str, comment: str) -
 
 
 def _waiting(settings: Settings, model: str, number: int, by: str) -> registry.VersionFacts:
-    """A version that an answer is due for, also one that was approved but not promoted yet."""
+    """A version that waits for an answer, or was approved but not promoted yet."""
     registry.check_approver(settings, by)
     facts = registry.usable(settings, model, number)
     state = registry.approval_state(facts)
@@ -81,11 +81,11 @@ def _waiting(settings: Settings, model: str, number: int, by: str) -> registry.V
     elif facts.tags.get("headrace.action") == "refuse":
         when = "refused by the gate"
     else:
-        when = "not decided about yet"
+        when = "not decided yet"
     waits = [each for each in registry.versions(settings, model) if registry.approval_state(each) == "waiting"]
-    told = ", ".join(str(each.version) for each in waits) or "none"
+    waiting = ", ".join(str(each.version) for each in waits) or "none"
     raise registry.ApprovalError(
-        f"Version {number} of '{model}' does not wait for approval: it was {when}. Versions that wait: {told}."
+        f"Version {number} of '{model}' does not wait for approval: it was {when}. Versions that wait: {waiting}."
         if state is not None or facts.promoted_at or "headrace.action" in facts.tags
         else f"Version {number} of '{model}' does not wait for approval: it is {when}; run `headrace run register "
         f"--model {model} --param run_id={facts.run_id}`."
@@ -97,7 +97,7 @@ def _named(version: int | None) -> str:
 
 
 class RetirementError(HeadraceError, RuntimeError):
-    """A version that something live depends on; one sentence with what that is, and a way on."""
+    """A live system depends on the version; the message says which, and what to do first."""
 
 
 def retire(
@@ -106,14 +106,14 @@ def retire(
     """Retire a version: it is never promoted, aliased or deployed again; its evidence stays.
 
     Args:
-        delete_artifacts: also remove its model files. EntityRows for later, they go then.
+        delete_artifacts: also remove its model files; they can also be removed by a later call.
 
     Raises:
-        RetirementError: it is champion or shadow, answers requests, or is what Serve will load when it is up again.
+        RetirementError: it is champion or shadow, answers requests, or Serve will load it at its next start.
         RegistryError: there is no such version.
     """
     if not reason.strip():
-        raise RetirementError(f"Version {number} of '{model}' is retired for a reason; give it with --reason.")
+        raise RetirementError(f"Version {number} of '{model}' cannot be retired with no reason; pass --reason.")
     with registry.exclusive(settings, model):
         facts = registry.version(settings, model, number)
         if not facts.retired_at:
@@ -126,24 +126,24 @@ def retire(
 
 
 def _check_unused(settings: Settings, facts: registry.VersionFacts) -> None:
-    told = f"Version {facts.version} of '{facts.model}'"
+    version = f"Version {facts.version} of '{facts.model}'"
     ways = {
         "champion": f"promote another one or `headrace models rollback {facts.model}`",
         "shadow": f"`headrace models alias {facts.model} shadow --remove`",
     }
     for alias, way in ways.items():
         if alias in facts.aliases:
-            raise RetirementError(f"{told} is {alias} and cannot be retired; first {way}.")
+            raise RetirementError(f"{version} is {alias} and cannot be retired; first {way}.")
     known, _ = dependents(settings)
     if any(each.live and each.model == facts.model and each.version == facts.version for each in known):
         raise RetirementError(
-            f"{told} answers requests, or will once Serve is up again, and cannot be retired; first put another one "
-            f"live: `headrace run deploy --model {facts.model}`."
+            f"{version} answers requests, or will when Serve runs again, and cannot be retired; first deploy another "
+            f"one: `headrace run deploy --model {facts.model}`."
         )
 
 
 def rollback_target(settings: Settings, model: str) -> int:
-    """The version that was champion before the present one: the one promoted last of those not rolled back or retired.
+    """The champion before the current one: the last promoted version that was not rolled back or retired.
 
     Raises:
         RegistryError: there is none.
@@ -165,7 +165,7 @@ def rollback_target(settings: Settings, model: str) -> int:
 
 
 def roll_back(settings: Settings, model: str, number: int | None, by: str, why: str) -> tuple[int | None, int]:
-    """Make an earlier champion (default: :func:`rollback_target`) champion again; who did so and why is recorded.
+    """Make an earlier champion (default: :func:`rollback_target`) champion again; who did it and why is recorded.
 
     Returns the versions that were champion before and after.
 
@@ -180,7 +180,7 @@ def roll_back(settings: Settings, model: str, number: int | None, by: str, why: 
         if facts.promoted_at is None:
             earlier = [str(each.version) for each in registry.versions(settings, model) if each.promoted_at]
             raise registry.RegistryError(
-                f"Version {number} of '{model}' was never champion, so there is no going back to it; those that were: "
+                f"Version {number} of '{model}' was never champion; roll back to an earlier champion: "
                 f"{', '.join(earlier) or 'none'}."
             )
         if present:

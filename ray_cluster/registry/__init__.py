@@ -1,4 +1,4 @@
-"""The door to MLflow: training runs, model versions, aliases and the evidence kept with them."""
+"""The interface to MLflow: training runs, model versions, aliases and the evidence stored with them."""
 
 from ray_cluster.registry.approval import (
     ApprovalError,

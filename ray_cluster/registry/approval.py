@@ -1,4 +1,4 @@
-"""Approval of a version by a named person: asked for, given or denied, and kept on the version and in its evidence."""
+"""Approval of a version by a named person: requested, given or denied, and stored with the version and its evidence."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ _TAG = "headrace.approval"
 
 
 class ApprovalError(HeadraceError, ValueError):
-    """An approval that cannot be given; one sentence."""
+    """An approval cannot be given; the message is one sentence."""
 
 
 def approval_state(facts: VersionFacts) -> ApprovalState | None:
-    """How it stands with a version; None where nobody was asked."""
+    """The approval state of a version; None if no approval was requested."""
     found = facts.tags.get(_TAG)
     return found if found in ("waiting", "approved", "rejected") else None  # type: ignore[return-value]
 
 
 def ask_approval(settings: Settings, facts: VersionFacts, flow_run: str) -> None:
-    """Mark a version as waiting; ``flow_run`` is who waits, so that an answer can release it."""
+    """Mark a version as waiting; ``flow_run`` is the run that waits, so that an answer can resume it."""
     remember(settings, facts.run_id, "waits for approval", "the gate")
     annotate(settings, facts.model, facts.version, {"headrace.approval_run": flow_run, _TAG: "waiting"})
 
 
 def check_approver(settings: Settings, name: str) -> str:
-    """The approver's name, without blanks around it.
+    """The approver's name, stripped of surrounding blanks.
 
     Raises:
-        ApprovalError: it is empty, or the environment names others.
+        ApprovalError: it is empty, or not among the environment's approvers.
     """
     name, known = name.strip(), settings.approval.approvers
     if not name:
-        raise ApprovalError("An approval needs a name; say who you are with --by.")
+        raise ApprovalError("An approval needs a name; pass yours with --by.")
     if known and name not in known:
         raise ApprovalError(
             f"'{name}' may not approve in the environment '{settings.environment}'.{nearest(name, known)} "
@@ -61,10 +61,10 @@ def check_approver(settings: Settings, name: str) -> str:
 
 
 def record_approval(settings: Settings, facts: VersionFacts, by: str, comment: str, approved: bool) -> None:
-    """Keep an answer on the version and in the evidence of its run. Checks nothing but the name.
+    """Store an answer on the version and in the evidence of its run. Checks only the name.
 
     Raises:
-        ApprovalError: the name does not count.
+        ApprovalError: the name is not an approver's.
     """
     by = check_approver(settings, by)
     state: ApprovalState = "approved" if approved else "rejected"
@@ -80,6 +80,6 @@ def record_approval(settings: Settings, facts: VersionFacts, by: str, comment: s
 
 
 def withdraw(settings: Settings, facts: VersionFacts) -> None:
-    """Wait no longer: the version was decided anew, and refused."""
+    """End the wait: the version was decided again, and refused."""
     if approval_state(facts) == "waiting":
         connect(settings).delete_model_version_tag(facts.model, str(facts.version), _TAG)

@@ -1,13 +1,13 @@
-"""Bundles: one MLflow model with everything that is needed to score, and to know why it may be trusted.
+"""Bundles: one MLflow model with everything needed for scoring, and the evidence for it.
 
-Beside the pipeline (preprocessing, estimator, calibration; skops, no pickle) the model's own folder holds, under
+In addition to the pipeline (preprocessing, estimator, calibration; skops, no pickle) the model's folder has, under
 ``extra_files/``: ``bundle.json`` (threshold, features, feature service, data fingerprint, libraries),
 ``reference.json`` (a quantile profile of each feature and of the score on the held-out rows, for monitoring),
-one JSON document per part of the evidence, and an XGBoost classifier once more as ``classifier.ubj``, the format that
+one JSON document per part of the evidence, and an XGBoost classifier also as ``classifier.ubj``, the format that
 XGBoost keeps stable between its versions and reads in every language.
 
 MLflow's own loader reads the list of types that may be loaded from the model itself, so a forged model could allow
-anything; :func:`load_version` uses our list, and the estimators that the model's own file names.
+anything; :func:`load_version` uses the list in this module, and the estimators that the model's YAML file names.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ __all__ = [
     "write_bundle",
 ]
 
-#: What a bundle may hold beside what skops trusts by itself: the classifiers of the model families, their calibration,
-#: and what cleaning learned (numpy's and pandas' own types are attributes of scikit-learn's imputer).
+#: Types that a bundle may contain in addition to those that skops trusts: the classifiers of the model families, their
+#: calibration, and fitted cleaning (numpy's and pandas' types are attributes of scikit-learn's imputer).
 TRUSTED = [
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
@@ -60,8 +60,8 @@ TRUSTED = [
 
 
 def trusted_for(settings: Settings, model: str, held: Collection[str]) -> list[str]:
-    """:data:`TRUSTED`, and of the types that are ``held`` the classes of a package that ``model`` takes an estimator
-    from: whoever names ``lightgbm:LGBMClassifier`` in a model's file today trusts the classes of lightgbm."""
+    """:data:`TRUSTED`, and of the types in ``held`` those of the packages of ``model``'s own estimators: a model's file
+    with ``lightgbm:LGBMClassifier`` makes the classes of lightgbm trusted."""
     if model not in model_names():
         return TRUSTED
     families = load_model(model, str(settings.folder)).tuning.families
@@ -70,10 +70,10 @@ def trusted_for(settings: Settings, model: str, held: Collection[str]) -> list[s
 
 
 def check_types(settings: Settings, model: str, pipeline: Any) -> list[str]:
-    """The types that ``pipeline`` may hold when it is loaded.
+    """The types that ``pipeline`` may contain when it is loaded.
 
     Raises:
-        RegistryError: it holds another one, and could never be loaded.
+        RegistryError: it contains another type, and could never be loaded.
     """
     from skops import io
 
@@ -81,8 +81,8 @@ def check_types(settings: Settings, model: str, pipeline: Any) -> list[str]:
     trusted = trusted_for(settings, model, held)
     if refused := sorted(set(held) - set(trusted)):
         raise RegistryError(
-            f"Model '{model}' cannot be kept: it holds {', '.join(refused)}, and expected are types of scikit-learn, "
-            "XGBoost, numpy and the packages of its own estimators; keep no other objects in the fitted estimator."
+            f"Model '{model}' cannot be stored: it contains {', '.join(refused)}; expected types of scikit-learn, "
+            "XGBoost, numpy and the packages of its own estimators; store no other objects in the fitted estimator."
         )
     return trusted
 
@@ -132,10 +132,10 @@ def write_bundle(
     documents: Mapping[str, Any],
     metadata: Mapping[str, Any],
 ) -> list[str]:
-    """Write the files that go with a pipeline into its MLflow model; their paths.
+    """Write the files that accompany a pipeline in its MLflow model; returns their paths.
 
     Args:
-        example: a few rows as the pipeline takes them.
+        example: a few input rows of the pipeline.
         profiles: of each feature and the score on the held-out rows, JSON values by name.
         documents: the evidence, each a JSON value.
     """
@@ -158,10 +158,10 @@ def write_bundle(
 
 
 def explain(path: Path) -> dict[str, Any]:
-    """Everything that a bundle's folder says about itself, by name: ``bundle``, ``reference``, the evidence.
+    """All JSON documents of a bundle's folder, by name: ``bundle``, ``reference``, the evidence.
 
     Raises:
-        RegistryError: something that belongs to a whole bundle is not there.
+        RegistryError: a file of a complete bundle is missing.
     """
     found = {
         file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((path / _FOLDER).glob("*.json"))
@@ -169,7 +169,7 @@ def explain(path: Path) -> dict[str, Any]:
     evidence = (found.get("bundle") or {}).get("evidence") or ["evaluation"]
     lacking = [name for name in ("bundle", "reference", *evidence) if name not in found]
     if lacking:
-        raise RegistryError(f"it lacks {', '.join(f'{_FOLDER}/{name}.json' for name in lacking)}")
+        raise RegistryError(f"it has no {', '.join(f'{_FOLDER}/{name}.json' for name in lacking)}")
     return found
 
 
@@ -177,8 +177,8 @@ def load_version(settings: Settings, model: str, number: int | None = None) -> L
     """Load a version's bundle; without a number, the champion.
 
     Raises:
-        RegistryError: there is no such version, or it is not whole: its run did not finish, its evidence is missing,
-            or its files were taken away when it was retired.
+        RegistryError: there is no such version, or it is not complete: its run did not finish, its evidence is missing,
+            or its files were removed when it was retired.
     """
     if number is None:
         facts = champion(settings, model)
@@ -228,12 +228,12 @@ def _check_whole(settings: Settings, facts: VersionFacts) -> None:
 
 def _not_whole(facts: VersionFacts, why: str) -> RegistryError:
     return RegistryError(
-        f"Version {facts.version} of '{facts.model}' is not whole and is not loaded: {why}; train and register again."
+        f"Version {facts.version} of '{facts.model}' is incomplete and is not loaded: {why}; train and register again."
     )
 
 
 def _booster(pipeline: Any) -> Any:
-    """The XGBoost classifier at the end of a pipeline, also inside a calibrator that wraps it; None of another kind."""
+    """The XGBoost classifier at the end of a pipeline, also inside a calibrator that wraps it; None for others."""
     found = pipeline[-1] if hasattr(pipeline, "__getitem__") else pipeline
     for _ in range(3):
         if hasattr(found, "get_booster"):

@@ -21,16 +21,16 @@ __all__ = [
     "exclusive",
 ]
 
-#: Tag of a run that says how it was made; a run without it is a training.
+#: Tag of a run with its kind; a run without it is a training.
 KIND = "headrace.kind"
 
 
 class RegistryError(HeadraceError, LookupError):
-    """A run, version or alias that is not there; one sentence that says what is."""
+    """A run, version or alias does not exist; the message says which ones exist."""
 
 
 def connect(settings: Settings) -> MlflowClient:
-    """A client of the environment's MLflow server, which ``mlflow`` itself is pointed at too."""
+    """A client of the environment's MLflow server; also sets the tracking address of ``mlflow``."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
@@ -40,15 +40,15 @@ def connect(settings: Settings) -> MlflowClient:
 
 @contextmanager
 def exclusive(settings: Settings, model: str) -> Iterator[None]:
-    """Whoever registers, approves, rolls back, retires or moves an alias of a model holds this. Not reentrant.
+    """Lock for registering, approving, rolling back, retiring or moving an alias of a model. Not reentrant.
 
     Raises:
-        RegistryError: the database that keeps the lock does not answer.
+        RegistryError: the database of the lock does not answer.
     """
     try:
         with locks.exclusive(settings.database_url("mlflow"), settings.home, f"register-{model}"):
             yield
     except locks.LockError as error:
         raise RegistryError(
-            f"MLflow's database at {error}; `headrace up` makes it, `headrace doctor` looks why."
+            f"MLflow's database at {error}; `headrace up` creates it, `headrace doctor` finds the cause."
         ) from None

@@ -1,4 +1,4 @@
-"""Training runs: logged whole with their evidence, and found by a version's number, a run id, or its beginning."""
+"""Training runs: log them with their evidence, and find them by version number, run id, or its first characters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _KEY = "headrace.training_key"
 
 
 def find_run(settings: Settings, model: str, key: str) -> str | None:
-    """Id of the finished training run with this key; runs of the key that were cut off are marked killed."""
+    """Id of the finished training run with this key; interrupted runs of the key are marked killed."""
     client = connect(settings)
     experiment = client.get_experiment_by_name(model)
     if experiment is None:
@@ -66,10 +66,10 @@ def log_run(
     metadata: Mapping[str, Any],
     files: Mapping[str, str] | None = None,
 ) -> str:
-    """Log one training run whole: the model bundle, its evidence and its reference rows. Returns the run's id.
+    """Log one complete training run: the model bundle, its evidence and its reference rows. Returns the run's id.
 
-    ``files``: path below the run -> text, kept beside the evidence.
-    The run is marked finished last; a run that was cut off is never taken for a finished one.
+    ``files``: path below the run -> text, stored next to the evidence.
+    The run is marked finished last, so that an interrupted run never counts as finished.
     """
     trusted = check_types(settings, model, pipeline)
     profiles: dict[str, Any] = {}
@@ -116,7 +116,7 @@ def log_run(
 
 
 def newest_run(settings: Settings, model: str) -> str | None:
-    """Id of the training run of a model that finished last, or None; runs of notebooks are no trainings."""
+    """Id of the last finished training run of a model, or None; notebook runs are not trainings."""
     client = connect(settings)
     experiment = client.get_experiment_by_name(model)
     if experiment is None:
@@ -160,8 +160,8 @@ def evidence(settings: Settings, run_id: str) -> dict[str, Any]:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise RegistryError(
-            f"There is no training run '{run_id}'; MLflow lists them under the experiment, and `headrace run train` "
-            "makes one."
+            f"There is no training run '{run_id}'; MLflow lists them in the experiment, and `headrace run train` "
+            "creates one."
         ) from error
     if not listed:
         return {}
@@ -211,7 +211,7 @@ class Subject:
 
 
 def runs_of(settings: Settings, model: str, limit: int = 200) -> list[RunFacts]:
-    """The newest runs of a model that came to their end, newest first; of every kind."""
+    """The newest finished runs of a model of every kind, newest first."""
     client = connect(settings)
     experiment = client.get_experiment_by_name(model)
     if experiment is None:
@@ -226,7 +226,7 @@ def runs_of(settings: Settings, model: str, limit: int = 200) -> list[RunFacts]:
 
 
 def find(settings: Settings, model: str, which: str | None = None) -> Subject:
-    """A version by its number, or a run by its id or the beginning of it; without either, the champion.
+    """A version by its number, or a run by its id or its first characters; by default, the champion.
 
     Raises:
         RegistryError: there is no such version or run, it is of another model, or no champion.
@@ -237,7 +237,7 @@ def find(settings: Settings, model: str, which: str | None = None) -> Subject:
         present = champion(settings, model)
         if present is None:
             listed = ", ".join(str(each.version) for each in known) or "none"
-            raise RegistryError(f"Model '{model}' has no champion; name a version (registered: {listed}) or a run.")
+            raise RegistryError(f"Model '{model}' has no champion; give a version (registered: {listed}) or a run.")
         which = str(present.version)
     if which.isdecimal() and len(which) < _SHORTEST:
         version = next((each for each in known if each.version == int(which)), None)
@@ -259,7 +259,7 @@ def _run(settings: Settings, model: str, which: str) -> RunFacts:
             return matching[0]
         if matching:
             raise RegistryError(
-                f"'{which}' is the beginning of {len(matching)} runs of model '{model}'; give more of the id: "
+                f"'{which}' matches {len(matching)} runs of model '{model}'; give more characters of the id: "
                 f"{', '.join(run.run_id for run in matching[:5])}."
             )
     try:
@@ -272,8 +272,8 @@ def _run(settings: Settings, model: str, which: str) -> RunFacts:
             f"{recent})."
         ) from None
     if name != model:
-        raise RegistryError(f"Run {which} is of model '{name}', not of '{model}'; name that model, or another run.")
-    raise RegistryError(f"Run {which} of model '{model}' did not come to its end ({other.info.status.lower()}).")
+        raise RegistryError(f"Run {which} is of model '{name}', not of '{model}'; give that model, or another run.")
+    raise RegistryError(f"Run {which} of model '{model}' did not finish ({other.info.status.lower()}).")
 
 
 def _facts(run: Any) -> RunFacts:

@@ -1,7 +1,7 @@
-"""MLflow's server without the notice that it collects usage data.
+"""MLflow's server, without the notice about usage data.
 
-``MLFLOW_DISABLE_TELEMETRY`` switches the collection off, but the start page shows the notice to everyone who has not
-closed it, and its settings page shows the collection as switched on. Both remember the user's choice in the browser.
+``MLFLOW_DISABLE_TELEMETRY`` disables the collection, but the start page shows the notice to every user who has not
+closed it, and the settings page shows the collection as enabled. Both store the user's choice in the browser.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["application"]
 
-#: What the pages read from the browser's storage: key → value.
+#: Values that the pages read from the browser's storage: key → value.
 CHOICES = {"mlflow.telemetry.info.alert.dismissed_v1": "true", "mlflow.settings.telemetry.enabled_v1": "false"}
 
 
 def application() -> FastAPI:
-    """MLflow's ASGI application, with the choices made before its pages run; uvicorn calls it as a factory."""
+    """MLflow's ASGI application, with the choices stored before its pages run; uvicorn calls it as a factory."""
     from mlflow.server import app as pages
     from mlflow.server import fastapi_app
 

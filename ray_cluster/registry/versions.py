@@ -47,7 +47,7 @@ __all__ = [
 class VersionFacts:
     """One registered version. ``metrics`` are those of its run on the held-out period.
 
-    ``logged`` is the id of the logged model that keeps its files; ``description`` the Markdown of its page in MLflow.
+    ``logged`` is the id of the logged model with its files; ``description`` is the Markdown of its page in MLflow.
     """
 
     model: str
@@ -72,10 +72,10 @@ class VersionFacts:
 
 
 def register_run(settings: Settings, model: str, run_id: str, tags: Mapping[str, str]) -> VersionFacts:
-    """The registered version of a run: the one it has already, else a new one.
+    """The registered version of a run: the existing one, else a new one.
 
     Raises:
-        RegistryError: the run was cut off, or logged no model.
+        RegistryError: the run was interrupted, or logged no model.
     """
     client = connect(settings)
     from mlflow.exceptions import MlflowException
@@ -87,7 +87,7 @@ def register_run(settings: Settings, model: str, run_id: str, tags: Mapping[str,
     outputs = run.outputs
     if run.info.status != "FINISHED" or outputs is None or not outputs.model_outputs:
         raise RegistryError(
-            f"Run {run_id} of model '{model}' is not whole (status {run.info.status.lower()}"
+            f"Run {run_id} of model '{model}' is not complete (status {run.info.status.lower()}"
             f"{'' if outputs and outputs.model_outputs else ', no model logged'}), so it cannot be registered; run "
             "`headrace run train` again."
         )
@@ -105,7 +105,7 @@ def annotate(settings: Settings, model: str, version: int, tags: Mapping[str, st
     """Set tags on a version."""
     client = connect(settings)
     for name, value in tags.items():
-        client.set_model_version_tag(model, str(version), name, value[:5000])  # the most that MLflow keeps
+        client.set_model_version_tag(model, str(version), name, value[:5000])  # MLflow's maximum length
 
 
 def describe(settings: Settings, model: str, version: int, description: str) -> None:
@@ -117,7 +117,7 @@ def version(settings: Settings, model: str, number: int) -> VersionFacts:
     """One version.
 
     Raises:
-        RegistryError: there is none of that number; the sentence names those that there are.
+        RegistryError: there is no version with that number; the message lists the existing ones.
     """
     client = connect(settings)
     from mlflow.exceptions import MlflowException
@@ -137,7 +137,7 @@ def versions(settings: Settings, model: str) -> list[VersionFacts]:
     found = client.search_model_versions(f"name='{model}'")
     if not found:
         return []
-    aliases: dict[str, list[str]] = {}  # a search for versions leaves them out
+    aliases: dict[str, list[str]] = {}  # a search for versions does not return them
     for alias, number in client.get_registered_model(model).aliases.items():
         aliases.setdefault(str(number), []).append(alias)
     facts = [replace(facts_of(client, each), aliases=tuple(aliases.get(str(each.version), ()))) for each in found]
@@ -145,7 +145,7 @@ def versions(settings: Settings, model: str) -> list[VersionFacts]:
 
 
 def version_features(settings: Settings, model: str, version: int) -> list[str]:
-    """Names of the features that a version takes, read without loading its pipeline."""
+    """Names of the features of a version, read without loading its pipeline."""
     connect(settings)
     import mlflow
 
@@ -177,7 +177,7 @@ _FILE = "evidence/history.json"
 
 
 def history(settings: Settings, run_id: str) -> list[dict[str, Any]]:
-    """The events of the version that a run became: ``{at, what, by, why, …}``."""
+    """The events of the version registered from a run: ``{at, what, by, why, …}``."""
     client = connect(settings)
     if not any(each.path == _FILE for each in client.list_artifacts(run_id, "evidence")):
         return []
@@ -188,7 +188,7 @@ def history(settings: Settings, run_id: str) -> list[dict[str, Any]]:
 
 
 def remember(settings: Settings, run_id: str, what: str, by: str, why: str = "", **more: Any) -> None:
-    """Add an event, unless it is the last one already (a step that is done again after a kill)."""
+    """Add an event, unless it is already the last one (a step that is repeated after a kill)."""
     events = history(settings, run_id)
     if events and (events[-1]["what"], events[-1]["by"], events[-1]["why"]) == (what, by, why):
         return
@@ -196,12 +196,12 @@ def remember(settings: Settings, run_id: str, what: str, by: str, why: str = "",
     connect(settings).log_text(run_id, json.dumps(events, indent=1, default=str), _FILE)
 
 
-#: champion answers requests; challenger is the newest that was refused or waits; shadow answers beside the champion.
+#: champion answers requests; challenger is the newest that was refused or waits; shadow runs next to the champion.
 ALIASES = ("champion", "challenger", "shadow")
 
 
 class AliasError(HeadraceError, ValueError):
-    """An alias that there is not, or that may not be moved so; one sentence."""
+    """The alias does not exist, or cannot be moved this way; the message is one sentence."""
 
 
 def aliased(settings: Settings, model: str, alias: str) -> VersionFacts | None:
@@ -223,10 +223,10 @@ def champion(settings: Settings, model: str) -> VersionFacts | None:
 
 
 def check_alias(alias: str) -> str:
-    """The alias itself.
+    """Return the alias itself if it exists.
 
     Raises:
-        AliasError: there is none of that name (with the nearest).
+        AliasError: there is no alias of that name (the message has the nearest).
     """
     if alias not in ALIASES:
         raise AliasError(f"There is no alias '{alias}'.{nearest(alias, list(ALIASES))} Known: {', '.join(ALIASES)}.")
@@ -234,7 +234,7 @@ def check_alias(alias: str) -> str:
 
 
 def point(settings: Settings, model: str, number: int, alias: str) -> VersionFacts:
-    """Point ``challenger`` or ``shadow`` at a version; what it pointed at keeps its number.
+    """Point ``challenger`` or ``shadow`` at a version; the previous version keeps its number.
 
     Raises:
         AliasError: no such alias, or ``champion``, which only a decision moves.
@@ -251,7 +251,7 @@ def point(settings: Settings, model: str, number: int, alias: str) -> VersionFac
 
 
 def remove(settings: Settings, model: str, alias: str, number: int | None = None) -> bool:
-    """Take an alias away, with ``number`` only from that version; False when there was nothing to take."""
+    """Remove an alias, with ``number`` only from that version; False if there was nothing to remove."""
     held = aliased(settings, model, check_alias(alias))
     if held is None or number not in (None, held.version):
         return False
@@ -260,7 +260,7 @@ def remove(settings: Settings, model: str, alias: str, number: int | None = None
 
 
 def promote(settings: Settings, model: str, number: int, by: str = "the gate", why: str = "") -> None:
-    """Point the alias ``champion`` at a version; what it pointed at keeps its number.
+    """Point the alias ``champion`` at a version; the previous version keeps its number.
 
     Raises:
         RegistryError: there is no such version, or it was retired.
@@ -270,15 +270,15 @@ def promote(settings: Settings, model: str, number: int, by: str = "the gate", w
     remove(settings, model, "challenger", number)
     replaced = before.version if before and before.version != number else None
     remember(settings, facts.run_id, "promoted", by, why, instead_of=replaced)
-    now = datetime.now(UTC).isoformat()  # last, as what says that all of it was done
+    now = datetime.now(UTC).isoformat()  # last: it marks that all steps are done
     annotate(settings, model, number, {"headrace.promoted_by": by, "headrace.promoted_at": now})
 
 
 def usable(settings: Settings, model: str, number: int) -> VersionFacts:
-    """A version that was not retired.
+    """A version that is not retired.
 
     Raises:
-        RegistryError: there is no such version, or it was.
+        RegistryError: there is no such version, or it was retired.
     """
     facts = version(settings, model, number)
     if facts.retired_at:
@@ -291,7 +291,7 @@ def usable(settings: Settings, model: str, number: int) -> VersionFacts:
 
 
 def retire(settings: Settings, facts: VersionFacts, by: str, reason: str) -> None:
-    """Mark a version as retired; what may depend on it :mod:`ray_cluster.promotion.transitions` looks at."""
+    """Mark a version as retired; :mod:`ray_cluster.promotion.transitions` checks what depends on it."""
     remove(settings, facts.model, "challenger", facts.version)
     now = datetime.now(UTC).isoformat()
     tags = {"headrace.retired_reason": reason, "headrace.retired_by": by, "headrace.retired_at": now}
@@ -300,9 +300,9 @@ def retire(settings: Settings, facts: VersionFacts, by: str, reason: str) -> Non
 
 
 def delete_files(settings: Settings, facts: VersionFacts) -> None:
-    """Remove the model files of a retired version. Its run, with evidence, reference rows and card, stays.
+    """Remove the model files of a retired version. Its run, with evidence, reference rows and card, is kept.
 
-    The version is marked first, so that it is not loaded while they go; again after a kill, what is left goes.
+    The version is marked first, so that it is not loaded meanwhile; a call after a kill removes the remaining files.
     """
     import mlflow
 

@@ -1,6 +1,6 @@
 """Charts of an evaluation as SVG: ROC, precision-recall and calibration curves, score histograms, costs by threshold.
 
-matplotlib figures that take their colours from the page's style sheet.
+The charts are matplotlib figures with the colours of the page's style sheet.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ __all__ = [
     "scores",
 ]
 
-#: Name of the CSS variable -> the marker colour that stands for it while drawing.
+#: Name of the CSS variable -> the marker colour that represents it while drawing.
 COLOURS: Mapping[str, str] = {
     name: f"#0a0b{number:02x}"
     for number, name in enumerate(
         ("ink", "muted", "line", "surface", "blue", "orange", "green", "vermillion", "purple", "sky"), start=1
     )
 }
-#: Order in which series take their colours (Okabe and Ito's palette: safe for colour-blind readers).
+#: Order of the colours of series (Okabe and Ito's palette: safe for colour-blind readers).
 SERIES = ("blue", "orange", "green", "purple", "vermillion", "sky")
 
 
 @contextmanager
 def figure(width: float = 4.6, height: float = 3.6) -> Iterator[tuple[Figure, Axes]]:
-    """Yield a figure with one styled axes, in inches; it is closed afterwards, and no display is needed."""
+    """Yield a figure with one styled axes, in inches; the figure is closed afterwards; no display is needed."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -83,11 +83,11 @@ def figure(width: float = 4.6, height: float = 3.6) -> Iterator[tuple[Figure, Ax
 
 
 def svg(drawing: Figure, name: str, alt: str) -> str:
-    """Return the figure as an SVG element to put into a page.
+    """Return the figure as an SVG element for a page.
 
     Args:
-        name: prefix of the element ids, so that two charts of one page do not share any.
-        alt: what the chart shows, for readers who do not see it.
+        name: prefix of the element ids, so that the ids of two charts on one page differ.
+        alt: what the chart shows, for readers who cannot see it.
     """
     from matplotlib import rc_context
 
@@ -107,8 +107,8 @@ def svg(drawing: Figure, name: str, alt: str) -> str:
 
 
 def cost_curve(evaluation: Mapping[str, Any]) -> str | None:
-    """Mean cost per row over the threshold, with the one in use, the theoretical one, and the costs of flagging all or
-    nothing; None where the threshold was not chosen by cost."""
+    """Mean cost per row over the threshold, with the selected and the theoretical threshold, and the costs of flagging
+    all or nothing; None if the threshold was not chosen by cost."""
     kept = evaluation.get("costs") or {}
     curve = kept.get("curve") or {}
     if not curve.get("threshold"):
@@ -140,7 +140,7 @@ def cost_curve(evaluation: Mapping[str, Any]) -> str | None:
             low * 1.05, 1.15 * max(kept["flag_none"], kept["mean"], min(kept["flag_all"], 3 * kept["flag_none"]))
         )
         axes.legend(loc="best")
-        return svg(drawing, "costs", "Mean cost per held-out row at each threshold, beside flagging all and nothing")
+        return svg(drawing, "costs", "Mean cost per held-out row at each threshold, and of flagging all and nothing")
 
 
 Values = np.ndarray[Any, Any]
@@ -187,8 +187,8 @@ def precision_recall(evaluation: Mapping[str, Any]) -> str | None:
 
 
 def calibration(evaluation: Mapping[str, Any]) -> str | None:
-    """Observed share of positives against the predicted one, points as large as their bins, before calibration too
-    where there was one; None without a curve."""
+    """Observed share of positives against the predicted one, with points scaled by their bins, also before calibration
+    if there was one; None without a curve."""
     curve = _curve(evaluation, "calibration", "predicted", "observed")
     if curve is None:
         return None
@@ -221,7 +221,7 @@ def calibration(evaluation: Mapping[str, Any]) -> str | None:
 
 
 def scores(evaluation: Mapping[str, Any]) -> str | None:
-    """How the scores of positives and negatives are spread; from the calibration bins when no histogram is kept."""
+    """Distribution of the scores of positives and negatives; from the calibration bins if there is no histogram."""
     curves = evaluation.get("curves") or {}
     kept, bins = curves.get("scores"), curves.get("calibration") or {}
     if kept:

@@ -1,4 +1,4 @@
-"""The page of a comparison of runs: what differs in a table, the curves over each other."""
+"""The page of a comparison of runs: a table of differences, and overlaid curves."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def render_comparison(comparison: Comparison) -> str:
 
 
 def _overlaid(comparison: Comparison, name: str) -> str | None:
-    """One curve of every run that has it; None where none has."""
+    """One curve of every run that has it; None if no run has it."""
     x, y, across, up, title = _CURVES[name]
     drawn = [(place, run) for place, run in enumerate(comparison.runs) if (run.curves.get(name) or {}).get(x)]
     if not drawn:
@@ -55,9 +55,9 @@ def _overlaid(comparison: Comparison, name: str) -> str | None:
         axes.set(xlabel=across, ylabel=up)
         axes.set_ylim(bottom=0)
         axes.legend(loc="best")
-        return svg(drawing, f"compare-{name}", f"{title} of {len(drawn)} runs over each other")
+        return svg(drawing, f"compare-{name}", f"{title} of {len(drawn)} runs, overlaid")
 
 
 def _style(place: int, run: Compared) -> dict[str, Any]:
-    """Runs of a notebook are dashed; the first lies under the others."""
+    """Notebook runs are dashed; the first run is drawn below the others."""
     return {"linestyle": "--" if run.kind == "notebook" else "-", "zorder": 2 + place / 10}

@@ -1,4 +1,4 @@
-"""How values are written on the page: the filters of the template."""
+"""Formats of values on the page: the filters of the templates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _WORDS = {
 
 
 def amount(value: Any) -> str:
-    """A number as a person writes it: thousands separated, four significant digits; text as it is.
+    """A number with thousands separators and four significant digits; text unchanged.
 
     >>> amount(336776), amount(0.123456), amount(None)
     ('336,776', '0.1235', '-')
@@ -65,7 +65,7 @@ def metric(value: Any, digits: int = 3) -> str:
 
 
 def percent(value: Any) -> str:
-    """A share as a percentage; small ones keep a decimal.
+    """A share as a percentage; small ones have a decimal.
 
     >>> percent(0.236), percent(0.0042), percent(0.00001), percent(0.0)
     ('24%', '0.4%', '<0.1%', '0%')
@@ -93,7 +93,7 @@ def duration(seconds: Any) -> str:
 
 
 def days(number: Any) -> str:
-    """A whole number of days, in weeks where it comes to weeks.
+    """A whole number of days, in weeks if it is a multiple of seven.
 
     >>> days(1), days(7), days(10), days(14)
     ('1 day', '1 week', '10 days', '2 weeks')
@@ -105,7 +105,7 @@ def days(number: Any) -> str:
 
 
 def moment(value: Any) -> str:
-    """An ISO time in minutes; what is not one stays as it is.
+    """An ISO time in minutes; other values are unchanged.
 
     >>> moment("2013-12-17T00:00:00+00:00")
     '2013-12-17 00:00 UTC'
@@ -119,7 +119,7 @@ def moment(value: Any) -> str:
 
 
 def point(value: Any) -> str:
-    """A place on an axis: a number, or a time as ISO text.
+    """A position on an axis: a number, or a time as ISO text.
 
     >>> point(1234.5), point("2013-12-17T00:00:00+00:00")
     ('1,234', '2013-12-17 00:00 UTC')
@@ -138,7 +138,7 @@ def words(name: Any) -> str:
 
 
 def address(url: Any) -> str:
-    """A link's address, or an empty string when it is not one to open (only http, https and file are).
+    """A link's address, or an empty string if its scheme is not http, https or file.
 
     >>> address("javascript:alert(1)"), address("http://127.0.0.1:4200")
     ('', 'http://127.0.0.1:4200')

@@ -1,4 +1,4 @@
-"""The page of a label review: how many labels are suspect, and the most suspect ones with what speaks against them."""
+"""The page of a label review: how many labels are suspect, and the most suspect ones with the evidence against them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def render_review(facts: Mapping[str, Any], queue: Sequence[Mapping[str, Any]]) 
 
 
 def _probabilities(of: Mapping[str, Sequence[float]]) -> str:
-    """How probable the positive outcome is where each label is given, on a log scale of rows."""
+    """Probability of the positive outcome for each given label, on a log scale of rows."""
     with figure(7.2, 2.8) as (drawing, axes):
         edges = np.linspace(0, 1, 41)
         for colour, (name, values) in zip(("blue", "vermillion"), of.items(), strict=False):
             counts = np.histogram(np.asarray(values, dtype=float), edges)[0]
             axes.stairs(counts, edges, color=COLOURS[colour], fill=True, alpha=0.45, label=f"{name} ({len(values):,})")
         axes.set_yscale("symlog")
-        axes.set(xlabel="Probability of 1 by models that had not seen the row", ylabel="Rows", xlim=(0, 1))
+        axes.set(xlabel="Probability of 1 from models not fitted on the row", ylabel="Rows", xlim=(0, 1))
         axes.set_ylim(bottom=0)
         axes.set_yticks([0, *(10**power for power in range(7) if 10**power <= axes.get_ylim()[1])])
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -1,4 +1,4 @@
-"""The content of a lifecycle report: plain JSON values as they are kept, and what the page derives from them."""
+"""The content of a lifecycle report: the stored JSON values, and values that the page derives from them."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ReportContent:
-    """The evidence behind one page. Every part but ``title`` and ``model`` may be missing: the page then says so.
+    """The evidence behind one page. Every part except ``title`` and ``model`` may be missing; the page then says so.
 
     Attributes:
-        version, run_id, as_of: the registered version, the run that made it, and the moment it was made for.
+        version, run_id, as_of: the registered version, its run, and its as-of time.
         steps: ``{name, seconds, note}`` in order.
         ingest: per table ``{table, rows_in, rows_out, quarantined, later, fingerprint, profiled, columns}``, columns
-            as :func:`feature_repo.tables.table_profile.profile_table` gives them, of ``profiled`` rows.
-        evaluation, trials, sampling, dataset, decision: as kept with the run; ``evaluation["curves"]`` may hold
+            as :func:`feature_repo.tables.table_profile.profile_table` returns them, of ``profiled`` rows.
+        evaluation, trials, sampling, dataset, decision: as stored with the run; ``evaluation["curves"]`` may have
             ``scores`` (``{edges, positives, negatives}``: counts of held-out rows per bin of the score).
         monitoring: ``MonitoringResult.to_dict()``.
         failures: ``{what, why}`` of secondary work that failed and is therefore missing.
         endpoint: ``{url, curl}``. links: name -> address, for the part "What to click next".
-        metric: what tuning and the gate go by.
+        metric: the metric of tuning and of the gate.
         versions: library -> version, for the provenance.
     """
 
@@ -82,7 +82,7 @@ def best_baseline(evaluation: Facts, metric: str) -> tuple[str, float] | None:
 
 
 def confusion(evaluation: Facts) -> dict[str, int] | None:
-    """Counts at the threshold: as kept, or worked out from precision, recall and the held-out counts."""
+    """Counts at the threshold: as stored, or computed from precision, recall and the held-out counts."""
     if evaluation.get("confusion"):
         return dict(evaluation["confusion"])
     metrics, held_out = evaluation.get("metrics") or {}, (evaluation.get("periods") or {}).get("held_out") or {}
@@ -100,17 +100,17 @@ def confusion(evaluation: Facts) -> dict[str, int] | None:
 
 
 def slice_groups(evaluation: Facts) -> list[tuple[str, list[Facts]]]:
-    """Slices by the column they cut, in the order given; numeric values in order."""
+    """Slices by their column, in the order given; numeric values in order."""
     slices = sorted(evaluation.get("slices") or [], key=lambda part: str(part["slice"]))
     return [(name, sorted(parts, key=_place)) for name, parts in groupby(slices, key=lambda part: str(part["slice"]))]
 
 
 def drift_bars(measurements: Facts, bound: float) -> dict[str, Any]:
-    """Rows for the bars of drift, places in percent, the largest first and those that are not judged last.
+    """Rows for the bars of drift, positions in percent, the largest first and those that are not judged last.
 
-    ``bound`` is where the policy's bound lies; of each row ``width`` is the end of its bar and ``natural_at`` where
-    its natural variation lies, None where that is not known. The scale is log(1 + PSI / bound): what is small stays in
-    proportion, and what is large stays on the page.
+    ``bound`` is the position of the policy's bound; for each row, ``width`` is the end of its bar and ``natural_at``
+    the position of its natural variation, None if that is unknown. The scale is log(1 + PSI / bound): small values stay
+    proportional, and large values stay on the page.
     """
     rows = sorted(measurements.get("features") or [], key=lambda row: (bool(row.get("ignored")), -float(row["psi"])))
     end = max([bound * 1.25, *(max(float(row["psi"]), float(row.get("natural") or 0)) for row in rows)])
@@ -126,7 +126,7 @@ def drift_bars(measurements: Facts, bound: float) -> dict[str, Any]:
 
 
 def interval_bars(performance: Facts) -> list[dict[str, Any]]:
-    """Live metrics with their interval and the held-out value as places in percent of a common axis each."""
+    """Live metrics with their interval and the held-out value as positions in percent of one common axis each."""
     bars = []
     for name, row in (performance.get("metrics") or {}).items():
         points = [row[key] for key in ("low", "live", "high", "held_out")]
@@ -154,8 +154,9 @@ def shares(parts: Sequence[float]) -> list[float]:
 
 
 def contender_bars(document: Facts) -> list[dict[str, Any]]:
-    """The contenders with the gains' intervals as places in percent of one axis: ``low_at``, ``gain_at``, ``high_at``
-    and ``zero_at``; those that were not compared (``none``, ``threshold``, or with an error) have no places."""
+    """The contenders with the gains' intervals as positions in percent of one axis: ``low_at``, ``gain_at``,
+    ``high_at`` and ``zero_at``; those that were not compared (``none``, ``threshold``, or with an error) have no
+    positions."""
     rows = list(document.get("contenders") or [])
     compared = [row for row in rows if row.get("low") is not None and row["contender"] not in ("none", "threshold")]
     ends = [0.0, *(float(row[key]) for row in compared for key in ("low", "high"))]
@@ -174,7 +175,7 @@ def contender_bars(document: Facts) -> list[dict[str, Any]]:
 
 
 def sampling_facts(document: Facts | None) -> dict[str, Any]:
-    """What the part about rare positives needs: ``bars``, ``decision``, ``kept``, ``metric`` in words, ``checked``."""
+    """Data of the section about rare positives: ``bars``, ``decision``, ``kept``, ``metric`` in words, ``checked``."""
     if not document:
         return {}
     decision = document["decision"]

@@ -1,4 +1,4 @@
-"""Gather one lifecycle run's evidence from where it is kept, and write its page."""
+"""Gather the evidence of one lifecycle run, and write its page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["curl_line", "write_lifecycle_report"]
 
 
 def curl_line(settings: Settings, spec: ModelSpec, as_of: datetime) -> str:
-    """A command that asks the live endpoint about a real event that is due at ``as_of``; it works as it stands."""
+    """A command that queries the live endpoint about a real event due at ``as_of``; it can be run unchanged."""
     url = f"{settings.url('serve')}/models/{spec.name}/predict"
     due = requests(settings, spec, as_of, as_of + timedelta(days=1), as_of)
     if due.empty:

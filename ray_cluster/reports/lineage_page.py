@@ -1,4 +1,4 @@
-"""The page of a version's lineage: the graph from raw tables to what uses it, and what has changed since."""
+"""The page of a version's lineage: the graph from raw tables to its uses, and the changes since."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDE, _TALL, _GAP, _BETWEEN, _TOP = 150, 62, 16, 48, 30
 
 @dataclass(frozen=True)
 class Box:
-    """Where a node stands in the drawing: its upper left corner, in pixels."""
+    """Position of a node in the drawing: its upper left corner, in pixels."""
 
     node: Node
     x: float
@@ -30,7 +30,7 @@ class Box:
 
     @property
     def lines(self) -> list[str]:
-        """The first facts as they fit in."""
+        """The first facts, cut to fit."""
         return [_cut(f"{name} {_short(value)}", 23) for name, value in list(self.node.facts.items())[:2]]
 
 
@@ -81,7 +81,7 @@ def _tables(lineage: Lineage) -> list[dict[str, Any]]:
 
 
 def _path(source: Box, target: Box) -> str:
-    """From the right edge of one box to the left edge of another; within a column, down, or around its right side."""
+    """Path from the right edge of one box to the left edge of another; in a column, down, or around its right side."""
     y1, y2 = source.y + _TALL / 2, target.y + _TALL / 2
     x1, x2 = source.x + _WIDE, target.x
     if source.x == target.x:
@@ -94,7 +94,7 @@ def _path(source: Box, target: Box) -> str:
 
 
 def _short(value: str) -> str:
-    """The beginning of a fingerprint, as it fits in."""
+    """The first characters of a fingerprint."""
     return value[:10] if len(value) >= 16 and value.isalnum() else value
 
 

@@ -26,7 +26,7 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card is made from; ``documents`` is the evidence of the version's run, by name."""
+    """The facts for a card; ``documents`` is the evidence of the version's run, by name."""
 
     model: str
     version: int
@@ -39,7 +39,7 @@ class CardFacts:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table; columns from ``text`` on are numbers and stand to the right."""
+    """A table; columns from ``text`` on are numbers, aligned right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -48,7 +48,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a card: paragraphs, lists (tuples) and tables, in order. ``quiet``: there is nothing to tell."""
+    """One part of a card: paragraphs, lists (tuples) and tables, in order. ``quiet``: there is nothing to report."""
 
     id: str
     title: str
@@ -57,7 +57,7 @@ class Part:
 
 
 def card_parts(facts: CardFacts) -> list[Part]:
-    """The nine parts of the card, always all of them."""
+    """The nine parts of the card; all are always present."""
     made = (_details, _use, _factors, _metrics, _evaluation_data, _training_data, _ethics, _caveats, _provenance)
     return [part(facts) for part in made]
 
@@ -67,7 +67,7 @@ def _details(facts: CardFacts) -> Part:
     params = evaluation.get("params") or {}
     found = [
         f"Model {facts.model}, version {facts.version}, registered {moment(facts.created)}: {facts.status}.",
-        f"Owner: {said['owner']}." if said.get("owner") else "Owner: not named in the model's file (card.owner).",
+        f"Owner: {said['owner']}." if said.get("owner") else "Owner: not given in the model's file (card.owner).",
         f"Type: {evaluation['family']}" + (f" with {_settings(params)}." if params else ".")
         if evaluation.get("family")
         else "Type: not recorded.",
@@ -84,14 +84,14 @@ def _details(facts: CardFacts) -> Part:
 def _use(facts: CardFacts) -> Part:
     requests, said = (facts.documents.get("model") or {}).get("requests") or {}, facts.words
     found = [
-        said.get("intended_use") or "What it is meant for is not written in the model's file (card.intended_use).",
+        said.get("intended_use") or "The intended use is not given in the model's file (card.intended_use).",
         f"Out of scope: {said['out_of_scope']}"
         if said.get("out_of_scope")
-        else "What it is not meant for is not written in the model's file (card.out_of_scope).",
+        else "Out-of-scope uses are not given in the model's file (card.out_of_scope).",
     ]
     if requests:
-        asked = [*(requests.get("entities") or {}), *(requests.get("fields") or {})]
-        found.append(f"It is asked with {', '.join(asked)}, and answers with a probability and a decision.")
+        fields = [*(requests.get("entities") or {}), *(requests.get("fields") or {})]
+        found.append(f"A request has {', '.join(fields)}; the response has a probability and a decision.")
     quiet = not (said.get("intended_use") or said.get("out_of_scope"))
     return Part("use", "Intended use", tuple(found), quiet)
 
@@ -99,7 +99,7 @@ def _use(facts: CardFacts) -> Part:
 def _factors(facts: CardFacts) -> Part:
     parts = (facts.documents.get("evaluation") or {}).get("slices") or []
     if not parts:
-        return _nothing("factors", "Factors", "No slices are declared for this model, so none was measured.")
+        return _nothing("factors", "Factors", "This model declares no slices, so none were measured.")
     worst = (facts.documents.get("evaluation") or {}).get("worst_slice")
     rows = tuple(
         (
@@ -130,34 +130,34 @@ def _metrics(facts: CardFacts) -> Part:
     if not sure:
         blocks.append("No intervals were measured.")
     if baselines := evaluation.get("baselines"):
-        beside = tuple(
+        compared = tuple(
             (name, metric(each.get("average_precision"), 4), metric(each.get("roc_auc"), 4))
             for name, each in baselines.items()
         )
-        blocks.append(Rows(("Beside", "Average precision", "ROC AUC"), beside))
+        blocks.append(Rows(("Baseline", "Average precision", "ROC AUC"), compared))
     if tests := evaluation.get("behaviour"):
-        told = tuple(
+        tested = tuple(
             (test["name"], test["says"], {True: "passed", False: "failed", None: "too few rows"}[test["passed"]])
             for test in tests
         )
-        blocks.append(Rows(("Behavioural test", "Expected", "Result"), told, text=3))
+        blocks.append(Rows(("Behavioural test", "Expected", "Result"), tested, text=3))
     if decision.get("gates"):
         judged = tuple(
             (str(gate["gate"]), _value(gate["measured"]), _value(gate["bound"]), _passed(gate["passed"]))
             for gate in decision["gates"]
         )
-        blocks += [f"The promotion gate said {decision['action']}.", Rows(("Gate", "Measured", "Bound", ""), judged)]
+        blocks += [f"Promotion gate: {decision['action']}.", Rows(("Gate", "Measured", "Bound", ""), judged)]
     return Part("metrics", "Metrics", tuple(blocks))
 
 
 def _evaluation_data(facts: CardFacts) -> Part:
     held_out = ((facts.documents.get("evaluation") or {}).get("periods") or {}).get("held_out")
     if not held_out:
-        return _nothing("evaluation-data", "Evaluation data", "Nothing is recorded about the held-out rows.")
+        return _nothing("evaluation-data", "Evaluation data", "The run has no record of the held-out rows.")
     return Part(
         "evaluation-data",
         "Evaluation data",
-        (f"The latest period, never used to fit, tune or choose: {_period(held_out)}.",),
+        (f"The latest period, not used for fitting, tuning or selection: {_period(held_out)}.",),
     )
 
 
@@ -165,17 +165,17 @@ def _training_data(facts: CardFacts) -> Part:
     dataset = facts.documents.get("dataset") or {}
     periods = (facts.documents.get("evaluation") or {}).get("periods") or {}
     if not dataset:
-        return _nothing("training-data", "Training data", "Nothing is recorded about the training rows.")
+        return _nothing("training-data", "Training data", "The run has no record of the training rows.")
     found = [
         f"{amount(dataset.get('rows'))} rows of feature service {dataset.get('feature_service')}, as known at "
         f"{moment(dataset.get('as_of'))}; fingerprint {dataset.get('fingerprint')}.",
         *(f"{name.capitalize()}: {_period(periods[name])}." for name in ("train", "validation") if name in periods),
     ]
     if dataset.get("unlabelled"):
-        found.append(f"{amount(dataset['unlabelled'])} more rows were left out, as their label is null.")
+        found.append(f"{amount(dataset['unlabelled'])} more rows were left out, because their label is null.")
     label = (facts.documents.get("model") or {}).get("label") or {}
     if label:
-        found.append(f"A row is positive where {label.get('positive')} (table {label.get('table')}).")
+        found.append(f"A row is positive if {label.get('positive')} (table {label.get('table')}).")
     tables = tuple((name, str(fingerprint)) for name, fingerprint in (dataset.get("tables") or {}).items())
     blocks: list[tuple[str, ...] | Rows] = [tuple(found)]
     if tables:
@@ -187,7 +187,7 @@ def _ethics(facts: CardFacts) -> Part:
     gaps = (facts.documents.get("evaluation") or {}).get("fairness") or []
     said = tuple(facts.words.get("ethical_considerations") or ())
     if not gaps:
-        none = "No groups are declared for this model, so no gap between groups was measured."
+        none = "This model declares no groups, so no gap between groups was measured."
         return Part("ethics", "Ethical considerations", (none, *([said] if said else [])), quiet=not said)
     rows = tuple(
         (
@@ -221,9 +221,7 @@ def _caveats(facts: CardFacts) -> Part:
     if (facts.documents.get("decision") or {}).get("action") == "refuse":
         said += [str(reason) for reason in reasons]
     if not said:
-        return _nothing(
-            "caveats", "Caveats and recommendations", "None are written in the model's file (card.caveats)."
-        )
+        return _nothing("caveats", "Caveats and recommendations", "None are given in the model's file (card.caveats).")
     return Part("caveats", "Caveats and recommendations", (tuple(said),))
 
 
@@ -288,8 +286,8 @@ def short_form(facts: CardFacts) -> str:
     lines = [f"**{facts.model} version {facts.version}**: {facts.status}.", spec.get("description") or ""]
     lines.append(f"Held out: {figures}." if figures else "It was not evaluated.")
     if decision:
-        lines.append(f"The gate said *{decision['action']}*: {' '.join(decision['reasons'])}")
-    lines.append("The whole card: `card/card.md` among the artifacts of the run.")
+        lines.append(f"Decision of the gate: *{decision['action']}*. {' '.join(decision['reasons'])}")
+    lines.append("The complete card is in the run's artifacts: `card/card.md`.")
     return "\n\n".join(line for line in lines if line)
 
 

@@ -1,4 +1,4 @@
-"""Turn a :class:`ReportContent` into one HTML page that needs nothing else: no network, no further file."""
+"""Turn a :class:`ReportContent` into one self-contained HTML page: it needs no network and no other file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_report(path: Path, content: ReportContent) -> Path:
 
 
 def write_page(path: Path, page: str) -> Path:
-    """Write a page to ``path`` and return it; a reader sees the old page or the whole new one."""
+    """Write a page to ``path`` and return it; a reader sees the old page or the complete new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(page, encoding="utf-8")
@@ -55,7 +55,7 @@ def environment() -> Environment:
 
 
 def render(content: ReportContent) -> str:
-    """Return the page. Every value is escaped; a part without evidence says in one sentence that it has none."""
+    """Return the page. Every value is escaped; a part with no evidence says so in one sentence."""
     from markupsafe import Markup
 
     failures = [dict(failure) for failure in content.failures]
@@ -64,7 +64,7 @@ def render(content: ReportContent) -> str:
         image = None
         with secondary(f"chart {chart.__name__.replace('_', ' ')}", failures):
             image = chart(*arguments)
-        return None if image is None else Markup(image)  # our own SVG, whose texts are escaped
+        return None if image is None else Markup(image)  # SVG from our charts, with escaped texts
 
     evaluation, trials = content.evaluation or {}, list(content.trials)
     metric = words(content.metric)

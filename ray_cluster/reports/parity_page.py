@@ -1,4 +1,4 @@
-"""The page of one parity result, for a person to read; it needs nothing else."""
+"""The self-contained page of one parity result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ray_cluster.reports.formats import FILTERS
 __all__ = ["render_parity", "write_parity_page"]
 
 _FOLDER = Path(__file__).parent
-#: Colours of the causes that a page shows, in the order of the causes; more than these share the last.
+#: Colours of the causes that a page shows, in the order of the causes; further causes share the last colour.
 _COLOURS = (*SERIES, "muted", "ink")
 
 
@@ -55,7 +55,7 @@ def render_parity(result: Mapping[str, Any], causes: Mapping[str, str], minimum:
 
 
 def share(value: float) -> str:
-    """A share as a percentage that reads 100 % only where it is.
+    """A share as a percentage that shows 100 % only if it is exactly 1.
 
     >>> share(1.0), share(0.99999), share(0.5)
     ('100%', '99.99%', '50.00%')
@@ -64,7 +64,7 @@ def share(value: float) -> str:
 
 
 def _days(days: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> str | None:
-    """Differences per day as stacked bars, by cause; None where there are none or only one day."""
+    """Differences per day as stacked bars, by cause; None if there are none or only one day."""
     if not colours or len(days) < 2:
         return None
     with figure(width=9.2, height=2.6) as (drawing, axes):

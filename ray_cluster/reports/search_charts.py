@@ -15,15 +15,15 @@ Trial = Mapping[str, Any]
 
 
 def chosen_trial(trials: Sequence[Trial]) -> Trial | None:
-    """The trial that was chosen, which the evidence has first; None when no trial has a metric."""
+    """The chosen trial, the first one in the evidence; None if no trial has a metric."""
     return next((trial for trial in trials if trial.get("metric") is not None), None)
 
 
 def histories(trials: Sequence[Trial], metric: str) -> str | None:
     """The metric over iterations, a line per trial in the colour of its family, the chosen one thick.
 
-    A line ends at the report that the trial's row in the table shows, which is its best one: what came later was not
-    used. A trial of a family that is fitted in one go is a diamond at its only report.
+    A line ends at the best report of its trial, the one in the trial's row of the table; later reports were not used. A
+    trial of a family that is fitted in one step is a diamond at its only report.
     """
     drawn = [trial for trial in trials if trial.get("history")]
     if not drawn:
@@ -56,11 +56,11 @@ def histories(trials: Sequence[Trial], metric: str) -> str | None:
 
 
 def parallel_coordinates(trials: Sequence[Trial], metric: str) -> str | None:
-    """All trials in one chart: the family as the first axis, a parameter each, and the metric as the last axis; the
-    chosen one thick.
+    """All trials in one chart: the family as the first axis, one axis per parameter, and the metric as the last axis;
+    the chosen one thick.
 
-    Where a family does not have a parameter its lines have a gap, bridged by dots. None with fewer than two trials
-    that have a metric, or where no parameter varies.
+    If a family does not have a parameter, its lines have a gap, bridged by dots. None if fewer than two trials have a
+    metric, or no parameter varies.
     """
     drawn = [trial for trial in trials if trial.get("metric") is not None]
     names = _varying(drawn)
@@ -111,7 +111,7 @@ def parallel_coordinates(trials: Sequence[Trial], metric: str) -> str | None:
 
 
 def _family(trial: Trial) -> str:
-    """Its name; of a user's estimator, the class."""
+    """The name of the family; for a user's estimator, its class."""
     return str(trial.get("family")).rpartition(":")[2]
 
 
@@ -120,7 +120,7 @@ def _families(trials: Sequence[Trial]) -> list[str]:
 
 
 def _varying(trials: Sequence[Trial]) -> list[str]:
-    """Parameters with more than one value in some family; first those that most families have."""
+    """Parameters with more than one value in some family; first the parameters of most families."""
     owners: dict[str, set[str]] = {}
     values: dict[str, set[str]] = {}
     for trial in trials:
@@ -131,7 +131,7 @@ def _varying(trials: Sequence[Trial]) -> list[str]:
 
 
 def _axis(values: Sequence[Any]) -> tuple[np.ndarray[Any, Any], list[tuple[float, str]]]:
-    """Heights in [0, 1], NaN where there is no value, and the labels of the axis: its ends, or each of its words."""
+    """Heights in [0, 1], NaN for missing values, and the labels of the axis: its ends, or each of its texts."""
     given = [value for value in values if value is not None]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
         numbers = np.asarray([np.nan if value is None else value for value in values], dtype=float)
@@ -144,7 +144,7 @@ def _axis(values: Sequence[Any]) -> tuple[np.ndarray[Any, Any], list[tuple[float
 
 
 def _scaled(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Between 0 and 1, on a log scale where the values span more than a factor of eight."""
+    """Between 0 and 1, on a log scale if the values span more than a factor of eight."""
     low, high = np.nanmin(values), np.nanmax(values)
     if low > 0 and high / low > 8:
         values, low, high = np.log(values), np.log(low), np.log(high)
@@ -152,7 +152,7 @@ def _scaled(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _broken(name: str) -> str:
-    """The name in lines of one or two words where it is long."""
+    """The name, broken into lines of one or two words if it is long."""
     words = name.replace("_", "_ ").split()
     half = (len(words) + 1) // 2
     return name if len(name) < 10 or len(words) < 2 else "".join(words[:half]) + "\n" + "".join(words[half:])

@@ -1,4 +1,4 @@
-"""Where the marks of a table's page lie: bars, outlines and boxes as percentages of their frame."""
+"""Positions of the marks on a table's page: bars, outlines and boxes as percentages of their frame."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["histogram", "over_time", "rules", "shares_of", "sparkline"]
 
 Facts = Mapping[str, Any]
 
-#: A bar of at least one row is drawn this high, in percent, however few rows it stands for.
+#: Minimum height, in percent, of a bar with at least one row.
 LEAST = 1.2
 
 
 def histogram(column: Facts, before: Facts | None) -> dict[str, Any] | None:
-    """Bars of a number or time column, the outline of the earlier one on the same scale, and the box of quantiles.
+    """Bars of a number or time column, the outline of the earlier ingest on the same scale, and the box of quantiles.
 
     Returns:
         ``bars``: ``{x, width, height, low, high, rows}``, x and height in percent; ``outline``: SVG path in a frame of
@@ -66,7 +66,7 @@ def histogram(column: Facts, before: Facts | None) -> dict[str, Any] | None:
 
 
 def _spikes(column: Facts, before: Facts | None) -> dict[str, Any]:
-    """The same for a column of few values: a bar for each at its place, and a stroke for its earlier share."""
+    """The same for a column of few values: a bar for each at its position, and a stroke for its earlier share."""
     low, high = float(column["minimum"]), float(column["maximum"])
     rows = sum(count for _, count in column["values"])
     older = before.get("values", []) if before is not None and before["kind"] == column["kind"] else []
@@ -101,7 +101,7 @@ def _spikes(column: Facts, before: Facts | None) -> dict[str, Any]:
 
 
 def over_time(series: Facts, before: Facts | None) -> dict[str, Any]:
-    """Rows per day (month, year): ``bars`` ``{x, width, height, start, rows}``, ``outline`` of the earlier ingest where
+    """Rows per day (month, year): ``bars`` ``{x, width, height, start, rows}``, ``outline`` of the earlier ingest if
     it has the same unit, ``highest`` (rows), ``ends`` (first, middle and last start)."""
     starts, rows = series["starts"], series["rows"]
     known = {}
@@ -141,7 +141,7 @@ def shares_of(column: Facts, rows: int) -> list[dict[str, Any]]:
 
 
 def rules(column: Any) -> list[str]:
-    """What a declared column (:class:`configs.table.Column`) asks of its values, in words."""
+    """The rules of a declared column (:class:`configs.table.Column`) for its values, in words."""
     found = ["may be missing" if column.nullable else "never missing"]
     if column.unique:
         found.append("unique")
@@ -171,7 +171,7 @@ def _label(place: float, column: Facts) -> Any:
 
 
 def _end(place: float, span: float, column: Facts) -> Any:
-    """The label below an axis: of a time the day, or the minute where the axis is no longer than three days."""
+    """The label below an axis: for a time the day, or the minute if the axis is at most three days long."""
     if column["kind"] != "time":
         return _label(place, column)
     return f"{datetime.fromtimestamp(place, UTC):{'%Y-%m-%d' if span > 3 * 86400 else '%Y-%m-%d %H:%M'}}"

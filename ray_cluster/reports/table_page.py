@@ -22,14 +22,14 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class TableContent:
-    """The facts behind one page. What is None or empty is told in a sentence.
+    """The facts behind one page. Facts that are None or empty become a sentence.
 
     Attributes:
         name, spec: the table and its declaration. manifest: the fields of the ingest's manifest.
-        profile, before: as :mod:`~feature_repo.tables.table_profile` gives them, now and at the ingest before
+        profile, before: as :mod:`~feature_repo.tables.table_profile` returns them, now and at the ingest before
             the content last changed.
-        change: :func:`feature_repo.tables.change.compare` of the two. alerts: sentences, the gravest first.
-        gates: ``{gate, bound, found, held}``, bound and found as text, held None where it cannot be told.
+        change: :func:`feature_repo.tables.change.compare` of the two. alerts: sentences, the most serious first.
+        gates: ``{gate, bound, found, held}``, bound and found as text, held None if it is unknown.
         refused: rows of the quarantine as texts, ``reason`` among them. mentions: rule or column -> refused rows whose
             reason names it.
         others: the other tables that have a page.
@@ -49,7 +49,7 @@ class TableContent:
 
 
 def render_table(content: TableContent) -> str:
-    """Return the page. Every value is escaped; a part without facts says in one sentence that it has none."""
+    """Return the page. Every value is escaped; a part with no facts says so in one sentence."""
     changes = {column["name"]: column for column in (content.change or {}).get("columns", [])}
     before = {column["name"]: column for column in (content.before or {}).get("columns", [])}
     rows = content.profile["rows"]
@@ -79,7 +79,7 @@ def _counts(content: TableContent) -> list[tuple[str, int, str]]:
     """The tiles at the top: name, number, and what it means."""
     held, now = content.manifest, content.profile["rows"]
     refused = percent(held["quarantined"] / max(held["rows_in"], 1))
-    later = "after the moment of the ingest" if content.spec.known_at else "never: no known_at is declared"
+    later = "after the time of the ingest" if content.spec.known_at else "never: no known_at is declared"
     known = {
         "Rows in": (held["rows_in"], "read from the source"),
         "Stored": (held["rows_out"], f"{len(content.profile['columns'])} columns"),
@@ -87,7 +87,7 @@ def _counts(content: TableContent) -> list[tuple[str, int, str]]:
         "Known later": (held["later"], later),
     }
     if held.get("cleaned"):
-        known["Cleaned"] = (sum(_by_name(held["cleaned"]).values()), "values mended by declared rules")
+        known["Cleaned"] = (sum(_by_name(held["cleaned"]).values()), "values corrected by declared rules")
     if content.spec.references and "unmatched" in held:
         lost = sum(_by_name(held["unmatched"]).values())
         known["Unmatched"] = (lost, f"references without a row, of {now:,} rows")
@@ -100,6 +100,6 @@ def _by_name(counts: Any) -> dict[str, int]:
 
 
 def render_index(tables: Sequence[TableContent], missing: Sequence[str]) -> str:
-    """Return the page of all tables: what each holds, and how much stands out; ``missing`` were never ingested."""
+    """Return the page of all tables: the content of each, and its alerts; tables in ``missing`` were never ingested."""
     shown: Any = {"tables": tables, "missing": missing}
     return environment().get_template("tables.html.j2").render(shown)

@@ -1,4 +1,4 @@
-"""Gather what is known about a raw table from where it is kept, and write its page under ``reports/tables/``."""
+"""Gather the facts about a raw table, and write its page under ``reports/tables/``."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = [
     "write_table_pages",
 ]
 
-#: Refused rows shown on a page.
+#: Maximum of refused rows on a page.
 ROWS = 20
 
 
 class TablePageError(HeadraceError, LookupError):
-    """There is no such table, or nothing is known about it yet; one sentence."""
+    """There is no such table, or it was not ingested yet; the message is one sentence."""
 
 
 def write_table_page(settings: Settings, table: str) -> Path:
@@ -77,7 +77,7 @@ def table_content(settings: Settings, table: str) -> TableContent:
     if held is None or now is None:
         raise TablePageError(
             _last_refusal(settings, table)
-            or f"Table '{table}' holds nothing to profile yet; run `headrace run ingest --param tables=[{table}]`."
+            or f"Table '{table}' has no rows to profile yet; run `headrace run ingest --param tables=[{table}]`."
         )
     spec, before = settings.tables[table], previous_profile(settings, table)
     change = compare(before, now) if before else None
@@ -99,7 +99,7 @@ def table_content(settings: Settings, table: str) -> TableContent:
 
 
 def profiled(settings: Settings) -> list[str]:
-    """The tables that were ingested, which is when they are profiled."""
+    """The tables that were ingested and thereby profiled."""
     held = [name for name in settings.tables if manifest(settings, name) is not None]
     return [name for name in held if held_profile(settings, name) is not None]
 
@@ -109,7 +109,7 @@ def _folder(settings: Settings) -> Path:
 
 
 def _refused(settings: Settings, table: str) -> list[dict[str, Any]]:
-    """The rows of the quarantine, reason first, as texts."""
+    """The quarantined rows as texts, reason first."""
     import pandas as pd
 
     path = table_path(settings, table) / "quarantine.parquet"
@@ -125,7 +125,7 @@ def _refused(settings: Settings, table: str) -> list[dict[str, Any]]:
 
 
 def _mentions(spec: Table, refused: list[dict[str, Any]]) -> dict[str, int]:
-    """How many refused rows name each column, or each rule of whole rows, in their reason."""
+    """Number of refused rows whose reason names each column or each rule of whole rows."""
     reasons = [row["reason"] or "" for row in refused if "reason" in row]
     marks = {name: f"{name} = " for name in spec.columns} | {name: f" fails {name}" for name in spec.rows}
     return {
@@ -135,7 +135,7 @@ def _mentions(spec: Table, refused: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def _last_refusal(settings: Settings, table: str) -> str | None:
-    """Why a gate refused the last ingest, if it did; what is stored is then of the one before."""
+    """Why a gate refused the last ingest, if it did; the stored rows are then of the ingest before."""
     report = read_json(table_path(settings, table) / "refused" / "report.json")
     return report["sentence"] if report else None
 
@@ -149,7 +149,7 @@ def _quarantine_alerts(held: dict[str, Any]) -> list[str]:
 
 
 def _gates(spec: Table, held: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each declared gate with its bound and what the table comes to."""
+    """Each declared gate with its bound and the table's value."""
     gates, rows = spec.gates, held["rows_out"]
     valid = rows + held["later"]
     share = held["quarantined"] / max(held["rows_in"], 1)
@@ -175,7 +175,7 @@ def _gates(spec: Table, held: dict[str, Any], now: dict[str, Any]) -> list[dict[
 
 
 def _latest(spec: Table, now: dict[str, Any]) -> datetime | None:
-    """The latest known_at, else the latest day, of what was stored."""
+    """The latest known_at, else the latest day, of the stored rows."""
     ends = {column["name"]: column["maximum"] for column in now["columns"]}
     end = ends.get(spec.known_at or spec.day or "")
     return datetime.fromisoformat(end) if end else None

@@ -1,1 +1,1 @@
-"""The live endpoint: one Ray Serve application per model, a gateway before them, and the log of what they said."""
+"""The live endpoint: one Ray Serve application per model, a gateway in front of them, and the prediction log."""

@@ -1,4 +1,4 @@
-"""Which code the online values of each feature view were computed by, as the views' records say."""
+"""The Serve application of one model: a replica with a reader, the live version and the HTTP routes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ __all__ = [
     "build",
 ]
 
-#: Seconds for which what was read is used again; a view's code changes with a release, not with a request.
+#: Seconds for which the result of a read is cached; a view's code changes with a release, not with a request.
 _FRESH = 2.0
 
 
 def view_versions(settings: Settings, views: Sequence[str]) -> Callable[[], Mapping[str, str | None]]:
-    """A function that gives view -> fingerprint of its code, None where the view was never materialized."""
+    """A function that returns view -> fingerprint of its code, None if the view was never materialized."""
     held: tuple[float, Mapping[str, str | None]] = (float("-inf"), {})
 
     def read() -> Mapping[str, str | None]:
@@ -56,10 +56,10 @@ DEPLOYMENT = "Endpoint"
 
 
 class AppArgs(Frozen):
-    """What an application is built from: the part of a model's specification that requests depend on.
+    """Arguments of an application: the part of a model's specification that requests depend on.
 
-    ``reader`` and ``loader`` are import paths: ``reader(settings, feature_service)`` gives an online reader,
-    ``loader(settings, model, version)`` a loaded version.
+    ``reader`` and ``loader`` are import paths: ``reader(settings, feature_service)`` returns an online reader,
+    ``loader(settings, model, version)`` returns a loaded version.
     """
 
     model: str
@@ -117,7 +117,7 @@ class Endpoint:
             self._schema,
             self._reader,
             PredictionLog(predictions_folder(self._settings, self._args.model), self._replica),
-            lambda: datetime.now(UTC),  # requests arrive in real time, whatever the flows work as of
+            lambda: datetime.now(UTC),  # requests arrive in real time, independent of the flows' as-of time
             self._measures.predicted,
             self._args.expired,
             view_versions(self._settings, list(self._reader.view_features)),
@@ -127,9 +127,9 @@ class Endpoint:
         self._loading = asyncio.Lock()
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Load ``user_config["version"]`` beside the live version and swap; requests go on meanwhile.
+        """Load ``user_config["version"]`` next to the live version and swap; requests are answered meanwhile.
 
-        When it cannot be loaded and another version is live, that one goes on answering and :meth:`facts` tells
+        If it cannot be loaded and another version is live, that one continues to answer and :meth:`facts` reports
         which was refused and why.
 
         Raises:
@@ -146,7 +146,7 @@ class Endpoint:
             except Exception as error:
                 if live is None:
                     raise
-                logger.exception("version %s of %s was refused; %s stays", wanted, self._args.model, live.version)
+                logger.exception("version %s of %s was refused; %s stays live", wanted, self._args.model, live.version)
                 self._refused = (wanted, f"{type(error).__name__}: {error}")
                 return
             self._refused = None
@@ -156,7 +156,7 @@ class Endpoint:
         self._predictor.swap(_imported(self._args.loader)(self._settings, self._args.model, version))
 
     def facts(self) -> ModelFacts:
-        """What answers at the moment."""
+        """The facts about the live version."""
         from ray_cluster.serving.routes import ModelFacts, RefusedVersion
 
         live = self._predictor.live
@@ -189,7 +189,7 @@ class Endpoint:
         )
 
     async def _predict(self, rows: list[dict[str, Any]]) -> list[Prediction]:
-        """Predictions of one request; one that is refused is counted once, however often its batch is tried."""
+        """Predictions of one request; a refused request is counted once, even if its batch is retried."""
         from ray_cluster.serving.expiry import ExpiredValueError
 
         try:
@@ -224,7 +224,7 @@ def _imported(path: str) -> Any:
 
 
 def _replica_name() -> str:
-    """A file name no other replica has: Serve's own id, or the process id outside Serve."""
+    """A file name that is unique to the replica: Serve's id, or the process id outside Serve."""
     from ray import serve
 
     try:

@@ -22,26 +22,26 @@ __all__ = ["ScoringError", "abstentions", "score_batch"]
 
 
 class ScoringError(HeadraceError, RuntimeError):
-    """Rows that the model does not score; one sentence says why."""
+    """The model does not score the rows; the message says why."""
 
 
 def score_batch(settings: Settings, spec: ModelSpec, as_of: datetime, horizon: timedelta) -> tuple[Path, int, int]:
     """Score the events of the next ``horizon`` with the champion, on features as known at ``as_of``.
 
     Returns the Parquet file (id, entities, fields, ``prediction_time``, ``probability``, ``decision``, ``version``),
-    the number of rows and the version. Expired values are dealt with as at the endpoint: where the model's YAML says
+    the number of rows and the version. Expired values are treated as in the endpoint: if the model's YAML says
     abstain, probability and decision are null and a column ``reason`` says why.
 
     Raises:
-        FrameError: no event falls into the horizon.
-        ScoringError: a value had expired of a view whose expired values the model refuses; nothing is written.
+        FrameError: no event is within the horizon.
+        ScoringError: a value of a view had expired and the model refuses it; nothing is written.
     """
     lead = spec.requests.lead
     rows = requests(settings, spec, as_of - lead, as_of - lead + horizon, as_of)
     if rows.empty:
         raise FrameError(
             f"Model '{spec.name}': table '{spec.requests.table}' has no row with {spec.requests.event_time} in the "
-            f"{horizon} after {as_of:%Y-%m-%d %H:%M} UTC; choose another as_of or ingest more."
+            f"{horizon} after {as_of:%Y-%m-%d %H:%M} UTC; choose another as_of or ingest more rows."
         )
     loaded = registry.load_version(settings, spec.name)
     served = retrieve_as_served(settings, spec, rows.assign(known=as_of), at="known")
@@ -73,10 +73,10 @@ def score_batch(settings: Settings, spec: ModelSpec, as_of: datetime, horizon: t
 
 
 def abstentions(spec: ModelSpec, served: AsServed) -> pd.Series[str]:
-    """Why each row gets no probability; null for the rows that do.
+    """Why a row gets no probability; null for rows that get one.
 
     Raises:
-        ScoringError: a value had expired of a view whose expired values the model refuses.
+        ScoringError: a value of a view had expired and the model refuses it.
     """
     import pandas as pd
 
@@ -89,11 +89,11 @@ def abstentions(spec: ModelSpec, served: AsServed) -> pd.Series[str]:
             oldest = in_words(float(served.ages[view][expired].max()))
             raise ScoringError(
                 f"View '{view}' has expired values for {int(expired.sum()):,} of {len(expired):,} rows (the oldest "
-                f"{oldest}, its TTL {ttl}), and model '{spec.name}' refuses expired values of it; bring newer rows "
-                "with `headrace run ingest` and `headrace run materialize`, or change expired in the model's file."
+                f"{oldest}, its TTL {ttl}), and model '{spec.name}' refuses expired values of it; get newer rows with "
+                "`headrace run ingest` and `headrace run materialize`, or change expired in the model's file."
             )
-        told = served.ages[view][expired].map(
+        sentences = served.ages[view][expired].map(
             lambda age, view=view, ttl=ttl: f"The value of view '{view}' is {in_words(age)} old, past its TTL of {ttl}."
         )
-        reasons = reasons.where(~expired | reasons.notna(), told)
+        reasons = reasons.where(~expired | reasons.notna(), sentences)
     return reasons

@@ -1,7 +1,7 @@
 """The error log of one Serve application: ``logs/serving/<application>.log`` under home.
 
-Ray Serve's own log of a replica is no place for errors: in throughput mode it is a buffer of 1,000 records in memory,
-which is lost with the process and holds what is written to standard error as information.
+Ray Serve's log of a replica is not suitable for errors: in throughput mode it is a buffer of 1,000 records in memory,
+which is lost with the process, and it logs standard error at level INFO.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from feature_repo.storage.files import locked
 
 __all__ = ["ErrorLog", "error_log_path", "log_errors"]
 
-#: A log that would grow beyond this is renamed to ``….log.1``, in place of the one before; a record is cut to
-#: the second size, its middle left out.
+#: A log that would exceed this size is renamed to ``….log.1``, replacing the previous one; a record is cut to the
+#: second size by removing its middle.
 MOST_BYTES, MOST_RECORD_BYTES = 10_000_000, 100_000
 
 
 def error_log_path(settings: Settings, application: str) -> Path:
-    """Where the warnings and errors of an application's replicas are kept."""
+    """The file with the warnings and errors of an application's replicas."""
     return settings.home / "logs" / "serving" / f"{application}.log"
 
 
@@ -38,17 +38,17 @@ class _Formatter(logging.Formatter):
         self.converter = time.gmtime
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """The traceback, without ``print``: in a replica Serve replaces it by one that garbles what goes to a file."""
+        """The traceback, not by ``print``, which Serve replaces in a replica and which garbles file output."""
         return "".join(format_exception(*ei)).rstrip("\n")
 
 
 class ErrorLog(logging.Handler):
-    """Appends records to a file that several processes share.
+    """Append records to a file that several processes share.
 
     Each record is written by one system call before the logging call returns, so it survives a kill of the process.
 
     Args:
-        settings: whose home has the file and its lock.
+        settings: their home contains the file and its lock.
         application: the name of the Serve application.
         most_bytes: the largest size of the file.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with a request, one sentence per problem, and the RFC 9457 document of every error."""
+"""Problems of a request, one sentence each, and the RFC 9457 document of every error."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: At most this many problems of a request are described; the rest are counted.
+#: Maximum of problems of a request that are described; the rest are counted.
 MOST_PROBLEMS = 20
-#: Values are shown up to this many characters.
+#: Maximum of characters of a shown value.
 MOST_CHARACTERS = 80
 
 
 class Problem(BaseModel):
-    """One thing wrong with a request."""
+    """One problem of a request."""
 
     field: str = Field(
-        description="Where: a field, or instances[3].field; empty for the whole body", examples=["origin"]
+        description="The location: a field, or instances[3].field; empty for the whole body", examples=["origin"]
     )
     value: Any = Field(description="What was sent, shortened to 80 characters", examples=[7])
-    expected: str = Field(description="What would have been accepted", examples=["a string"])
-    message: str = Field(description="The sentence for a person", examples=["origin = 7: expected a string."])
+    expected: str = Field(description="What would be accepted", examples=["a string"])
+    message: str = Field(description="The problem in a sentence", examples=["origin = 7: expected a string."])
 
 
 class ProblemDetails(BaseModel):
     """The body of every error: an RFC 9457 document with the extensions ``errors`` and ``error_id``."""
 
     type: str = Field(
-        description="The kind of error; about:blank where the status says it all",
+        description="The kind of error; about:blank if the status is sufficient",
         examples=["urn:headrace:problem:invalid-request"],
     )
     title: str = Field(description="The kind of error in words", examples=["Invalid request"])
@@ -71,12 +71,12 @@ class ProblemDetails(BaseModel):
 
 
 class InvalidRequestError(HeadraceError):
-    """A request that cannot be answered.
+    """The request cannot be answered.
 
     Args:
-        problems: the problems that the answer describes, at least one.
+        problems: the problems that the response describes, at least one.
         status: the HTTP status to send: 413, 422 or 503.
-        count: how many problems there are in all; default: those described.
+        count: total number of problems; default: the number of described ones.
     """
 
     def __init__(self, problems: Sequence[Problem], status: int = 422, count: int | None = None) -> None:
@@ -92,14 +92,14 @@ class InvalidRequestError(HeadraceError):
 
 
 class Problems:
-    """Collects the problems of one request: describes the first :data:`MOST_PROBLEMS` and counts all.
+    """Collect the problems of one request: describe the first :data:`MOST_PROBLEMS` and count all.
 
     A description costs more than the check that finds the problem (it quotes values and suggests names), and one
-    request can have 100,000 problems, so descriptions are made only while there is room for them.
+    request can have 100,000 problems, so only the first problems are described.
 
     Attributes:
         described: the first problems.
-        count: how many were added.
+        count: number of added problems.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Problems:
         self.count = 0
 
     def add(self, found: Iterable[Problem], count: int = 1) -> None:
-        """Add ``count`` problems; ``found`` yields them and is read only as far as there is room."""
+        """Add ``count`` problems; ``found`` yields their descriptions and is read only up to the maximum."""
         self.described += islice(found, MOST_PROBLEMS - len(self.described))
         self.count += count
 
@@ -118,9 +118,9 @@ class Problems:
 
 
 def shown(value: object) -> Any:
-    """``value`` as an error may repeat it: short scalars as they are, anything else as shortened text.
+    """``value`` as an error may repeat it: short scalars unchanged, other values as shortened text.
 
-    Takes no longer for a large list or object than for a small one.
+    A large list or object takes no longer than a small one.
     """
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**63):
         return value
@@ -138,12 +138,12 @@ def shown(value: object) -> Any:
 
 
 def invalid_fields(error: ValidationError, expectations: Mapping[str, str], prefix: str = "") -> Iterator[Problem]:
-    """Describe what pydantic found wrong with the known fields of one row.
+    """Describe pydantic's errors in the known fields of one row.
 
     Args:
-        error: what pydantic raised.
-        expectations: field name → what is expected, in words.
-        prefix: where the row sits in the body, such as ``instances[3].``
+        error: the error of pydantic.
+        expectations: field name → the expected values, in words.
+        prefix: location of the row in the body, such as ``instances[3].``
     """
     for each in error.errors(include_url=False, include_context=False):
         name = str(each["loc"][0])
@@ -163,10 +163,10 @@ def unknown_fields(
 
     Args:
         names: the unknown fields.
-        row: the row as it was sent.
+        row: the row as sent.
         known: the names of the known fields, separated by commas.
         suggestion: unknown name → a sentence with the closest known one, or an empty string.
-        prefix: where the row sits in the body, such as ``instances[3].``
+        prefix: location of the row in the body, such as ``instances[3].``
     """
     for name in names:
         short = str(shown(name))
@@ -174,7 +174,7 @@ def unknown_fields(
         yield Problem(field=f"{prefix}{short}", value=shown(row[name]), expected=f"one of {known}", message=message)
 
 
-#: The kinds of error that have a name of their own, by status.
+#: The kinds of error that have a type URI, by status.
 _KINDS = {
     413: ("urn:headrace:problem:body-too-large", "The body is too large"),
     422: ("urn:headrace:problem:invalid-request", "Invalid request"),
@@ -192,7 +192,7 @@ def problem_response(
     error_id: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """The answer to the request of an ASGI ``scope``: an RFC 9457 document, as :class:`ProblemDetails` describes it."""
+    """The answer to the request of an ASGI ``scope``: an RFC 9457 document, see :class:`ProblemDetails`."""
     kind, title = _KINDS.get(status, ("about:blank", HTTPStatus(status).phrase))
     document = ProblemDetails(
         type=kind,
@@ -210,7 +210,7 @@ def problem_response(
 
 
 def openapi_response(description: str) -> dict[str, Any]:
-    """An entry of ``responses`` in an OpenAPI description, for a status answered with :class:`ProblemDetails`."""
+    """An entry of ``responses`` in an OpenAPI description, for a status with a :class:`ProblemDetails` body."""
     schema = ProblemDetails.model_json_schema()
     problem = schema.pop("$defs")["Problem"]
     schema["properties"]["errors"]["anyOf"][0]["items"] = problem
@@ -221,12 +221,12 @@ def _detail(error: InvalidRequestError) -> str:
     first = error.problems[0].message
     if error.count == 1:
         return first
-    listed = "" if error.count == len(error.problems) else f", of which errors has the first {len(error.problems)}"
+    listed = "" if error.count == len(error.problems) else f"; errors has the first {len(error.problems)}"
     return f"{error.count} problems{listed}. The first: {first}"
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of ``app`` with :class:`ProblemDetails`; log what is unexpected with its ``error_id``."""
+    """Answer every error of ``app`` with :class:`ProblemDetails`; log unexpected errors with their ``error_id``."""
 
     @app.exception_handler(InvalidRequestError)
     async def invalid(request: Request, error: InvalidRequestError) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""What a replica does with values that are older than their view's TTL: null, defaults, no probability, no answer."""
+"""Policies of a replica for values older than their view's TTL: null, defaults, no probability, no answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ExpiredValue", "ExpiredValueError", "expired_values", "hold_to", "re
 
 @dataclass(frozen=True)
 class ExpiredValue:
-    """One row's value of one view: its age at the row's ``as_of`` and the TTL, in seconds, and what is done."""
+    """One row's value of one view: its age at the row's ``as_of`` and the TTL, in seconds, and the policy."""
 
     view: str
     keys: Mapping[str, Any]
@@ -35,7 +35,7 @@ class ExpiredValue:
 
 
 class ExpiredValueError(HeadraceError):
-    """A request that is not answered, as the model's YAML refuses expired values of a view.
+    """The request is not answered, because the model's YAML refuses expired values of a view.
 
     ``rows`` has the row's number in the request and the expired value for each refused row.
     """
@@ -46,9 +46,9 @@ class ExpiredValueError(HeadraceError):
 
     @staticmethod
     def message(value: ExpiredValue) -> str:
-        """The one sentence for a person."""
+        """The message in one sentence."""
         return (
-            f"{value.sentence()}, and the model refuses expired values of it; bring newer ones online with "
+            f"{value.sentence()}, and the model refuses expired values of it; materialize newer ones with "
             "`headrace run materialize`, or change expired in the model's file."
         )
 
@@ -80,10 +80,10 @@ def expired_values(
 def hold_to(
     policies: Mapping[str, Expired], features: pd.DataFrame, expired: pd.DataFrame, found: list[list[ExpiredValue]]
 ) -> list[bool]:
-    """Apply the policies: write defaults into ``features``; which rows get no probability.
+    """Apply the policies: write defaults into ``features``; returns the rows that get no probability.
 
     Raises:
-        ExpiredValueError: a view with an expired value is one that the model refuses.
+        ExpiredValueError: the model refuses expired values of a view that has one.
     """
     refused = [(number, each) for number, row in enumerate(found) for each in row if each.policy == "refuse"]
     if refused:
@@ -93,6 +93,6 @@ def hold_to(
 
 
 def reason(found: Sequence[ExpiredValue]) -> str:
-    """Why a row got no probability: every view that abstains, in one sentence."""
-    told = [each.sentence() for each in found if each.policy == "abstain"]
-    return "; ".join([told[0], *(each[0].lower() + each[1:] for each in told[1:])]) + "."
+    """Why a row got no probability, with every view that abstains, in one sentence."""
+    sentences = [each.sentence() for each in found if each.policy == "abstain"]
+    return "; ".join([sentences[0], *(each[0].lower() + each[1:] for each in sentences[1:])]) + "."

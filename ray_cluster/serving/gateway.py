@@ -1,4 +1,4 @@
-"""Join Prometheus texts of several nodes into one that a scraper accepts."""
+"""The gateway: status of all models over HTTP, and the Prometheus metrics of all nodes in one text."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ __all__ = [
 
 
 def merge_expositions(texts: Iterable[str]) -> str:
-    """One exposition: every metric family once, with its HELP and TYPE from the first text that has it.
+    """Merge texts: every metric family once, with its HELP and TYPE from the first text that has it.
 
-    The text format allows one HELP and one TYPE per family and wants its samples together
+    The text format allows one HELP and one TYPE per family and requires its samples to be adjacent
     (Prometheus exposition formats, text-based format 0.0.4).
 
     >>> print(merge_expositions(['# TYPE up gauge\\nup{node="a"} 1\\n', '# TYPE up gauge\\nup{node="b"} 1\\n']), end="")
@@ -60,13 +60,13 @@ def merge_expositions(texts: Iterable[str]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-#: Seconds for which one answer of the Serve controller is used again.
+#: Seconds for which an answer of the Serve controller is cached.
 _FRESH = 0.5
 
 
 @dataclass(frozen=True)
 class ModelState:
-    """What Serve says of one model's application, and how many of its replicas answer requests."""
+    """Serve's status of one model's application, and the number of its replicas that answer requests."""
 
     status: str
     message: str
@@ -74,12 +74,12 @@ class ModelState:
 
     @property
     def ready(self) -> bool:
-        """RUNNING, or changing over while replicas go on answering."""
+        """RUNNING, or in a rollout while replicas continue to answer."""
         return self.status == "RUNNING" or (self.status == "DEPLOYING" and self.replicas > 0)
 
 
 class Gateway:
-    """One replica of the gateway."""
+    """A replica of the gateway."""
 
     def __init__(self) -> None:
         from ray.util import get_node_ip_address
@@ -113,7 +113,7 @@ def build(args: dict[str, Any]) -> Application:
 def gateway_routes(
     states: Callable[[], Awaitable[dict[str, ModelState]]], exposition: Callable[[], Awaitable[str]]
 ) -> FastAPI:
-    """The gateway's HTTP face over ``states`` (model → state) and ``exposition`` (Prometheus text)."""
+    """The gateway's HTTP interface to ``states`` (model → state) and ``exposition`` (Prometheus text)."""
     app = FastAPIOffline(title="Headrace", description="Model endpoints", version="1")
     install(app)
 
@@ -130,7 +130,7 @@ def gateway_routes(
         }
         return JSONResponse({"models": listed, "metrics": "/metrics", "docs": "/docs"})
 
-    @app.get("/healthz", summary="The process is up")
+    @app.get("/healthz", summary="The process is running")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
@@ -150,7 +150,7 @@ def gateway_routes(
     async def no_model(name: str, rest: str = "") -> None:
         known = sorted(await states())
         raise HTTPException(
-            404, f"there is no model '{name[:80]}' here.{nearest(name, known)} Served: {', '.join(known) or 'none'}"
+            404, f"there is no model '{name[:80]}'.{nearest(name, known)} Served: {', '.join(known) or 'none'}"
         )
 
     return app
@@ -160,8 +160,8 @@ _held: tuple[float, dict[str, ModelState]] = (0.0, {})
 
 
 async def model_states() -> dict[str, ModelState]:
-    """State of every model's application, as the Serve controller has it; at most half a second old."""
-    global _held  # noqa: PLW0603 - one process, one answer
+    """State of every model's application, from the Serve controller; at most half a second old."""
+    global _held  # noqa: PLW0603 - one process, one cached answer
     if time.monotonic() - _held[0] > _FRESH:
         _held = (time.monotonic(), await asyncio.to_thread(_ask_controller))
     return _held[1]
@@ -183,7 +183,7 @@ def _ask_controller() -> dict[str, ModelState]:
 
 
 async def metrics() -> str:
-    """The metrics that Ray exports on each live node, joined; a node that does not answer counts as down."""
+    """The metrics that Ray exports on each live node, merged; a node that does not answer counts as down."""
     import httpx
     import ray
 

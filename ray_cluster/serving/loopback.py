@@ -1,7 +1,7 @@
-"""Keep a replica's server for calls between deployments on loopback.
+"""Bind a replica's server for calls between deployments to loopback.
 
 Serve starts one gRPC server in every replica, on every interface and at any free port, and has no setting for its
-address. It unpickles what it receives, so whoever reaches it can run code.
+address. The server unpickles its input, so any client that reaches it can run code.
 """
 
 from __future__ import annotations

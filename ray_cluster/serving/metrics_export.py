@@ -1,4 +1,4 @@
-"""What the replicas count, in the words of Prometheus; exported by Ray on every node, forwarded by the gateway."""
+"""Prometheus metrics of the replicas; exported by Ray on every node, forwarded by the gateway."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["Measures"]
 _SECONDS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
 _HOUR, _DAY = 3600.0, 86400.0
 _AGES = [60.0, 600.0, _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 28 * _DAY, 90 * _DAY]
-#: Ages are taken from at most this many rows of a batch, evenly, and gauges are set at most once in _PAUSE seconds:
-#: each costs 4 µs, and a batch may have a thousand rows in six views.
+#: Ages are measured on at most this many evenly spaced rows of a batch, and gauges are set at most once in _PAUSE
+#: seconds: each costs 4 µs, and a batch may have a thousand rows in six views.
 _MOST, _PAUSE = 20, 1.0
 
 
@@ -27,19 +27,21 @@ class Measures:
 
     ====================================  =========  =================================================================
     ``headrace_requests``                 counter    requests, by HTTP ``status``
-    ``headrace_request_seconds``          histogram  from the last byte in to the answer, in seconds
+    ``headrace_request_seconds``          histogram  from the last byte of the body to the answer
     ``headrace_rows``                     counter    rows predicted
     ``headrace_lookup_seconds``           histogram  reading features for one batch, in seconds
     ``headrace_missing_features``         counter    null inputs among the rows predicted
     ``headrace_model_version``            gauge      the version loaded
-    ``headrace_view_known_until_seconds`` gauge      by ``view``: what the online values were materialized as of, in
-                                                     seconds since 1970 (``time()`` less this is the age in real time)
-    ``headrace_view_lag_seconds``         gauge      by ``view``: the latest ``as_of`` asked for less that time
+    ``headrace_view_known_until_seconds`` gauge      by ``view``: as-of time of the materialization of the online
+    values,
+                                                     in seconds since 1970 (``time()`` minus this is the age in real
+                                                     time)
+    ``headrace_view_lag_seconds``         gauge      by ``view``: the latest requested ``as_of`` minus that time
     ``headrace_value_age_seconds``        histogram  by ``view``: age at ``as_of`` of the values served, in seconds,
                                                      from at most 20 rows of each batch
     ``headrace_expired_values``           counter    by ``view``: values that had expired
-    ``headrace_abstained_rows``           counter    rows that got no probability as a value had expired
-    ``headrace_refused_rows``             counter    rows of requests refused as a value had expired
+    ``headrace_abstained_rows``           counter    rows that got no probability because a value had expired
+    ``headrace_refused_rows``             counter    rows of requests refused because a value had expired
     ====================================  =========  =================================================================
     """
 
@@ -58,20 +60,20 @@ class Measures:
         by_view = ("model", "view")
         self._known_until = Gauge(
             "headrace_view_known_until_seconds",
-            "What the online values were materialized as of, in seconds since 1970",
+            "As-of time of the materialization of the online values, in seconds since 1970",
             ("model", "replica", "view"),
         )
         self._lag = Gauge(
             "headrace_view_lag_seconds",
-            "Latest as_of asked for less what the online values were materialized as of",
+            "Latest requested as_of minus the as-of time of the materialization",
             ("model", "replica", "view"),
         )
         self._ages = Histogram("headrace_value_age_seconds", "Age of the values served, at as_of", _AGES, by_view)
         self._expired = Counter("headrace_expired_values", "Values older than their view's TTL", by_view)
         self._abstained = Counter(
-            "headrace_abstained_rows", "Rows without a probability, by expired values", ("model",)
+            "headrace_abstained_rows", "Rows with no probability because of expired values", ("model",)
         )
-        self._refused = Counter("headrace_refused_rows", "Rows of requests refused by expired values", ("model",))
+        self._refused = Counter("headrace_refused_rows", "Rows of requests refused for expired values", ("model",))
         self._set = float("-inf")
 
     def answered(self, status: int, seconds: float) -> None:
@@ -93,7 +95,7 @@ class Measures:
         for number, view in enumerate(observed.views):
             tags = {**self._tags, "view": view}
             for age in observed.ages[::step, number].tolist():
-                if not isnan(age):  # there was a value
+                if not isnan(age):  # the row has a value
                     self._ages.observe(max(age, 1e-9), tags)
         if time.monotonic() - self._set > _PAUSE:
             self._set = time.monotonic()
@@ -103,11 +105,11 @@ class Measures:
                     self._lag.set(observed.lag[view], {**self._replica, "view": view})
 
     def refused(self, rows: int, expired: Sequence[tuple[int, ExpiredValue]]) -> None:
-        """Count one request that was refused for its expired values."""
+        """Count one request that was refused because of expired values."""
         self._refused.inc(rows, self._tags)
         for view, count in Counts(value.view for _, value in expired).items():
             self._expired.inc(count, {**self._tags, "view": view})
 
     def loaded(self, version: int) -> None:
-        """Note the version that answers from now on."""
+        """Set the version that answers from now on."""
         self._version.set(version, self._replica)

@@ -1,7 +1,7 @@
-"""What the endpoints said: JSON lines under ``predictions/<model>/<UTC day of as_of>/<replica>.jsonl``.
+"""The log of all predictions: JSON lines under ``predictions/<model>/<UTC day of as_of>/<replica>.jsonl``.
 
-One file has one writer, which appends whole requests with a single ``write``, so a killed replica tears at most the
-last line of its own file. Nothing is ever rewritten except to erase an entity (:mod:`ray_cluster.erasure.erasure`).
+Each file has one writer, which appends whole requests with a single ``write``, so a killed replica tears at most the
+last line of its own file. A file is rewritten only to erase an entity (:mod:`ray_cluster.erasure.erasure`).
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ COLUMNS = (
     "expired",
     "view_versions",
 )
-#: Keys that lines written before they were introduced do not have; they are read as null.
+#: Keys that older lines do not have; they are read as null.
 _LATER = {"known_until", "expired", "view_versions"}
 
 
 def predictions_folder(settings: Settings, model: str) -> Path:
-    """Where the predictions of one model are kept."""
+    """The folder of one model's predictions."""
     return settings.home / "predictions" / model
 
 
 class PredictionLog:
-    """Appends predictions of one replica. Not safe to call from two threads at once."""
+    """Append predictions of one replica. Not thread-safe."""
 
     def __init__(self, folder: Path, replica: str) -> None:
         self._folder = folder
@@ -62,9 +62,9 @@ class PredictionLog:
         self._torn: set[Path] = set()
 
     def append(self, lines: Sequence[dict[str, Any]]) -> None:
-        """Write the lines, those of one day at once; on return the operating system holds them.
+        """Write the lines, those of one day at once; on return they are passed to the operating system.
 
-        Each line has the keys in :data:`COLUMNS`; ``as_of`` is an ISO time in UTC, whose day chooses the file.
+        Each line has the keys in :data:`COLUMNS`; ``as_of`` is an ISO time in UTC, whose day selects the file.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.
@@ -78,7 +78,7 @@ class PredictionLog:
 
     def _write(self, path: Path, content: bytes) -> None:
         descriptor = _opened(path)
-        if path in self._torn:  # an earlier write was cut short: close its line, so that only that one is lost
+        if path in self._torn:  # an earlier write was interrupted: end its line, so that only that line is lost
             content = b"\n" + content
         try:
             written = 0
@@ -91,9 +91,9 @@ class PredictionLog:
 
 
 def _opened(path: Path) -> int:
-    """The file, to append to, under a shared lock that falls when it is closed.
+    """Open the file to append to, under a shared lock that is released when the file is closed.
 
-    Who takes lines out holds the lock alone and puts another file in its place; that one is opened then.
+    A process that removes lines holds the lock exclusively and replaces the file; then the new file is opened.
     """
     while True:
         try:
@@ -116,16 +116,16 @@ def _opened(path: Path) -> int:
 def read_predictions(
     settings: Settings, model: str, start: datetime | None = None, end: datetime | None = None
 ) -> pd.DataFrame:
-    """Predictions of ``model`` with ``as_of`` in [start, end), in the order of ``as_of``.
+    """Predictions of ``model`` with ``as_of`` in [start, end), sorted by ``as_of``.
 
     Returns:
         One row per prediction with the columns :data:`COLUMNS`: ``as_of`` and ``served_at`` are UTC timestamps,
         ``id`` is text or None (:mod:`feature_repo.frames.request_ids`),
-        ``entities``, ``fields``, ``features``, ``event_times``, ``known_until`` (view -> what the online store was
-        materialized as of), ``expired`` (view -> age, TTL and policy, where a value had expired) and
-        ``view_versions`` (view -> fingerprint of its code) dicts; ``score`` is NaN, ``decision`` None where the
-        model abstained. ``attrs["torn"]`` counts the lines that could not be read, as a kill in the middle of a
-        write leaves them; they are skipped.
+            ``entities``, ``fields``, ``features``, ``event_times``, ``known_until`` (view -> as-of time of the online
+            store's materialization), ``expired`` (view -> age, TTL and policy, if a value had expired) and
+            ``view_versions`` (view -> fingerprint of its code) are dicts; ``score`` is NaN and ``decision`` None if the
+            model abstained. ``attrs["torn"]`` counts the lines that could not be read, because of a kill during a
+            write; they are skipped.
     """
     import pandas as pd
 

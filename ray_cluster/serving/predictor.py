@@ -1,4 +1,4 @@
-"""From request rows to predictions: read the features, score them, say where the score came from, log it."""
+"""Compute predictions for request rows: read the features, score them, add their origin, log them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ __all__ = ["Observed", "Prediction", "Predictor", "Reader", "Vectors", "Version"
 
 
 class Vectors(Protocol):
-    """What a reader returns, row for row: model inputs, and per feature view the event time (or NaT) and whether
-    the value had expired; for all rows, per view, what the online store was materialized as of (or None)."""
+    """Result of a reader, row for row: model inputs, and per feature view the event time (or NaT) and whether the value
+    had expired; for all rows, per view, the as-of time of the online store's materialization (or None)."""
 
     @property
     def features(self) -> pd.DataFrame: ...
@@ -42,10 +42,10 @@ class Vectors(Protocol):
 
 
 class Reader(Protocol):
-    """Reads feature vectors from the online store; ``feature_repo.online.reader.OnlineReader`` is the real one.
+    """Read feature vectors from the online store; implemented by ``feature_repo.online.reader.OnlineReader``.
 
-    ``view_keys`` and ``view_features``: feature view -> its join keys and features; ``ttls``: view -> seconds, 0 for
-    never.
+    ``view_keys`` and ``view_features``: feature view -> its join keys and features; ``ttls``: view -> seconds, 0 for no
+    expiry.
     """
 
     features: list[str]
@@ -57,7 +57,7 @@ class Reader(Protocol):
 
 
 class Version(Protocol):
-    """A registered version in memory; ``ray_cluster.registry.LoadedVersion`` is the real one."""
+    """A registered version in memory; implemented by ``ray_cluster.registry.LoadedVersion``."""
 
     @property
     def version(self) -> int: ...
@@ -70,12 +70,12 @@ class Version(Protocol):
 
 
 class VersionError(HeadraceError, RuntimeError):
-    """A version that cannot answer this application's requests; one sentence says why."""
+    """The version cannot answer this application's requests; the message says why."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answered row. ``line`` is what the log holds; the rest is only said."""
+    """One answered row. ``line`` is stored in the log; the other fields are only returned."""
 
     line: dict[str, Any]
     status: str
@@ -86,8 +86,8 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Observed:
-    """What is counted of one batch: ``ages`` has the seconds (or NaN) per row and view, in the order of ``views``;
-    ``lag`` the seconds from what a view was materialized as of to the latest ``as_of`` of the batch."""
+    """Measurements of one batch: ``ages`` has the seconds (or NaN) per row and view, in the order of ``views``; ``lag``
+    has the seconds from a view's materialization (as-of time) to the latest ``as_of`` of the batch."""
 
     seconds: float
     rows: int
@@ -101,7 +101,7 @@ class Observed:
 
 
 class Predictor:
-    """Answers rows with one version at a time. Blocking; used from a single worker thread.
+    """Answer rows with one version at a time. Blocking; used from a single worker thread.
 
     Args:
         model: the model's name.
@@ -109,12 +109,12 @@ class Predictor:
         reader: reads the feature vectors.
         log: where every prediction is written before it is returned.
         now: the clock, for the default ``as_of``.
-        observe: told of every batch.
-        expired: what is done with expired values, per feature view.
-        view_versions: gives the code that each view's online values were computed by, for the log.
+        observe: called with the measurements of every batch.
+        expired: the policy on expired values, per feature view.
+        view_versions: returns the fingerprint of the code that computed each view's online values, for the log.
 
     Raises:
-        ConfigError: ``expired`` names a view or feature that the reader does not give.
+        ConfigError: ``expired`` names a view or feature that the reader does not return.
     """
 
     def __init__(
@@ -138,27 +138,27 @@ class Predictor:
         self._expired: Mapping[str, Expired] = expired or {}
         self._view_versions = view_versions
         check(model, self._expired, reader.view_features, reader.ttls)
-        #: Replaced as a whole by :meth:`swap`; a batch uses one version from its first row to its last.
+        #: Replaced by :meth:`swap`; a batch uses one version from its first row to its last.
         self.live: Version | None = None
 
     def swap(self, version: Version) -> None:
-        """Make ``version`` the live one, after it scored the model's example request.
+        """Make ``version`` the live one, after it has scored the model's example request.
 
         Raises:
-            VersionError: it needs features that the reader does not give, or it cannot score them.
+            VersionError: it needs features that the reader does not return, or it cannot score them.
         """
         missing = [name for name in version.features if name not in self._reader.features]
         if missing:
             raise VersionError(
                 f"Version {version.version} of {self.model} needs the features {', '.join(missing)}, which the feature "
-                "service does not give; apply the feature definitions it was trained with, or train again."
+                "service does not have; apply the feature definitions it was trained with, or train again."
             )
         rows, _ = (
             self._schema.read(json.dumps(self._schema.example()).encode()) if self._has_examples() else ([], False)
         )
         if rows:
             try:
-                self._score(version, rows, {})  # stale features are no reason against a version
+                self._score(version, rows, {})  # stale features are no reason to refuse a version
             except Exception as error:
                 raise VersionError(
                     f"Version {version.version} of {self.model} cannot score the example request: "
@@ -171,10 +171,10 @@ class Predictor:
         return all(field.example is not None or not field.required for field in fields)
 
     def predict(self, rows: Sequence[dict[str, Any]]) -> list[Prediction]:
-        """Score rows as :meth:`RequestSchema.read` gives them, and log them.
+        """Score rows from :meth:`RequestSchema.read`, and log them.
 
         Raises:
-            ExpiredValueError: a row has an expired value of a view that the model refuses; nothing is logged then.
+            ExpiredValueError: a row has an expired value that the model refuses; nothing is logged then.
             RuntimeError: no version was loaded yet, or a score is not a probability.
         """
         version = self.live
@@ -186,7 +186,7 @@ class Predictor:
         return predictions
 
     def as_of(self, row: Mapping[str, Any]) -> datetime:
-        """When the features of a row are read: as the request says, else ``lead`` before its event, never after now."""
+        """As-of time of a row's features: the request's, else ``lead`` before its event, never in the future."""
         if row.get("as_of") is not None:
             asked: datetime = row["as_of"]
             return asked
@@ -196,7 +196,7 @@ class Predictor:
     def _score(
         self, version: Version, rows: Sequence[dict[str, Any]], policies: Mapping[str, Expired]
     ) -> tuple[list[Prediction], Observed]:
-        """Predictions for rows, not logged yet, and what there is to count of them."""
+        """Predictions for rows, not logged yet, and the measurements of the batch."""
         import numpy as np
         import pandas as pd
 
@@ -266,7 +266,7 @@ class Predictor:
         return predictions, observed
 
     def _frame(self, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-        """Entities and fields of the rows as a reader takes them."""
+        """Entities and fields of the rows, as a reader's input."""
         import pandas as pd
 
         columns = [*self._requests.entities, *self._requests.fields]
@@ -276,7 +276,7 @@ class Predictor:
         return frame
 
     def _scores(self, version: Version, inputs: pd.DataFrame, abstains: Sequence[bool]) -> list[float | None]:
-        """A probability for each row, None for those that get none."""
+        """A probability for each row, None for rows with no probability."""
         import numpy as np
 
         asked = inputs[[not each for each in abstains]] if any(abstains) else inputs
@@ -284,12 +284,12 @@ class Predictor:
             return [None] * len(inputs)
         scores = np.asarray(version.pipeline.predict_proba(asked), dtype=float)[:, 1]
         if not ((scores >= 0) & (scores <= 1)).all():
-            raise VersionError(f"Version {version.version} of {self.model} gave scores outside [0, 1].")
+            raise VersionError(f"Version {version.version} of {self.model} returned scores outside [0, 1].")
         left = iter(scores.tolist())
         return [None if each else next(left) for each in abstains]
 
     def _status(self, row: Mapping[str, Any], seen: Mapping[str, str | None]) -> tuple[str, list[str]]:
-        """ok, partial or unknown, and the entities given that no feature view of theirs has seen."""
+        """ok, partial or unknown, and the request's entities that are in none of their feature views."""
         held = [time is not None for time in seen.values()]
         if not held or all(held):
             return "ok", []
@@ -302,7 +302,7 @@ class Predictor:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: numpy scalars unwrapped, times as ISO text, null for what is not a finite number."""
+    """A value as JSON: numpy scalars unwrapped, times as ISO text, null for numbers that are not finite."""
     if value is None:
         return None
     if hasattr(value, "item") and not hasattr(value, "isoformat"):

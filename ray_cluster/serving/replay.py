@@ -1,4 +1,4 @@
-"""Replay real traffic against the live endpoint: time moves on, features come online, requests arrive."""
+"""Replay real traffic against the live endpoint: advance the time, materialize features, send requests."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ray_cluster.serving.prediction_log import read_predictions
 
 __all__ = ["ReplayError", "moments", "replay"]
 
-#: How long requests are collected for before they are sent together, after features were brought up to date.
+#: Period of requests that are sent together, after features were materialized.
 _STRETCH = timedelta(hours=1)
 
 
 class ReplayError(HeadraceError, RuntimeError):
-    """The endpoint refused real traffic; one sentence with its answer."""
+    """The endpoint refused real traffic; the message has its response."""
 
 
 def moments(start: datetime, end: datetime, hours: Sequence[int]) -> list[datetime]:
-    """Moments in [start, end) at the given hours of each day, in UTC."""
+    """Times in [start, end) at the given hours of each day, in UTC."""
     midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
     days = range((end - midnight).days + 1)
     found = [midnight + timedelta(days=day, hours=hour) for day in days for hour in sorted(hours)]
@@ -40,9 +40,9 @@ def replay(
     send: Callable[[list[dict[str, Any]]], Any],
     progress: Callable[[str, float], None],
 ) -> tuple[int, int]:
-    """At each moment bring features online as known then, and send what is to be predicted in the hour that follows.
+    """At each time materialize features as known then, and send the requests of the following hour.
 
-    Events in the prediction log already are not sent again. Returns (rows sent, rows that were in the log).
+    Events that are already in the prediction log are not sent again. Returns (rows sent, rows already in the log).
     """
     if not planned:
         return 0, 0

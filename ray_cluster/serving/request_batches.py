@@ -1,7 +1,7 @@
-"""Answer what waited together: requests that arrive while a batch is being scored form the next one.
+"""Batches of requests: those that arrive while a batch is being scored form the next batch.
 
-Nothing waits for company, so a lone request pays nothing; under load the fixed cost of a feature lookup and of a
-call into the model is shared (adaptive batching as in Clipper, Crankshaw et al., NSDI 2017, without its delay).
+No request waits for a batch to fill, so a single request has no extra latency; under load the fixed cost of a feature
+lookup and of a model call is shared (adaptive batching as in Clipper, Crankshaw et al., NSDI 2017, without its delay).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Result = TypeVar("Result")
 
 
 class Batches(Generic[Row, Result]):
-    """Runs a blocking function over rows in one worker thread, several requests' rows at a time.
+    """Run a blocking function over rows in one worker thread, with the rows of several requests at a time.
 
     Args:
         work: rows → results, one for each, in order.
-        most: rows per batch; a single request may have more and then goes alone.
+        most: rows per batch; a single request may have more and is then a batch by itself.
     """
 
     def __init__(self, work: Callable[[Sequence[Row]], list[Result]], most: int) -> None:
@@ -34,7 +34,7 @@ class Batches(Generic[Row, Result]):
         self._drain: asyncio.Task[None] | None = None
 
     async def run(self, rows: list[Row]) -> list[Result]:
-        """Results for ``rows``; raises what ``work`` raises for them alone, never for a neighbour's rows."""
+        """Results for ``rows``; raises only errors of ``work`` for these rows, not for other requests' rows."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Result]] = loop.create_future()
         self._waiting.append((rows, future))
@@ -49,7 +49,7 @@ class Batches(Generic[Row, Result]):
             while self._waiting and size + len(self._waiting[0][0]) <= self._most:
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1][0])
-            batch = [(rows, future) for rows, future in batch if not future.done()]  # its client went away
+            batch = [(rows, future) for rows, future in batch if not future.done()]  # its client disconnected
             if batch:
                 await self._answer(batch)
 

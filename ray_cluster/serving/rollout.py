@@ -1,4 +1,4 @@
-"""Ask a live endpoint over HTTP whether it does what it should."""
+"""Smoke-test a live endpoint over HTTP, and roll versions out, back and off."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ __all__ = [
     "undeploy",
 ]
 
-#: The id that smoke tests are logged under, unless it is an entity or field; monitoring leaves them out.
+#: The id of smoke tests in the log, unless the id is an entity or field; monitoring ignores them.
 SMOKE_TEST = "smoke test"
 
 
 def smoke_test(
     settings: Settings, spec: ModelSpec, row: Mapping[str, Any], version: int | None = None
 ) -> dict[str, Any]:
-    """Ask the live endpoint over HTTP: one good request, and one that must be refused.
+    """Send the live endpoint one valid request, and one that it must refuse.
 
     Args:
-        row: fields of a request; times may be datetimes, and NaN stands for null.
-        version: which must answer; default whichever the endpoint says it runs.
+            row: fields of a request; times may be datetimes, and NaN means null.
+            version: the version that must answer; default: the one that the endpoint reports.
 
     Returns:
         ``{"model", "version", "probability", "decision", "status", "milliseconds", "refusal"}``; probability and
-        decision are None where the model abstained, as its YAML may ask where features have expired.
+        decision are None where the model abstained, as its YAML may specify for expired features.
 
     Raises:
-        ServeError: the endpoint does not answer, or answers anything else than it should.
+        ServeError: the endpoint does not answer, or its response is not the expected one.
     """
     import httpx
 
@@ -94,13 +94,13 @@ def smoke_test(
     }
 
 
-#: Seconds between two looks at a rollout.
+#: Seconds between two checks of a rollout.
 _POLL = 0.25
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """What a deploy did. ``previous`` is the version that answered before, None for a new application."""
+    """Result of a deploy. ``previous`` is the version that answered before, None for a new application."""
 
     model: str
     version: int
@@ -121,16 +121,16 @@ def deploy(
 ) -> Rollout:
     """Make ``version`` answer at ``/models/<name>`` and wait until every replica does.
 
-    Left alone when it answers already with the same configuration. When the version is refused or does not come up,
-    the configuration that ran before is put back; the old version answers throughout.
+    Nothing is changed if it already answers with the same configuration. If the version is refused or does not start,
+    the previous configuration is restored; the old version answers throughout.
 
     Args:
-        reader, loader: other import paths than :class:`ray_cluster.serving.app.AppArgs` has.
+        reader, loader: import paths that replace those of :class:`ray_cluster.serving.app.AppArgs`.
         timeout: seconds to wait; default ``settings.start_timeout``.
 
     Raises:
-        ServeError: the stack is not up, Serve refuses, or the version does not answer in time.
-        ConfigError: the model's ``expired`` names what its feature service does not have.
+        ServeError: the stack is not running, Serve refuses, or the version does not answer in time.
+        ConfigError: the model's ``expired`` names a view or feature that its feature service does not have.
     """
     started = time.monotonic()
     check_model(settings, spec)
@@ -158,7 +158,7 @@ def deploy(
 
 
 def undeploy(settings: Settings, model: str) -> bool:
-    """Take a model's application away; False when there was none."""
+    """Remove a model's application; False if there was none."""
     with locked(settings.home, "serve"):
         applications = _declared(details(settings))
         found = applications.pop(model, None) is not None
@@ -170,9 +170,9 @@ def undeploy(settings: Settings, model: str) -> bool:
 
 
 def restore(settings: Settings) -> list[str]:
-    """Send the kept configuration again, as after a restart of Ray; names of the models in it.
+    """Send the stored configuration again, as after a restart of Ray; returns the names of its models.
 
-    Applications that are running already are left as they are. Does not wait for them to come up.
+    Applications that are already running are not changed. Does not wait until the applications run.
     """
     path = settings.home / "serve" / "config.yaml"
     with locked(settings.home, "serve"):
@@ -183,7 +183,7 @@ def restore(settings: Settings) -> list[str]:
 
 
 def live(settings: Settings) -> dict[str, dict[str, Any]]:
-    """What is live: model → status, message, version, threshold, replicas, refused, url. Empty when Serve is not up."""
+    """Live models: model → status, message, version, threshold, replicas, refused, url. Empty if Serve is down."""
     try:
         running = details(settings, timeout=3)
     except ServeError:
@@ -209,13 +209,13 @@ def live(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def _wait(settings: Settings, spec: ModelSpec, version: int, deadline: float) -> None:
-    """Until Serve calls the application RUNNING and as many answers in a row as it has replicas, twice, say so."""
+    """Wait until Serve reports RUNNING and, for twice as many responses as replicas, ``version``."""
     needed, seen, status, message = 2 * spec.serving.replicas, 0, "NOT_STARTED", ""
     while time.monotonic() < deadline:
         entry = details(settings).get(spec.name)
         status, message = (entry["status"], entry["message"]) if entry else ("NOT_STARTED", "")
         if status in ("DEPLOY_FAILED", "UNHEALTHY"):
-            raise ServeError(f"Version {version} of {spec.name} did not come up ({status}): {last_line(message)}.")
+            raise ServeError(f"Version {version} of {spec.name} did not start ({status}): {last_line(message)}.")
         while status == "RUNNING" and time.monotonic() < deadline:
             facts = facts_of(settings, spec.name)
             refused = (facts or {}).get("refused")
@@ -236,7 +236,7 @@ def _wait(settings: Settings, spec: ModelSpec, version: int, deadline: float) ->
 
 
 def _declared(running: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The configurations of what runs, by name, as they were sent."""
+    """The configurations of the running applications, by name, as they were sent."""
     return {
         name: each["deployed_app_config"]
         for name, each in running.items()
@@ -245,6 +245,6 @@ def _declared(running: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _same(running: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether an application runs exactly what is wanted; Serve returns the configuration as it was sent."""
+    """Whether an application runs exactly the wanted configuration; Serve returns the configuration as it was sent."""
     declared = running.get("deployed_app_config") or {}
     return all(declared.get(key) == value for key, value in wanted.items())

@@ -1,4 +1,4 @@
-"""Refuse a body that is too large, before and while it is read."""
+"""The HTTP routes of one model, with limits on the body and measurements of requests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
 class BodyLimit:
     """ASGI middleware: 413 for a request whose body has more than ``most`` bytes.
 
-    A declared Content-Length is refused unread; a body without one (chunked) is counted as it arrives, and the
+    A body with a declared Content-Length is refused unread; a chunked body is counted as it arrives, and the
     application that reads it gets an :class:`~ray_cluster.serving.errors.InvalidRequestError`.
     """
 
@@ -76,40 +76,38 @@ class BodyLimit:
 
 
 class RefusedVersion(BaseModel):
-    """A version that was asked for and could not be loaded; the one before goes on answering."""
+    """A requested version that could not be loaded; the previous one continues to answer."""
 
     version: int
     reason: str
 
 
 class ModelFacts(BaseModel):
-    """What answers here."""
+    """The live version of the model."""
 
     name: str
     description: str
     version: int | None = Field(description="The registered version that answers; null before one is loaded")
-    alias: str | None = Field(
-        None, description="The alias under which the version was asked for, where the registry tells"
-    )
+    alias: str | None = Field(None, description="The alias by which the version was requested, if the registry has it")
     threshold: float | None
     features: list[str]
     feature_service: str
-    run_id: str | None = Field(description="The MLflow run that made the version")
-    trained_as_of: str | None = Field(description="The version was trained on what was known then")
+    run_id: str | None = Field(description="The MLflow run of the version")
+    trained_as_of: str | None = Field(description="The as-of time of the version's training data")
     replica: str
     refused: RefusedVersion | None = None
 
 
 @dataclass(frozen=True)
 class ViewTraits:
-    """What an answer says of a feature view beside its age: the TTL in seconds (0: never) and its features."""
+    """Facts about a feature view in a response, in addition to its age: TTL in seconds (0: none) and features."""
 
     ttl: float
     features: Sequence[str]
 
 
 class _Timed:
-    """ASGI middleware: tells ``observe`` the status and the seconds of every POST."""
+    """ASGI middleware: calls ``observe`` with the status and the seconds of every POST."""
 
     def __init__(self, app: ASGIApp, observe: Callable[[int, float], None]) -> None:
         self.app = app
@@ -141,11 +139,11 @@ def routes(
 
     Args:
         schema: reads the request bodies.
-        facts: what answers at the moment.
+        facts: returns the facts about the live version.
         predict: rows → predictions, in order; already logged.
         max_body_bytes: bodies larger than this get 413.
-        observe: told the status and the seconds of every prediction request.
-        views: the feature views whose ages an answer may be asked for.
+            observe: called with the status and the seconds of every prediction request.
+            views: the feature views whose ages a response can include.
     """
     about = facts()
     app = FastAPIOffline(title=about.name, description=about.description, version="1")
@@ -154,12 +152,12 @@ def routes(
     app.add_middleware(_Timed, observe=observe)
     refusals: dict[int | str, dict[str, Any]] = {
         413: openapi_response("The body is too large"),
-        422: openapi_response("The request is not what the model takes: one entry in errors per problem"),
+        422: openapi_response("The request is invalid: one entry in errors per problem"),
         500: openapi_response("The server failed; the log has the traceback under error_id"),
         503: openapi_response(
             "Too many requests are waiting (then the body is empty or plain text); or a row needs a value that has "
-            "expired and that the model does not go without: one entry in errors per row and view. Nothing of the "
-            "request was answered or logged; try again later"
+            "expired and that the model requires: one entry in errors per row and view. No row of the request was "
+            "predicted or logged; try again later"
         ),
     }
 
@@ -188,11 +186,11 @@ def routes(
                 answer["ages"] = _ages(prediction, views or {})
         return JSONResponse({"predictions": answers} if several else answers[0])
 
-    @app.get("/", response_model=ModelFacts, summary="What answers here")
+    @app.get("/", response_model=ModelFacts, summary="The live version")
     async def model_facts() -> ModelFacts:
         return facts()
 
-    @app.get("/healthz", summary="The process is up")
+    @app.get("/healthz", summary="The process is running")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
@@ -235,7 +233,7 @@ def _answer(prediction: Prediction, explain: bool) -> dict[str, Any]:
 
 
 def _ages(prediction: Prediction, views: Mapping[str, ViewTraits]) -> dict[str, Any]:
-    """The age of each view's value, as :class:`ray_cluster.serving.schema.ViewFreshness` describes it."""
+    """The age of each view's value, see :class:`ray_cluster.serving.schema.ViewFreshness`."""
     line = prediction.line
     moment = datetime.fromisoformat(line["as_of"])
     return {

@@ -1,4 +1,4 @@
-"""What a request and its answer look like: pydantic models made from a model's own specification."""
+"""The schema of requests and responses: pydantic models created from a model's specification."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ray_cluster.serving.errors import InvalidRequestError, Problem, Problems, i
 
 __all__ = ["Answer", "Answers", "Explanation", "RequestSchema", "ViewAge", "ViewFreshness"]
 
-#: Strings longer than this are refused: no identifier is, and they would be kept in the prediction log.
+#: Longer strings are refused: no identifier is that long, and they would be stored in the prediction log.
 MOST_CHARACTERS = 256
 #: Times outside these years are refused: nanosecond timestamps end in 2262.
 FIRST_YEAR, LAST_YEAR = 1900, 2200
@@ -46,7 +46,7 @@ def _time(value: object) -> datetime:
     return moment.astimezone(UTC)
 
 
-#: A time as JSON carries it; in Python a UTC datetime.
+#: A time in JSON; a UTC datetime in Python.
 Moment = Annotated[datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 _TYPES: dict[str, tuple[Any, str]] = {
@@ -61,48 +61,48 @@ _TYPES: dict[str, tuple[Any, str]] = {
 
 
 class ViewAge(BaseModel):
-    """How fresh the values of one feature view were."""
+    """The age of the values of one feature view."""
 
-    event_time: datetime | None = Field(description="The time the values describe; null where the view holds none")
-    age_seconds: float | None = Field(description="as_of less event_time, in seconds")
+    event_time: datetime | None = Field(description="The time the values describe; null if the view has none")
+    age_seconds: float | None = Field(description="as_of minus event_time, in seconds")
 
 
 class ViewFreshness(ViewAge):
-    """The age of one feature view's value for this row, and how far the view was brought online."""
+    """The age of one feature view's value for this row, and the as-of time of the view's materialization."""
 
-    ttl_seconds: float | None = Field(description="Values older than this have expired; null: they never do")
+    ttl_seconds: float | None = Field(description="Values older than this have expired; null: they never expire")
     expired: bool = Field(description="Whether the value had expired at as_of")
     known_until: datetime | None = Field(
-        description="The view was brought online as known at this time; null where it never was"
+        description="The as-of time of the view's materialization; null if it was never materialized"
     )
-    features: list[str] = Field(description="The model's inputs that this view gives: all of this age")
+    features: list[str] = Field(description="The model's inputs from this view, all of this age")
 
 
 class Explanation(BaseModel):
-    """Where a probability came from."""
+    """The origin of a probability."""
 
-    features: dict[str, Any] = Field(description="The model's input, as it was read")
+    features: dict[str, Any] = Field(description="The model's input, as read from the online store and the request")
     views: dict[str, ViewAge]
 
 
 class Answer(BaseModel):
     """The prediction for one row."""
 
-    prediction_id: str = Field(description="Under which the prediction log holds this row")
+    prediction_id: str = Field(description="The id of this row in the prediction log")
     id: str | None = Field(description="The request's own id, as sent")
-    probability: float | None = Field(ge=0, le=1, description="Of the positive class; null where the model abstained")
-    decision: bool | None = Field(description="probability ≥ threshold; null where the model abstained")
+    probability: float | None = Field(ge=0, le=1, description="Of the positive class; null if the model abstained")
+    decision: bool | None = Field(description="probability ≥ threshold; null if the model abstained")
     model: str
     version: int = Field(description="The registered version that answered")
     as_of: datetime = Field(description="Features are as known at this time")
     status: Literal["ok", "partial", "unknown", "abstained"] = Field(
-        description="ok: every feature view holds a value for this row; partial: some do; "
-        "unknown: none does, and the probability rests on the request alone; "
-        "abstained: a value had expired without which the model gives no probability"
+        description="ok: every feature view has a value for this row; partial: some views have one; "
+        "unknown: none has, and the probability is based on the request alone; "
+        "abstained: a required value had expired, so the model gives no probability"
     )
     reason: str | None = Field(None, description="Why the model abstained: view, entity, age and TTL")
-    unknown_entities: list[str] | None = Field(None, description="Entities never seen in any of their feature views")
-    missing_features: int = Field(description="How many of the model's inputs were null")
+    unknown_entities: list[str] | None = Field(None, description="Entities with no value in any of their feature views")
+    missing_features: int = Field(description="Number of the model's inputs that were null")
     explanation: Explanation | None = None
     ages: dict[str, ViewFreshness] | None = Field(None, description="With ?ages=true: the age of each view's value")
 
@@ -114,7 +114,7 @@ class Answers(BaseModel):
 
 
 class RequestSchema:
-    """Reads request bodies of one model.
+    """Read request bodies of one model.
 
     A body is one JSON object, or ``{"instances": [object, ...]}`` with 1 to ``max_rows`` of them.
 
@@ -135,17 +135,17 @@ class RequestSchema:
             fields[name] = self._field(name, field)
         for name, field in {
             requests.id: RequestField(
-                type="string", description="Your own id of this row, kept in the log", required=False
+                type="string", description="Your id of this row, stored in the log", required=False
             ),
             "as_of": RequestField(
-                type="time", description="Features as known then; default: now or earlier", required=False
+                type="time", description="As-of time of the features; default: now or earlier", required=False
             ),
         }.items():
             if name not in fields:  # the id may be one of the entities or fields
                 fields[name] = self._field(name, field)
         known = sorted(self.expectations)
         self._known = ", ".join(known)
-        # a client repeats its mistakes: each costs one search for the closest name, not one per row and request
+        # clients repeat their errors: cache the search for the closest name instead of one per row and request
         self._suggestion = lru_cache(maxsize=1000)(lambda name: nearest(name, known))
         self.row = create_model("PredictionRequest", __config__=ConfigDict(extra="forbid"), **fields)
 
@@ -164,7 +164,7 @@ class RequestSchema:
         """The rows of a body, and whether they came as ``instances``; times are UTC datetimes, absent values None.
 
         Raises:
-            InvalidRequestError: what is wrong, field by field.
+            InvalidRequestError: the problems, per field.
         """
         try:
             content = from_json(body, allow_inf_nan=False)
@@ -180,15 +180,15 @@ class RequestSchema:
         instances = content["instances"]
         if len(content) > 1:
             other = next(name for name in content if name != "instances")
-            message = f"{shown(other)} stands beside instances: expected every field inside the objects of instances."
-            raise InvalidRequestError.of(str(shown(other)), content[other], "nothing beside instances", message)
+            message = f"{shown(other)} is next to instances: expected every field inside the objects of instances."
+            raise InvalidRequestError.of(str(shown(other)), content[other], "no field next to instances", message)
         expected = f"a list of 1 to {self.max_rows} objects"
         if not isinstance(instances, list):
             raise InvalidRequestError.of(
                 "instances", instances, expected, f"instances = {shown(instances)}: expected {expected}."
             )
         if not 1 <= len(instances) <= self.max_rows:
-            message = f"instances holds {len(instances)} rows: expected {expected}."
+            message = f"instances has {len(instances)} rows: expected {expected}."
             raise InvalidRequestError.of("instances", len(instances), expected, message)
         problems = Problems()
         rows = [self._row(instance, problems, f"instances[{number}].") for number, instance in enumerate(instances)]
@@ -196,7 +196,7 @@ class RequestSchema:
         return rows, True
 
     def _row(self, content: object, problems: Problems, prefix: str = "") -> dict[str, Any]:
-        """One row; what is wrong with it is added to ``problems``, and the row returned is of no use then."""
+        """One row; its problems are added to ``problems``, and the returned row is then invalid."""
         if not isinstance(content, Mapping):
             problems.add(self._no_object(content, prefix))
             return {}
@@ -217,7 +217,7 @@ class RequestSchema:
         yield Problem(field=where or "body", value=value, expected=expected, message=message)
 
     def example(self) -> dict[str, Any]:
-        """A request made of the fields' examples; null where there is none."""
+        """A request with the fields' examples; null for a field without an example."""
         fields = {**self.requests.entities, **self.requests.fields}
         return {name: field.example for name, field in fields.items()}
 

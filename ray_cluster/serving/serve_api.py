@@ -1,4 +1,4 @@
-"""Ray Serve's declarative configuration: made from settings and specifications, kept as YAML, sent to the dashboard."""
+"""Ray Serve's declarative configuration: created from settings and models, stored as YAML, sent to the dashboard."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ GATEWAY = "headrace-gateway"
 
 
 class ServeError(HeadraceError, RuntimeError):
-    """Ray Serve did not do what was asked; one sentence says what, and what to look at."""
+    """A request to Ray Serve failed; the message says which, and where to find the cause."""
 
 
 def shared_variables(settings: Settings) -> dict[str, str]:
-    """The environment variables replicas get through Serve: all of ``settings.variables()`` that hold no secret.
+    """The replicas' environment variables in Serve's configuration: all of ``settings.variables()`` with no secret.
 
-    Serve shows an application's environment in its dashboard. Passwords reach replicas through the environment in
-    which Ray was started.
+    Serve shows an application's environment in its dashboard. Replicas get passwords from the environment in which Ray
+    was started.
     """
     databases = settings.databases
     secrets = [each.get_secret_value() for each in (databases.postgres_url, databases.redis) if each is not None]
@@ -94,7 +94,7 @@ def configuration(settings: Settings, applications: Mapping[str, Mapping[str, An
 
 
 def details(settings: Settings, timeout: float = 30) -> dict[str, Any]:
-    """What Serve runs: application name → its entry in the dashboard's answer.
+    """The applications of Serve: application name → its entry in the dashboard's response.
 
     Raises:
         ServeError: the dashboard does not answer.
@@ -114,7 +114,7 @@ def details(settings: Settings, timeout: float = 30) -> dict[str, Any]:
 
 
 def facts_of(settings: Settings, model: str) -> dict[str, Any] | None:
-    """What the endpoint says of itself, or None. A new connection each time, so that any replica may answer."""
+    """The endpoint's own facts, or None. Each call opens a new connection, so that any replica may answer."""
     import httpx
 
     try:
@@ -126,7 +126,7 @@ def facts_of(settings: Settings, model: str) -> dict[str, Any] | None:
 
 
 def put(settings: Settings, config: Mapping[str, Any]) -> None:
-    """Send the configuration to Serve, which starts what is new, changes what differs and stops what is absent.
+    """Send the configuration to Serve, which starts new applications, updates changed ones and stops missing ones.
 
     Raises:
         ServeError: the dashboard does not answer, or Serve refuses the configuration.
@@ -146,7 +146,7 @@ def put(settings: Settings, config: Mapping[str, Any]) -> None:
 
 
 def keep(settings: Settings, config: Mapping[str, Any]) -> None:
-    """Write the configuration to ``serve/config.yaml`` under home, whole or not at all; ``serve deploy`` takes it."""
+    """Write the configuration to ``serve/config.yaml`` under home, atomically; ``serve deploy`` can read it."""
     path = settings.home / "serve" / "config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -159,6 +159,6 @@ def keep(settings: Settings, config: Mapping[str, Any]) -> None:
 
 
 def last_line(text: str) -> str:
-    """The last line of a traceback or message that says something."""
+    """The last non-empty line of a traceback or message."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:500].rstrip(".") if lines else "no reason given"

@@ -1,6 +1,6 @@
 """Calibration and threshold, chosen on validation scores alone.
 
-A rising function maps scores to probabilities and is kept in the bundle.
+An increasing function maps scores to probabilities; it is saved in the bundle.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = [
 
 Values = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
-#: Scores are kept this far from 0 and 1 before their log odds are taken.
+#: Scores are clipped to this distance from 0 and 1 before the log odds are computed.
 _EPSILON = 1e-12
 
 
 class Sigmoid(BaseEstimator):  # type: ignore[misc]
-    """``1 / (1 + exp(-(slope · log odds of the score + intercept)))`` with ``slope`` not below zero."""
+    """``1 / (1 + exp(-(slope · log odds of the score + intercept)))`` with ``slope`` >= 0."""
 
     def __init__(self, slope: float = 1.0, intercept: float = 0.0) -> None:
         self.slope = slope
@@ -49,7 +49,7 @@ class Sigmoid(BaseEstimator):  # type: ignore[misc]
 
 
 class Isotonic(BaseEstimator):  # type: ignore[misc]
-    """Rising and linear between ``knots`` (scores), where it is ``values``; level beyond them."""
+    """Increasing and linear between ``knots`` (scores), with ``values`` at the knots; constant outside them."""
 
     def __init__(self, knots: Any = (0.0, 1.0), values: Any = (0.0, 1.0)) -> None:
         self.knots = knots
@@ -78,7 +78,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return found
 
     def fit(self, x: Any, y: Any) -> Calibrated:
-        """Fit the classifier anew; the calibrator stays, for it must learn from other rows."""
+        """Fit the classifier again; the calibrator does not change, because it must be fitted on other rows."""
         self.classifier.fit(x, y)
         return self
 
@@ -88,7 +88,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.column_stack([1 - positive, positive])
 
     def predict(self, x: Any) -> Values:
-        """The likelier class, shape (rows,)."""
+        """The more probable class, shape (rows,)."""
         found: Values = self.classes_[(self.predict_proba(x)[:, 1] > 0.5).astype(int)]
         return found
 
@@ -97,13 +97,13 @@ class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def fit_calibrator(method: str, y: Values, scores: Values) -> Calibrator:
-    """Learn a calibrator (``sigmoid`` or ``isotonic``) from labels 0 or 1 and scores in [0, 1], shape (rows,)."""
+    """Fit a calibrator (``sigmoid`` or ``isotonic``) from labels 0 or 1 and scores in [0, 1], shape (rows,)."""
     scores = np.asarray(scores, dtype=np.float64)
     return _fit_isotonic(y, scores) if method == "isotonic" else _fit_sigmoid(y, scores)
 
 
 def calibrated(pipeline: Pipeline, calibrator: Calibrator | None) -> Pipeline:
-    """The pipeline with its classifier's probabilities calibrated; without a calibrator, itself."""
+    """The pipeline with calibrated probabilities of its classifier; the pipeline itself if ``calibrator`` is None."""
     if calibrator is None:
         return pipeline
     *steps, (name, classifier) = pipeline.steps
@@ -111,7 +111,7 @@ def calibrated(pipeline: Pipeline, calibrator: Calibrator | None) -> Pipeline:
 
 
 def _fit_sigmoid(y: Values, scores: Floats) -> Sigmoid:
-    """Logistic regression on log odds, towards Platt's targets, which keep it finite where scores part the classes."""
+    """Logistic regression on log odds with Platt's targets, which stay finite where scores separate the classes."""
     from sklearn.linear_model import LogisticRegression
 
     odds = _log_odds(scores)
@@ -124,7 +124,7 @@ def _fit_sigmoid(y: Values, scores: Floats) -> Sigmoid:
         sample_weight=np.concatenate([target, 1 - target]),
     )
     slope = float(fitted.coef_[0, 0])
-    if slope <= 0:  # scores that say the opposite: a falling function would turn the ranking round
+    if slope <= 0:  # scores ranked the wrong way: a decreasing function would reverse the ranking
         rate = float(target.mean())
         return Sigmoid(0.0, float(np.log(rate) - np.log1p(-rate)))
     return Sigmoid(slope, float(fitted.intercept_[0]))
@@ -145,13 +145,13 @@ def _log_odds(scores: Values) -> Floats:
 
 _METHODS = ("sigmoid", "isotonic")
 _BLOCKS = 5
-#: Fewer rows of either outcome than this are not learned from.
+#: A block with fewer rows of either outcome is not used for fitting.
 _ENOUGH = 20
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The calibrator (None leaves scores as they are), the threshold on calibrated scores, and how both were found."""
+    """The calibrator (None: scores unchanged), the threshold on calibrated scores, and how both were chosen."""
 
     calibrator: Calibrator | None
     threshold: float
@@ -162,13 +162,12 @@ def choose_operating_point(spec: ModelSpec, y: Values, scores: Values, days: Val
     """Choose calibration and threshold on validation rows.
 
     Args:
-        y, scores, days: labels 0 or 1, what models that had not seen the rows gave, and which day each is of, in time
-            order, shape (rows,).
+        y, scores, days: labels 0 or 1, scores of models that were not fitted on these rows, and the day of each row, in
+            time order, shape (rows,).
 
-    ``auto`` goes through the validation rows in five blocks: each method learns from the blocks before one and is
-    measured on that one. The one with the least log loss is taken where it beats the scores as they are on other days
-    too (the 95 % interval of the gain is above zero), and then learns from all rows.
-    """
+    ``auto`` splits the validation rows into five blocks: each method is fitted on the blocks before a block and
+    measured on that block. The method with the lowest log loss is used if it improves on the uncalibrated scores on
+    other days too (the 95 % interval of the gain is above zero); it is then fitted on all rows."""
     asked, tried = spec.calibration, _tried(y, scores, days) if spec.calibration == "auto" else []
     method: str = asked
     if asked == "auto":
@@ -197,8 +196,8 @@ def choose_operating_point(spec: ModelSpec, y: Values, scores: Values, days: Val
 
 
 def _tried(y: Values, scores: Values, days: Values) -> list[dict[str, Any]]:
-    """Per method its log loss on blocks later than what it learned from, and its gain over the scores as they are
-    (``before``) with an interval; empty where no block can be learned from."""
+    """For each method: its log loss on blocks later than those it was fitted on, and its gain over the uncalibrated
+    scores (``before``) with an interval; empty if no block can be used for fitting."""
     blocks = np.array_split(np.arange(len(y)), _BLOCKS)
     earlier = {number: np.concatenate(blocks[:number]) for number in range(1, _BLOCKS)}
     learnable = [

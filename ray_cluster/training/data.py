@@ -1,6 +1,6 @@
 """The data of a training: the labelled frame, its model inputs, and its periods (training, validation, held out).
 
-Periods follow one another in time; with several folds the validation windows form a rolling origin.
+Periods follow each other in time; with several folds the validation windows form a rolling origin.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ __all__ = [
 
 
 class SplitError(HeadraceError, ValueError):
-    """A period without usable rows; one sentence with its bounds."""
+    """A period has no usable rows; the message is one sentence with its bounds."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Row masks of one validation window, [start, end), and of what was known before it."""
+    """Row masks of one validation window, [start, end), and of the rows known before it."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -58,7 +58,7 @@ class Periods:
     """Row masks of the three periods, in time order, and their bounds.
 
     ``train`` and ``validation`` are the last fold; ``earlier`` are the folds before it, in time order. ``whole`` has
-    rows and positives of periods of which only the latest rows are in memory.
+    rows and positives of periods that have only their latest rows in memory.
     """
 
     train: np.ndarray
@@ -83,7 +83,7 @@ class Periods:
         }
 
     def early(self, times: pd.Series, known_at: pd.Series) -> np.ndarray:
-        """Mask of rows, here or not, that are in the training or validation period."""
+        """Mask of the given rows (of this frame or not) that are in the training or validation period."""
         (_, validation), (_, held_out) = self.bounds["train"], self.bounds["validation"]
         train = (times < validation) & (known_at <= validation)
         later = (times >= validation) & (times < held_out) & (known_at <= held_out)
@@ -94,12 +94,12 @@ class Periods:
 def split(times: pd.Series, known_at: pd.Series, label: pd.Series, as_of: datetime, lengths: Split) -> Periods:
     """Cut by prediction time into [.., v), [v, h), [h, as_of), with h = as_of - held_out and v = h - validation.
 
-    A row whose outcome became known only after its period ended is left out of the training and validation
-    periods: whoever fitted at that moment could not have had it. With ``lengths.folds`` above 1 as many validation
-    windows, each of the same length, follow one another up to h; each has its own training rows: all before it.
+    A row whose outcome became known only after its period ended is left out of the training and validation periods:
+    a model fitted at that time could not have used it. With ``lengths.folds`` above 1, that many validation windows of
+    equal length follow each other up to h; the training rows of each are all rows before it.
 
     Raises:
-        SplitError: a period lacks rows of either outcome.
+        SplitError: a period has no rows of one outcome.
     """
     held_out = as_of - lengths.held_out
 
@@ -136,18 +136,18 @@ def _require(mask: np.ndarray, label: pd.Series, name: str, start: datetime, end
     if label[mask].nunique() < 2:
         fewer = " or use fewer split.folds" if folds > 1 else ""
         raise SplitError(
-            f"The {name} {start:%Y-%m-%d} to {end:%Y-%m-%d} has {int(mask.sum())} rows and lacks one of the two "
+            f"The {name} {start:%Y-%m-%d} to {end:%Y-%m-%d} has {int(mask.sum())} rows and needs rows of both "
             f"outcomes; ingest more history, or shorten split.validation and split.held_out{fewer}."
         )
 
 
 def latest(settings: Settings, spec: ModelSpec, as_of: datetime, parts: FrameParts) -> tuple[TrainingFrame, Periods]:
-    """The end of the frame, from the first of the ``tuning.rows`` rows on that the first fold trains on; its periods.
+    """The frame from the first fold's ``tuning.rows`` training rows onwards, with its periods.
 
-    The periods' bounds and the training period's count are those of the whole.
+    The periods' bounds and the training period's count are those of the whole frame.
 
     Raises:
-        SplitError: a period lacks rows of either outcome.
+        SplitError: a period has no rows of one outcome.
     """
     import numpy as np
     import pandas as pd
@@ -191,15 +191,15 @@ def _of_the_whole(periods: Periods, parts: FrameParts) -> Periods:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Rows in the order of their prediction time; where the frame is on disk, the latest of them.
+    """Rows in the order of their prediction time; if the frame is on disk, the latest of them.
 
     Attributes:
-        frame: what was retrieved: ``frame.rows`` has id, entities, fields, ``prediction_time``, label and features.
+        frame: the retrieved frame: ``frame.rows`` has id, entities, fields, ``prediction_time``, label and features.
             Its fingerprints are those of all rows.
         features: the model's inputs, shape (rows, features): text or float64.
         y: labels 0 or 1, shape (rows,).
         periods: row masks of training, validation and held-out period.
-        parts: all rows, where they do not have to fit in memory (``fit.memory: external``); the final fit takes these.
+        parts: all rows, if they do not have to fit in memory (``fit.memory: external``); the final fit uses these.
     """
 
     frame: TrainingFrame
@@ -219,18 +219,18 @@ class TrainingData:
 
     @property
     def days(self) -> np.ndarray[Any, Any]:
-        """The day of each row's prediction, as a number, shape (rows,): what a bootstrap draws."""
+        """The day of each row's prediction, as a number, shape (rows,): the units that a bootstrap draws."""
         days: np.ndarray[Any, Any] = self.rows[PREDICTION_TIME].dt.floor("D").astype("int64").to_numpy()
         return days
 
     @property
     def early(self) -> np.ndarray[Any, Any]:
-        """Mask of everything before the held-out period whose outcome was known by then: what a fit takes."""
+        """Mask of the rows before the held-out period whose outcome was known by then: the rows of the final fit."""
         early: np.ndarray[Any, Any] = self.periods.train | self.periods.validation
         return early
 
     def release(self) -> None:
-        """Remove what is on disk, once the training is on record."""
+        """Remove the files on disk, after the training is recorded."""
         if self.parts:
             self.parts.remove()
 
@@ -239,11 +239,11 @@ def prepare(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int |
     """Retrieve the training frame of ``spec`` as known at ``as_of`` and cut it by time.
 
     ``overlay``: version of the label corrections (:mod:`feature_repo.frames.label_overrides`), newest by default.
-    Parts on disk stay there until ``release`` is called, so that a killed training need not make them again.
+    Parts on disk stay there until ``release`` is called, so that a training that was killed does not write them again.
 
     Raises:
         FrameError, SplitError, InputsError: there are not enough rows, or a rule for inputs does not fit them.
-        LabelError: the label SQL gives another value than true, false, 0, 1 or null.
+        LabelError: the label SQL returns a value other than true, false, 0, 1 or null.
     """
     parts = None
     if spec.fit.memory == "external":

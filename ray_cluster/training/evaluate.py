@@ -1,4 +1,4 @@
-"""Everything measured once on the held-out rows, after every choice has been made: the evidence ``evaluation``."""
+"""All measurements on the held-out rows, made once and after every choice: the evidence ``evaluation``."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _RESAMPLES = 500
 
 
 class EvaluationError(HeadraceError, ValueError):
-    """A slice or group that the rows do not have; one sentence with the nearest name."""
+    """The rows have no such slice or group; the message is one sentence with the nearest name."""
 
 
 def check_evaluation(spec: ModelSpec, rows: pd.DataFrame, features: pd.DataFrame) -> None:
-    """See that slices, groups and behavioural tests are about columns that there are, before anything is fitted.
+    """Check that slices, groups and behavioural tests name existing columns, before anything is fitted.
 
     Raises:
-        EvaluationError, BehaviourError: one is not.
+        EvaluationError, BehaviourError: a column does not exist.
     """
     known = [str(column) for column in {**dict.fromkeys(rows), **dict.fromkeys(features)}]
     groups = spec.fairness.groups if spec.fairness else []
@@ -67,8 +67,8 @@ def evaluate(
 ) -> tuple[dict[str, Any], Values]:
     """Measure the finished bundle on the held-out rows; returns the evidence, and the scores, shape (held out,).
 
-    A part of the evidence that decides nothing, such as importance, is left out if it fails, and added to ``failures``.
-    The gate on fairness is not passed where fairness failed.
+    If a part of the evidence that decides nothing fails, such as importance, it is left out and added to ``failures``.
+    If fairness fails, the fairness gate is not passed.
     """
     held_out, threshold = data.periods.held_out, operating_point.threshold
     features, y = data.features[held_out], data.y[held_out]

@@ -1,4 +1,4 @@
-"""An experiment by hand, in a notebook: the few functions that the training flow is made of, one after the other.
+"""An experiment in a notebook: the few functions that the training flow consists of, called one by one.
 
 ``data = prepare(settings, spec, as_of)``, ``fitted = fit_point(spec, data, "xgboost", {...}, 200)``,
 ``found = evaluate(spec, data, fitted)``, ``log_experiment(settings, spec, data, fitted, found, note="…")``.
@@ -34,14 +34,14 @@ Rows = Literal["train", "early"]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A point that was fitted.
+    """A fitted point.
 
     Attributes:
         pipeline: preprocessing and classifier, fitted on ``rows``: of the training period, or with the validation
-            period (``early``).
-        trial: the point and its metric on the validation period.
-        validation_scores: of a fit on the training period alone, shape (validation,).
-        started: when the fit began.
+                period (``early``).
+            trial: the point and its metric on the validation period.
+            validation_scores: of a fit on the training period alone, shape (validation,).
+            started: when the fit started.
     """
 
     pipeline: Pipeline
@@ -56,7 +56,7 @@ def fit_point(
 ) -> Fitted:
     """Fit one point in this process, with the model's own preprocessing, seed and threads.
 
-    With ``rows="early"`` it is fitted once more on everything before the held-out period, as a training does last.
+    With ``rows="early"`` it is also fitted on all rows before the held-out period, as a training does at the end.
     """
     started, clock = datetime.now(UTC), monotonic()
     periods = data.periods
@@ -72,10 +72,10 @@ def fit_point(
 
 
 def evaluate(spec: ModelSpec, data: TrainingData, fitted: Fitted) -> dict[str, Any]:
-    """Measure what was fitted on rows that it has not seen: the validation period, or for ``early`` the held-out one.
+    """Measure a fitted point on rows it was not fitted on: the validation period, or for ``early`` the held-out period.
 
-    Look at the held-out period last, and once: what is chosen by it is no longer measured by it. The threshold is the
-    model file's, found on the validation period where it is no number; the scores are not calibrated.
+    Use the held-out period last, and once: a choice made on it can no longer be measured on it. The threshold is that
+    of the model's file, or chosen on the validation period if the file has no number; the scores are not calibrated.
     """
     validation = data.periods.validation
     uncalibrated = spec.model_copy(update={"calibration": "none"})
@@ -103,10 +103,10 @@ def evaluate(spec: ModelSpec, data: TrainingData, fitted: Fitted) -> dict[str, A
 def log_experiment(
     settings: Settings, spec: ModelSpec, data: TrainingData, fitted: Fitted, evaluated: dict[str, Any], note: str = ""
 ) -> str:
-    """Log it as a run beside the trainings, with the same evidence and provenance; returns the run's id.
+    """Log the experiment as a run next to the trainings, with the same evidence and provenance; returns the run's id.
 
-    The run is tagged ``headrace.kind = notebook``: no flow takes it for the newest training. It is registered only
-    when its id is named, and only if it was fitted on ``early`` rows, so that it was measured as trainings are.
+    The run is tagged ``headrace.kind = notebook``: no flow selects it as the newest training. It is registered only by
+    its id, and only if it was fitted on ``early`` rows, so that it was measured like a training.
     """
     as_of = data.periods.bounds["held_out"][1]
     scores = fitted.pipeline.predict_proba(data.features[data.periods.held_out])[:, 1]

@@ -1,4 +1,4 @@
-"""The final fit: the chosen point on everything before the held-out period, with the baselines beside it on Ray."""
+"""The final fit: the chosen point on all rows before the held-out period, and the baselines, on Ray."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ = [
     "fit_final",
 ]
 
-#: Most categories of one column; the rarest ones beyond share a category.
+#: Maximum of categories per column; the rarest ones share a category.
 _CATEGORIES = 32
 
 
 def start_baselines(data: TrainingData, encode: Any, calendar: list[str]) -> dict[str, Any]:
-    """Start fitting the baselines; name -> reference to its scores on the held-out rows, shape (held out,).
+    """Start fitting the baselines; returns name -> reference to its scores on the held-out rows, shape (held out,).
 
-    ``calendar``: features that the request alone gives; without any there is no baseline on them.
+    ``calendar``: features that need only the request; if there are none, their baseline is left out.
     """
     import ray
 
@@ -78,9 +78,9 @@ def _defaults(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], x_held_out: np.n
 
 
 def _logistic(frame: pd.DataFrame, y: np.ndarray[Any, Any], held_out: pd.DataFrame) -> Any:
-    """Logistic regression: text and numbers of few values one-hot, other numbers imputed and standardised.
+    """Logistic regression: text and numbers with few values one-hot, other numbers imputed and standardised.
 
-    A missing category is a category; a missing or infinite number is the median, with an indicator.
+    A missing category is a category; a missing or infinite number becomes the median, with an indicator.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
@@ -105,7 +105,7 @@ def _logistic(frame: pd.DataFrame, y: np.ndarray[Any, Any], held_out: pd.DataFra
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numbers and booleans as float64, infinite ones missing; all else as text, missing values as "missing"."""
+    """Numbers and booleans as float64, infinite values as missing; the rest as text, missing values as "missing"."""
     import numpy as np
     import pandas as pd
     from pandas.api.types import is_numeric_dtype
@@ -128,16 +128,16 @@ def fit_final(
     sampler: str = "none",
     failures: list[Failure] | None = None,
 ) -> tuple[Pipeline, dict[str, np.ndarray[Any, Any]]]:
-    """Fit ``best`` and the baselines on the cluster, side by side.
+    """Fit ``best`` and the baselines in parallel on the cluster.
 
-    ``best`` is fitted on what ``sampler`` makes of the rows, and its scores are corrected for the share of positives
-    that were added; what encodes and cleans inputs is learned from the real rows, and the baselines are fitted on them.
+    ``best`` is fitted on the rows that ``sampler`` returns, and its scores are corrected for the share of added
+    positives; encoding and cleaning are fitted on the real rows, and so are the baselines.
 
     Returns the fitted pipeline (preprocessing, classifier), and each baseline's scores on the held-out rows; a baseline
     that fails is left out and added to ``failures``.
     """
     baselines: dict[str, Any] = {}
-    if data.parts is not None:  # as they are: rows on disk are not sampled
+    if data.parts is not None:  # unchanged: rows on disk are not sampled
         encode = encoder_of_parts(spec, data, data.parts)
         with secondary("baselines", failures):
             baselines = start_baselines(data, encode, calendar)
@@ -182,7 +182,7 @@ def _alone(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> An
 
 
 def _by_workers(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Any:
-    """Fit by workers that each hold a share of the rows."""
+    """Fit with several workers, each with a share of the rows."""
     import ray
 
     workers = spec.fit.workers

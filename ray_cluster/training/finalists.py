@@ -1,7 +1,7 @@
-"""The choice among the search's best over several validation windows: each is fitted again on the earlier folds.
+"""Choose among the search's best trials over several validation windows: each is fitted again on the earlier folds.
 
-One window has one season's luck; the mean over windows that follow one another (rolling origin) has less of it. That is
-true of a trial, and of the iteration at which it was best.
+A trial, and the iteration at which it was best, may be best in one window by chance; the mean over several consecutive
+windows (rolling origin) reduces that effect.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Values = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Chosen:
-    """The point that was chosen and what is known of it from validation alone.
+    """The chosen point and its results on validation rows alone.
 
     Attributes:
         search: the search with the chosen trial first.
@@ -47,7 +47,7 @@ class Chosen:
     evidence: dict[str, Any]
 
     def refitted(self, search: Search) -> Chosen:
-        """With ``search``'s validation scores, where they are of another fit: then the last window is all there is."""
+        """Use ``search``'s validation scores; if they are of another fit, only the last window remains."""
         if search.validation_scores is self.search.validation_scores:
             return self
         rows = len(search.validation_scores)
@@ -59,9 +59,9 @@ class Chosen:
 
 
 def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
-    """Refit the best ``tuning.finalists`` trials on the earlier folds, as Ray tasks, and take the trial and number of
-    iterations with the best mean metric, of those numbers at which the search looked; with one fold the search's best
-    stands. The held-out rows are not looked at."""
+    """Fit the best ``tuning.finalists`` trials again on the earlier folds, as Ray tasks, and choose the trial and
+    number of iterations with the best mean metric, among the numbers that the search measured; with one fold the
+    search's best trial is chosen. The held-out rows are not used."""
     folds = data.periods.folds
     windows = [_window(fold, data) for fold in folds]
     last = data.y[data.periods.validation]
@@ -99,13 +99,13 @@ def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
 
 
 def newest_scores(spec: ModelSpec, data: TrainingData, trial: TrialResult) -> Values:
-    """What ``trial`` gives on the last window, fitted on the rows that the search takes, shape (validation,)."""
+    """Scores of ``trial`` on the last window, fitted on the search's rows, shape (validation,)."""
     [[(_, scores)]] = _scores(spec, data, [(trial, [trial.iterations])], data.periods.folds[-1:])
     return scores[0]  # type: ignore[no-any-return]
 
 
 def _looked_at(trial: TrialResult) -> dict[int, float]:
-    """The numbers of iterations at which the search measured a trial, and its metric there."""
+    """The numbers of iterations at which the search measured a trial, and its metric at each."""
     return {int(done): value for done, value in trial.history}
 
 
@@ -117,9 +117,9 @@ def _metrics(spec: ModelSpec, data: TrainingData, fold: Fold, scores: Values) ->
 def _scores(
     spec: ModelSpec, data: TrainingData, trials: list[tuple[TrialResult, list[int]]], folds: tuple[Fold, ...]
 ) -> list[list[tuple[Fold, Values]]]:
-    """Per trial and fold the validation scores after each of its numbers of iterations, shape (numbers, rows).
+    """For each trial and fold, the validation scores after each of its numbers of iterations, shape (numbers, rows).
 
-    One Ray task each, on rows that are placed once per fold and family.
+    One Ray task each, on rows that are put into the object store once per fold and family.
     """
     import ray
 

@@ -1,7 +1,7 @@
-"""Cleaning of a model's inputs as its file declares it; what it takes is learned from the rows that it is fitted on.
+"""Cleaning of a model's inputs as its file declares it; its parameters are fitted on the same rows as the model.
 
-scikit-learn imputes; it has nothing that clips at quantiles, and its ``MissingIndicator`` refuses a text column that
-holds both None and NaN, so those two are here.
+scikit-learn imputes, but it has no transformer that clips at quantiles, and its ``MissingIndicator`` rejects a text
+column that contains both None and NaN, so these two are defined here.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Values = np.ndarray[Any, Any]
 
 
 class InputsError(HeadraceError, ValueError):
-    """A rule that does not fit the features; one sentence with the rule, the feature and what was expected."""
+    """A rule does not fit the features; the message has the rule, the feature and what was expected."""
 
 
 class QuantileClip(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Bring values beyond two quantiles of the fitted rows to them; missing values stay missing.
+    """Clip values at two quantiles of the fitted rows; missing values stay missing.
 
     Attributes:
-        bounds_: (2, columns), as ``numpy.nanquantile`` gives them.
+        bounds_: (2, columns), from ``numpy.nanquantile``.
     """
 
     def __init__(self, low: float = 0.0, high: float = 1.0) -> None:
@@ -59,7 +59,7 @@ class WasMissing(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """1.0 where a value is missing (None or NaN), else 0.0; column ``x`` becomes ``x_missing``."""
 
     def fit(self, x: pd.DataFrame, y: object = None) -> WasMissing:
-        """Remember the names of the columns."""
+        """Store the names of the columns."""
         self.feature_names_in_ = np.asarray(x.columns, dtype=object)
         self.n_features_in_ = x.shape[1]
         return self
@@ -70,7 +70,7 @@ class WasMissing(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(pd.isna(x), dtype=float)
 
     def get_feature_names_out(self, input_features: object = None) -> Values:
-        """Names of the columns that :meth:`transform` gives."""
+        """Names of the columns that :meth:`transform` returns."""
         return np.asarray([f"{name}_missing" for name in self.feature_names_in_], dtype=object)
 
 
@@ -89,18 +89,18 @@ def cleaning(rule: InputRule, text: bool) -> list[Any]:
                 missing_values=pd.NA if text else np.nan,
                 strategy="constant" if constant else rule.impute,
                 fill_value=given if text or given is None else float(given),
-                keep_empty_features=constant,  # or a column without any value would be left out, and not filled
+                keep_empty_features=constant,  # otherwise a column with no value would be dropped, not filled
             )
         )
     return steps
 
 
 def check_inputs(model: str, rules: Mapping[str, InputRule], frame: pd.DataFrame) -> None:
-    """See that every rule is about a feature of ``frame``, the training rows, that it fits.
+    """Check that every rule names a feature of ``frame``, the training rows, and fits its type.
 
     Raises:
-        InputsError: there is no such feature (with the nearest name), the rule is not for its type, or there is no
-            value to learn from.
+        InputsError: the feature does not exist (the message has the nearest name), the rule is for another type, or
+            there is no value to fit on.
     """
     for name, rule in rules.items():
         where = f"Model '{model}', inputs.{name}"
@@ -113,24 +113,24 @@ def check_inputs(model: str, rules: Mapping[str, InputRule], frame: pd.DataFrame
         text = frame[name].dtype == object
         given = rule.impute.constant if isinstance(rule.impute, Constant) else None
         if text and rule.clip is not None:
-            raise InputsError(f"{where}: clip = {list(rule.clip)} is for numbers; the feature is text.")
+            raise InputsError(f"{where}: clip = {list(rule.clip)} is for numbers, but the feature is text; omit clip.")
         if text and rule.impute in ("mean", "median"):
             raise InputsError(
-                f"{where}: impute = '{rule.impute}' is for numbers; the feature is text; use most_frequent."
+                f"{where}: impute = '{rule.impute}' is for numbers, but the feature is text; use most_frequent."
             )
         if given is not None and isinstance(given, str) != text:
             kind = "text" if text else "a number"
-            raise InputsError(f"{where}: constant = {given!r}, but the feature is {kind}; give a value of its type.")
+            raise InputsError(f"{where}: constant = {given!r}, but the feature is {kind}; set a value of that type.")
         learns = rule.clip is not None or (rule.impute is not None and given is None)
         if learns and not frame[name].notna().any():
             raise InputsError(
-                f"{where}: none of the {len(frame):,} training rows has a value to learn from; use {{constant: …}}, "
+                f"{where}: none of the {len(frame):,} training rows has a value to fit on; use {{constant: …}}, "
                 "or train as of a later time."
             )
 
 
 def learned(encode: ColumnTransformer, rules: Mapping[str, InputRule]) -> dict[str, dict[str, Any]]:
-    """What each rule learned, to be kept as evidence: ``{feature: {"clip": [low, high], "impute": value}}``."""
+    """The fitted parameters of each rule, for the evidence: ``{feature: {"clip": [low, high], "impute": value}}``."""
     found: dict[str, dict[str, Any]] = {}
     for _, steps, columns in encode.transformers_:
         if len(columns) != 1 or columns[0] not in rules or isinstance(steps, WasMissing):

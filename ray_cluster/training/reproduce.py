@@ -1,4 +1,4 @@
-"""Rebuild a registered version: retrieve its frame and fit its recorded point again, and report differences."""
+"""Rebuild a registered version: retrieve its frame, fit its recorded point again, and report differences."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Refitted:
-    """The bundle fitted again: ``scores`` on the held-out rows, shape (held out,), and their ``metrics``."""
+    """The bundle after fitting again: ``scores`` on the held-out rows, shape (held out,), and their ``metrics``."""
 
     pipeline: Pipeline
     threshold: float
@@ -56,7 +56,7 @@ class Refitted:
 
 
 def refit(settings: Settings, spec: ModelSpec, data: TrainingData, documents: Mapping[str, Any]) -> Refitted:
-    """Fit the chosen trial of a run's evidence ``documents`` again, with calibration and threshold; the cluster must be
+    """Fit the chosen trial in a run's evidence ``documents`` again, with calibration and threshold; the cluster must be
     connected."""
     trial = TrialResult(**documents["trials"][0])
     calendar = request_features(settings, spec.feature_service)
@@ -73,7 +73,7 @@ def refit(settings: Settings, spec: ModelSpec, data: TrainingData, documents: Ma
 
 
 def operating_point_again(spec: ModelSpec, data: TrainingData, trial: TrialResult, sampler: str) -> OperatingPoint:
-    """Calibration and threshold, from the scores that the point gave on the validation windows then."""
+    """Calibration and threshold, from the recorded point's scores on the validation windows of that training."""
     alone = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"finalists": 1})})
     newest = Search([trial], newest_scores(spec, data, trial))
     chosen = choose(alone, data, newest)
@@ -83,12 +83,12 @@ def operating_point_again(spec: ModelSpec, data: TrainingData, trial: TrialResul
 
 
 class ReproduceError(HeadraceError, RuntimeError):
-    """A version that cannot be rebuilt; one sentence with what is missing and how to mend it."""
+    """A version cannot be rebuilt; the message says what is missing and how to fix it."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing compared: as recorded then, as rebuilt now."""
+    """One comparison: the recorded value, and the rebuilt value."""
 
     what: str
     then: str
@@ -98,7 +98,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What a rebuilding came to. ``causes`` are the changes that can explain a difference, empty when identical."""
+    """Result of a rebuild. ``causes`` are the changes that can explain a difference; empty if there is none."""
 
     model: str
     version: int | None
@@ -115,23 +115,23 @@ class Reproduction:
 
 
 def recorded(settings: Settings, subject: registry.Subject) -> tuple[ModelSpec, dict[str, Any]]:
-    """The model's file as it was at a training, and the run's evidence documents.
+    """The model's file at the time of the training, and the run's evidence documents.
 
     Raises:
-        ReproduceError: the run kept no provenance, or its model file does not fit the present code.
+        ReproduceError: the run has no provenance, or the current code cannot read its model file.
     """
     documents = registry.evidence(settings, subject.run.run_id)
     if not {"provenance", "model", "trials"} <= set(documents):
         raise ReproduceError(
-            f"Run {subject.run.run_id} of '{subject.model}' keeps no provenance to rebuild it from; it was trained "
-            "before Headrace kept that, or by hand: train again with `headrace run train`."
+            f"Run {subject.run.run_id} of '{subject.model}' has no provenance to rebuild it from; it was trained "
+            "before Headrace recorded provenance, or by hand: train again with `headrace run train`."
         )
     try:
         spec = validated(ModelSpec, documents["model"], f"the model file of {subject.title}")
     except ConfigError as error:
         commit = documents["provenance"]["git"]["commit"]
         raise ReproduceError(
-            f"'{subject.model}' {subject.title} was described by a model file that the present code does not read "
+            f"The current code cannot read the model file of '{subject.model}' {subject.title} "
             f"({error}); check out commit {commit} to rebuild it."
         ) from error
     return spec, documents
@@ -142,7 +142,7 @@ def reproduce(settings: Settings, model: str, which: str | None = None) -> Repro
 
     Raises:
         RegistryError: there is no such version or run.
-        ReproduceError: what it was made from is gone.
+        ReproduceError: its data or its evidence is no longer available.
     """
     from time import monotonic
 
@@ -150,8 +150,8 @@ def reproduce(settings: Settings, model: str, which: str | None = None) -> Repro
     subject = registry.find(settings, model, which)
     if subject.run.kind != "training":
         raise ReproduceError(
-            f"Run {subject.run.run_id} of '{model}' was logged from a {subject.run.kind}, by hand, so there is no "
-            "recorded way to make it again; run the notebook, or train with `headrace run train`."
+            f"Run {subject.run.run_id} of '{model}' was logged from a {subject.run.kind}, by hand, so no recorded "
+            "steps can rebuild it; run the notebook, or train with `headrace run train`."
         )
     spec, documents = recorded(settings, subject)
     provenance = documents["provenance"]
@@ -174,10 +174,10 @@ def reproduce(settings: Settings, model: str, which: str | None = None) -> Repro
     frame = all(check.same for check in checks[:1])
     affecting = ("frame",) if not frame else ("fit", "frame")
     identical = all(check.same for check in checks)
-    causes = [] if now == then else [f"device: fitted on {then} then and on {now} now, as Ray has too few GPUs"]
+    causes = [] if now == then else [f"device: fitted on {then} then and on {now} now, because Ray has too few GPUs"]
     causes += [f"{each.kind} {each.name}: {each.sentence}" for each in changes if each.affects in affecting]
     if not identical and not causes:
-        causes = ["nothing that was recorded has changed: the fit itself is not deterministic here"]
+        causes = ["no recorded input has changed: the fit itself is not deterministic on this machine"]
     return Reproduction(
         model=model,
         version=subject.version.version if subject.version else None,
@@ -193,13 +193,13 @@ def reproduce(settings: Settings, model: str, which: str | None = None) -> Repro
 def _rebuilt(
     settings: Settings, spec: ModelSpec, subject: registry.Subject, provenance: Mapping[str, Any]
 ) -> TrainingData:
-    """The training data as of then."""
+    """The training data as of the recorded time."""
     for table, then in provenance["tables"].items():
         held = manifest(settings, table) if table in settings.tables else None
         if held is None or not held.files:
             raise ReproduceError(
-                f"'{spec.name}' {subject.title} cannot be rebuilt: table '{table}' holds nothing in {settings.home} "
-                f"(it held {then['rows']:,} rows); bring it back with `headrace run ingest` and `materialize`."
+                f"'{spec.name}' {subject.title} cannot be rebuilt: table '{table}' has no rows in {settings.home} "
+                f"(it had {then['rows']:,} rows); restore it with `headrace run ingest` and `materialize`."
             )
     try:
         overlay = provenance["dataset"].get("label_overlay", 0)
@@ -209,7 +209,7 @@ def _rebuilt(
 
 
 def _frame_checks(then: Mapping[str, Any], data: TrainingData) -> list[Check]:
-    """The frame as a whole first; then its rows, and the columns that differ."""
+    """Compare the whole frame first; then its rows, and the columns that differ."""
     now = data.frame.fingerprint
     checks = [Check("training frame", then["fingerprint"], now, then["fingerprint"] == now)]
     rows = data.row_count
@@ -223,7 +223,7 @@ def _frame_checks(then: Mapping[str, Any], data: TrainingData) -> list[Check]:
 
 
 def _model_checks(then: Mapping[str, str], now: Mapping[str, str]) -> list[Check]:
-    """The fitted model whole, then step by step."""
+    """Compare the whole fitted model, then each step."""
     names = ["model", *(name for name in {**then, **now} if name != "model")]
     return [
         Check(name, str(then.get(name, "none")), str(now.get(name, "none")), then.get(name) == now.get(name))
@@ -242,7 +242,7 @@ def _number_checks(evaluation: Mapping[str, Any], threshold: float, metrics: Map
 
 
 def _score_check(spec: ModelSpec, reference: pd.DataFrame, data: TrainingData, scores: Any) -> Check:
-    """Every held-out score beside the one that was kept."""
+    """Compare every held-out score with the recorded one."""
     held_out = data.rows[data.periods.held_out][[spec.requests.id]].assign(now=scores)
     both = reference[[spec.requests.id, "score"]].merge(held_out, on=spec.requests.id, how="outer")
     differ = int((both["score"] != both["now"]).sum())

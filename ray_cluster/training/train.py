@@ -59,10 +59,10 @@ def record_run(
     sampling: dict[str, Any] | None = None,
     failures: Sequence[Failure] = (),
 ) -> str:
-    """Log the run whole; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,).
+    """Log the whole run; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,).
 
-    ``device``: on which the final fit ran. ``sampling``: the result of the sampler selection, if there was one.
-    ``failures``: of secondary work, kept as the evidence ``failures`` where there are any.
+    ``device``: the device of the final fit. ``sampling``: the result of the sampler selection, if there was one.
+    ``failures``: of secondary work, recorded as the evidence ``failures`` if there are any.
     """
     frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
     provenance = gather(
@@ -140,28 +140,28 @@ def record_run(
     )
 
 
-#: Told what is being done and how much of the whole is done, in [0, 1].
+#: Called with the current step and the completed share of the whole, in [0, 1].
 Progress = Callable[[str, float], None]
 
 
 class Trained(dict[str, Any]):
-    """What :func:`train_model` returns: ``run_id`` and ``unchanged``; when it trained also ``unlabelled`` (the rows
-    left out because their label is null), ``failures`` (:mod:`feature_repo.storage.secondary`) and the metrics."""
+    """Result of :func:`train_model`: ``run_id`` and ``unchanged``; after a training also ``unlabelled`` (the rows left
+    out because their label is null), ``failures`` (:mod:`feature_repo.storage.secondary`) and the metrics."""
 
 
 def train_model(
     settings: Settings, spec: ModelSpec, as_of: datetime, context: dict[str, str], progress: Progress
 ) -> Trained:
-    """Train ``spec`` on what was known at ``as_of`` and log it to MLflow; the same training is not done twice.
+    """Train ``spec`` on the data known at ``as_of`` and log it to MLflow; an identical training is not repeated.
 
-    The same training is: the same tables (by content) and relabels, feature code, model file, training code, libraries,
-    ``as_of``.
+    Trainings are identical if these are the same: tables (by content) and relabels, feature code, model file, training
+    code, libraries, and ``as_of``.
 
     Raises:
-        LabelError: the label SQL gives another value than true, false, 0, 1 or null.
-        FitError: the cluster lacks what the model's final fit takes.
+        LabelError: the label SQL returns a value other than true, false, 0, 1 or null.
+        FitError: the cluster has too few resources for the model's final fit.
         ParityBoundError: the served features differ from the retrieved ones by more than the model's YAML allows.
-        EvaluationError, BehaviourError: the model's file names a slice, a group or a feature that there is not.
+        EvaluationError, BehaviourError: the model's file names a slice, a group or a feature that does not exist.
     """
     started = datetime.now(UTC)
     require_parity(settings, spec, as_of)

@@ -47,7 +47,7 @@ def test_each_kind_of_threshold_is_read(threshold: Any) -> None:
         ),
         (
             {"behaviour": [{"test": "minimum", "name": "a", "metric": "recall"}]},
-            "the test 'a' has no bound; name at_least or at_most.",
+            "the test 'a' has no bound; set at_least or at_most.",
         ),
         (
             {"behaviour": [{"test": "invariance", "name": "a", "feature": "x", "values": [1, "a"]}]},

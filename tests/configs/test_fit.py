@@ -33,7 +33,7 @@ def test_xgboost_may_have_several_workers_and_parts_on_disk():
 @pytest.mark.parametrize(
     ("fit", "said"),
     [
-        ({"workers": 2}, "fit.workers = 2: tuning.families has hist_gradient_boosting, and only xgboost can"),
+        ({"workers": 2}, "fit.workers = 2: tuning.families has hist_gradient_boosting, and only xgboost supports this"),
         ({"memory": "external"}, "fit.memory = external: tuning.families has hist_gradient_boosting"),
         ({"device": "cuda"}, "fit.device = cuda: tuning.families has hist_gradient_boosting"),
     ],
@@ -41,7 +41,7 @@ def test_xgboost_may_have_several_workers_and_parts_on_disk():
 def test_another_family_is_refused_when_the_file_is_loaded(fit, said):
     with pytest.raises(ConfigError, match=r"^models/m.yaml: ") as error:
         spec(fit, only_xgboost=False)
-    assert said in str(error.value) and str(error.value).endswith("or take the setting out of fit.")
+    assert said in str(error.value) and str(error.value).endswith("or remove the setting from fit.")
 
 
 def test_rows_on_disk_are_not_sampled():

@@ -67,7 +67,7 @@ def family(space: str) -> dict[str, Any]:
         ("{a: {low: 1}}", r"expected \{low, high\} with optional log and integer"),
         ("{a: {low: 1, high: 2, step: 1}}", r"expected \{low, high\}"),
         ("{a: {low: 2, high: 2}}", "low 2 must be below high 2"),
-        ("{a: {low: 1e-3, high: 1}}", "low = '1e-3'; expected a number .*YAML takes 1e-3 for text"),
+        ("{a: {low: 1e-3, high: 1}}", "low = '1e-3'; expected a number .*YAML reads 1e-3 as text"),
         ("{a: {low: 1, high: 2.5, integer: true}}", "high = 2.5; expected a whole number"),
         ("{a: {low: 0, high: 1, log: true}}", "low 0 must be above 0"),
         ("{a: {choices: []}}", "has no choices"),

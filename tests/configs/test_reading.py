@@ -189,7 +189,7 @@ def test_a_duration_written_as_json_reads_as_the_same(length: timedelta) -> None
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("a: [1", "is not valid YAML"), ("- 1\n- 2", "holds a list; expected a mapping"), (None, "does not exist")],
+    [("a: [1", "is not valid YAML"), ("- 1\n- 2", "contains a list; expected a mapping"), (None, "does not exist")],
 )
 def test_a_file_that_is_no_mapping(tmp_path: Any, text: str | None, sentence: str) -> None:
     path = tmp_path / "x.yaml"

@@ -15,8 +15,11 @@ from configs.settings import CONFIGS
     [
         ({"method": "smot"}, r"there is no method 'smot'\. Did you mean 'smote'\? Known: none, class_weight,"),
         ({"method": "select", "contenders": ["adasin"]}, r"there is no contender 'adasin'\. Did you mean 'adasyn'\?"),
-        ({"method": "select", "contenders": []}, r"method select has no contenders; name at least one, or method none"),
-        ({"contenders": ["smote", "smote"]}, r"contenders = \['smote', 'smote'\]: each once"),
+        (
+            {"method": "select", "contenders": []},
+            r"method select has no contenders; add at least one, or set method none",
+        ),
+        ({"contenders": ["smote", "smote"]}, r"contenders = \['smote', 'smote'\]: list each once"),
         ({"ratio": 0}, r"sampling\.ratio = 0: .*greater than 0"),
         ({"confidence": 1}, r"sampling\.confidence = 1: .*less than 1"),
     ],

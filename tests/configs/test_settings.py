@@ -148,7 +148,7 @@ def test_passwords_are_never_shown() -> None:
 @pytest.mark.parametrize("key", ["postgres_url", "redis"])
 def test_passwords_are_not_taken_from_files(tmp_path: Path, key: str) -> None:
     name = environment(tmp_path / "leaky", f"databases: {{ kind: postgresql, {key}: '{SECRET}' }}")
-    with pytest.raises(ConfigError, match=f"databases.{key} may hold a password") as caught:
+    with pytest.raises(ConfigError, match=f"databases.{key} may contain a password") as caught:
         load_settings(name, SERVERS)
     assert SECRET not in str(caught.value)
 

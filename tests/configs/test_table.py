@@ -42,7 +42,7 @@ def load(folder: Path, **tables: dict[str, Any]) -> dict[str, Table]:
     ("changes", "sentence"),
     [
         ({"key": ["ident"]}, "key names the column 'ident', which is not declared. Did you mean 'id'?"),
-        ({"key": ["name"]}, "key = 'name' is a column that may be null; take out its nullable: true"),
+        ({"key": ["name"]}, "key = 'name' is a column that may be null; remove its nullable: true"),
         ({"day": "id"}, "day = 'id' is a integer column; expected type: time"),
         (
             {"columns": {"moved": {"type": "time", "nullable": True}}, "day": "moved"},
@@ -71,11 +71,11 @@ def load(folder: Path, **tables: dict[str, Any]) -> dict[str, Table]:
         ({"source": {"kind": "csv", "cursor": "id"}}, "cursor = 'id' needs kind: sql"),
         ({"source": {"overlap": 5}}, "overlap needs a cursor"),
         ({"source": {"cursor": "id", "overlap": -1}}, "overlap = -1.0: expected 0 or more"),
-        ({"source": {"cursor": "id", "overlap": "5m"}}, "does not fit the integer column 'id'; write 1000"),
-        ({"source": {"cursor": "moved", "overlap": 300}}, "does not fit the time column 'moved'; write 10m"),
+        ({"source": {"cursor": "id", "overlap": "5m"}}, "is invalid for the integer column 'id'; write 1000"),
+        ({"source": {"cursor": "moved", "overlap": 300}}, "is invalid for the time column 'moved'; write 10m"),
         (
             {"source": {"cursor": "moved"}, "cleaning": {"dedupe": "last"}},
-            "cleaning.dedupe has no meaning with source.",
+            "cleaning.dedupe has no effect with source.",
         ),
         (
             {"source": {"cursor": "id"}, "cleaning": {"clip": {"id": [0, 9]}}},
@@ -83,7 +83,7 @@ def load(folder: Path, **tables: dict[str, Any]) -> dict[str, Table]:
         ),
         (
             {"source": {"cursor": "moved"}, "columns": {"name": {"type": "string", "unique": True}}},
-            "columns.name.unique cannot be held with source.cursor",
+            "columns.name.unique cannot be enforced with source.cursor",
         ),
         ({"source": {"cursor": "yes"}, "columns": {"yes": {"type": "boolean"}}}, "source.cursor = 'yes' is a boolean"),
         ({"source": {"batch_rows": 0}}, "source.batch_rows = 0: Input should be greater than or equal to 1"),

@@ -86,7 +86,9 @@ def test_a_correction_that_was_ingested_since_is_the_cause(headrace, lifecycle, 
         checks = {each["what"]: each for each in found["checks"]}
         assert not checks["training frame"]["same"] and checks["rows"]["same"]
         assert checks["columns that differ"]["now"].endswith(": temp")
-        assert any(cause.startswith("table weather: what was known then is now different") for cause in found["causes"])
+        assert any(
+            cause.startswith("table weather: the rows known then are different now") for cause in found["causes"]
+        )
         assert not any("outcomes" in cause for cause in found["causes"])
         told = headrace("reproduce", "flight_delay", "1")
         assert told.returncode == 1 and "Likely cause" in told.stdout
@@ -102,7 +104,7 @@ def test_a_correction_that_was_ingested_since_is_the_cause(headrace, lifecycle, 
         (("flight_delay", "99"), "Model 'flight_delay' has no version 99; registered: "),
         (("flight_dely",), "There is no model 'flight_dely'. Did you mean 'flight_delay'?"),
         (("flight_delay", "feedbeef"), "Model 'flight_delay' has no version or run 'feedbeef'; expected a version's"),
-        (("card_fraud",), "Model 'card_fraud' has no champion; name a version (registered: none) or a run."),
+        (("card_fraud",), "Model 'card_fraud' has no champion; give a version (registered: none) or a run."),
     ],
 )
 def test_what_there_is_not_is_said(headrace, lifecycle, arguments, sentence):

@@ -1,4 +1,4 @@
-"""What the cluster must have for a model's final fit, and whether XGBoost runs on its GPUs."""
+"""Resources that a model's final fit needs in the cluster, and whether XGBoost runs on its GPUs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Device = Literal["cpu", "cuda"]
 
 
 class FitError(HeadraceError, RuntimeError):
-    """The final fit cannot be made as the model's file says; one sentence says why and how to mend it."""
+    """The cluster cannot run the final fit that the model's file describes; the message says why and how to fix it."""
 
 
 def cluster_resources() -> dict[str, float]:
-    """What the nodes of the cluster have together, free or not: resource -> amount."""
+    """Total resources of the cluster's nodes, free or in use: resource -> amount."""
     import ray
 
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
 def device_of(spec: ModelSpec, resources: Mapping[str, float], family: str = "xgboost") -> Device:
-    """``cuda`` where the model's file says so, or leaves it open and Ray has a GPU for each worker; else ``cpu``."""
+    """``cuda`` if the model's file says so, or leaves it open and Ray has a GPU for each worker; else ``cpu``."""
     if spec.fit.device != "auto":
         return spec.fit.device
     if family != "xgboost":
@@ -39,15 +39,15 @@ def on_device(spec: ModelSpec, device: Literal["auto", "cpu", "cuda"]) -> ModelS
 
 
 def again_on(spec: ModelSpec, then: Device, resources: Mapping[str, float]) -> Device:
-    """Where a fit that ran on ``then`` is made again: there, or on CPUs if Ray has no GPU for each worker now."""
+    """Device for repeating a fit that ran on ``then``: the same, or CPUs if Ray has no GPU for each worker now."""
     return then if then == "cpu" else device_of(on_device(spec, "auto"), resources)
 
 
 def check_cluster(spec: ModelSpec, resources: Mapping[str, float]) -> None:
-    """Refuse a fit for which the cluster will never have room, before anything is done for it.
+    """Refuse a fit that the cluster can never run, before any work starts.
 
     Raises:
-        FitError: not enough CPUs, or no GPUs where the model's file demands them.
+        FitError: not enough CPUs, or no GPUs although the model's file requires them.
     """
     fit, each = spec.fit, spec.tuning.cpus_per_trial
     if fit.device == "cuda" and resources.get("GPU", 0) < _gpus(spec):
@@ -64,7 +64,7 @@ def check_cluster(spec: ModelSpec, resources: Mapping[str, float]) -> None:
 
 
 def gpus_of(spec: ModelSpec, device: Device) -> float:
-    """GPUs that each worker of the final fit takes: a whole one of its own, or one alone what a trial takes."""
+    """GPUs of each worker of the final fit: one per worker, or for a single worker the GPUs of a trial."""
     if device == "cpu":
         return 0.0
     return 1.0 if spec.fit.workers > 1 else spec.tuning.gpus_per_trial or 1.0

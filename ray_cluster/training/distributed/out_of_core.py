@@ -1,4 +1,4 @@
-"""A frame on disk made ready for XGBoost: the preprocessing fitted on it, and each worker's share as files."""
+"""Prepare a frame on disk for XGBoost: fit the preprocessing on it, and write each worker's share as files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["encoder_of_parts", "shares_on_disk"]
 
-#: Bins are kept on disk for more rows than so many parts have: in memory they take as much as one part in pandas.
+#: Bins are stored on disk for more rows than this many parts have: in memory they use as much as one part in pandas.
 PARTS_IN_MEMORY = 4
 
 
 def encoder_of_parts(spec: ModelSpec, data: TrainingData, parts: FrameParts) -> ColumnTransformer:
-    """The preprocessing fitted on every k-th early row, ``fit.rows_per_part`` at most, and one of each text.
+    """Fit the preprocessing on every k-th early row, at most ``fit.rows_per_part``, and one row of each text.
 
-    So texts have the codes that they have in memory, and the medians and quantiles of cleaning are the sample's; they
-    are exact where all early rows fit into one part.
+    Texts therefore have the same codes as in memory; the medians and quantiles of cleaning are those of the sample, and
+    exact if all early rows fit in one part.
     """
     import pandas as pd
 
@@ -63,16 +63,16 @@ def shares_on_disk(
     encode: ColumnTransformer,
     paged: bool,
 ) -> Iterator[list[FileShare]]:
-    """Each worker's share of the early rows as files beside the parts, for the length of the block.
+    """Write each worker's share of the early rows as files next to the parts, for the duration of the block.
 
     Args:
-        params: of the trial; its ``class_weight`` becomes weights of the rows.
-        paged: bins may be kept on disk where there are many rows; on a GPU they have to be in memory.
+        params: of the trial; its ``class_weight`` becomes row weights.
+        paged: bins may be stored on disk if there are many rows; on a GPU they must be in memory.
     """
     import numpy as np
 
     folder, workers = parts.folder / "shares", spec.fit.workers
-    shutil.rmtree(folder, ignore_errors=True)  # of a killed fit
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed fit
     folder.mkdir()
     files: list[list[tuple[str, str]]] = [[] for _ in range(workers)]
     total = positives = 0
@@ -103,7 +103,7 @@ def shares_on_disk(
 
 
 def _class_weights(class_weight: Any, negatives: int, positives: int) -> tuple[float, float] | None:
-    """Weights of labels 0 and 1, as scikit-learn's ``compute_class_weight`` has them."""
+    """Weights of labels 0 and 1, as in scikit-learn's ``compute_class_weight``."""
     if class_weight is None:
         return None
     if class_weight == "balanced":
@@ -113,6 +113,6 @@ def _class_weights(class_weight: Any, negatives: int, positives: int) -> tuple[f
 
 
 def _early(data: TrainingData, parts: FrameParts, columns: list[str]) -> Iterator[tuple[pd.DataFrame, Any]]:
-    """One part after another with the mask of its rows that the final fit takes."""
+    """The parts one by one, each with the mask of its rows for the final fit."""
     for part in parts.read(columns):
         yield part, data.periods.early(part[PREDICTION_TIME], part[LABEL_KNOWN_AT])

@@ -1,4 +1,4 @@
-"""One worker's share of the rows: arrays in memory, or files that XGBoost reads one after the other."""
+"""One worker's share of the rows: arrays in memory, or files that XGBoost reads one by one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Values = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class ArrayShare:
-    """Rows in memory: ``x`` float32 of shape (n, d), ``y`` of shape (n,), and a weight each, where there are any."""
+    """Rows in memory: ``x`` float32 of shape (n, d), ``y`` of shape (n,), and a weight per row, if any."""
 
     x: Values
     y: Values
     weights: Values | None = None
 
     def matrix(self, max_bin: int, threads: int) -> xgboost.DMatrix:
-        """The rows binned."""
+        """The binned rows."""
         return xgboost.QuantileDMatrix(self.x, self.y, weight=self.weights, max_bin=max_bin, nthread=threads)
 
 
@@ -31,9 +31,9 @@ class ArrayShare:
 class FileShare:
     """Rows in pairs of ``.npy`` files, (x, y) as above.
 
-    ``paged``: bins are kept on disk as well, below ``cache``, and read in each round (external memory); else they are
-    in memory, a byte a value, which is a quarter of what the values take. ``class_weights`` are those of a row with
-    label 0 and 1.
+    ``paged``: bins are also stored on disk, below ``cache``, and read in each round (external memory); otherwise they
+    are in memory, one byte per value, a quarter of the memory of the values. ``class_weights`` are the weights of rows
+    with label 0 and 1.
     """
 
     files: tuple[tuple[str, str], ...]
@@ -42,7 +42,7 @@ class FileShare:
     class_weights: tuple[float, float] | None = None
 
     def matrix(self, max_bin: int, threads: int) -> xgboost.DMatrix:
-        """The rows binned; at most one file's values are in memory meanwhile."""
+        """The binned rows; at most one file's values are in memory at a time."""
         if not self.paged:
             return xgboost.QuantileDMatrix(_Files(self), max_bin=max_bin, nthread=threads)
         Path(self.cache).mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ class FileShare:
 
 
 class _Files(xgboost.DataIter):  # type: ignore[misc]
-    """Gives XGBoost one pair of files after the other, as often as it begins again."""
+    """Pass the pairs of files to XGBoost one by one, in each pass over the data."""
 
     def __init__(self, share: FileShare, cache: str | None = None) -> None:
         self._share, self._at = share, 0
@@ -70,5 +70,5 @@ class _Files(xgboost.DataIter):  # type: ignore[misc]
 
 
 def deal(rank: int, workers: int, *columns: Values) -> tuple[Values, ...]:
-    """Every ``workers``-th row from ``rank`` on, as copies: each worker has rows of all times."""
+    """Every ``workers``-th row from ``rank`` on, as a copy, so that each worker has rows of all times."""
     return tuple(np.ascontiguousarray(column[rank::workers]) for column in columns)

@@ -1,17 +1,17 @@
-"""XGBoost fitted by several Ray workers in step, each with a share of the rows; a worker that dies is replaced.
+"""Fit XGBoost with several synchronised Ray workers, each with a share of the rows; a worker that dies is replaced.
 
 Ray Train's ``XGBoostTrainer`` (Ray 2.58) is not used, because it was at least twice as slow on two cores and leaves an
-actor behind. Its callback reports after each round, a report waits until the controller has taken the one before, and
-the controller polls every 2 s: 250,000 rows x 30, 100 rounds and two workers on two cores took 231 s, about 195 s of
-them such waits, where this module took 12.5 s. With a report and checkpoint per 25 rounds and a poll every 0.1 s the
-waits are gone, and binning and boosting took 15 s, but the whole fit took 124 s, beside 51 and 55 s for this module on
-the same busy machine (124 CPU seconds, beside 46 and 48): besides the workers a fit starts five processes, which use 10
-to 18 CPU seconds each, for imports mostly (importing ``ray.train`` took 7). That part does not grow with the rows, so
-it matters least in long fits. Threads (one per worker in both), the communicator (XGBoost's own in both), placement
-(0.02 s) and reading the shares (0.06 s) are not the cause. By its source, there are three more reasons: the actor
-``AutoscalingCoordinator`` is detached and never stopped, so a fit, cancelled or not, leaves it in the cluster;
-``fit()`` replaces the SIGINT handler of the process and does not restore it; and checkpoints need storage that all
-nodes share, where this module keeps the last one in the driver. ``benchmarks/README.md`` has the measurements.
+actor running. Its callback reports after each round, a report waits until the controller has read the previous one,
+and the controller polls every 2 s: 250,000 rows x 30, 100 rounds and two workers on two cores took 231 s, of which
+about 195 s were such waits; this module took 12.5 s. With a report and checkpoint every 25 rounds and a poll every
+0.1 s the waits are gone, and binning and boosting took 15 s, but the whole fit took 124 s, compared with 51 and 55 s
+for this module on the same busy machine (124 CPU seconds, compared with 46 and 48): besides the workers a fit starts
+five processes, which use 10 to 18 CPU seconds each, mostly for imports (importing ``ray.train`` took 7). That part does
+not grow with the rows, so it matters least in long fits. Threads (one per worker in both), the communicator (XGBoost's
+own in both), placement (0.02 s) and reading the shares (0.06 s) are not the cause. Its source gives three more reasons:
+the actor ``AutoscalingCoordinator`` is detached and never stopped, so a fit, cancelled or not, leaves it in the
+cluster; ``fit()`` replaces the SIGINT handler of the process and does not restore it; and checkpoints need storage that
+all nodes share, whereas this module keeps the last one in the driver. ``benchmarks/README.md`` has the measurements.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ __all__ = [
     "fit_by_workers",
 ]
 
-#: Seconds that one worker waits for another within a round before it fails.
+#: Seconds that a worker waits for another within a round before it fails.
 TIMEOUT = 600
 
 
 class Worker:
-    """A Ray actor's methods, to be called in the order in which they stand, on all workers at once."""
+    """A Ray actor; all workers run its methods at the same time, in the order in which they are defined."""
 
     def __init__(self, rank: int) -> None:
         self._rank = rank
 
     def join(self, tracker: dict[str, str | int] | None) -> None:
-        """Meet the other workers at the tracker; None where there are none."""
+        """Connect to the other workers through the tracker; ``tracker`` is None for a single worker."""
         if tracker:
             collective.init(**tracker, dmlc_task_id=f"{self._rank:06d}", dmlc_timeout=TIMEOUT)
 
@@ -70,9 +70,8 @@ class Worker:
     def boost(self, model: bytes | None, done: int, rounds: int) -> bytes | None:
         """Add ``rounds`` trees to ``model`` (UBJSON), which has ``done``; the first worker returns the result.
 
-        The booster is made anew, with draws of its own seed: going on from a model is the same whether the worker
-        fitted it or found it.
-        """
+        The booster is created again, with its own seed: continuing from a model gives the same result whether this
+        worker fitted it or received it."""
         params = {**self._params, "seed": int(self._params["seed"]) + done}
         booster = xgboost.Booster(params, [self._matrix], None if model is None else bytearray(model))
         for number in range(done, done + rounds):
@@ -80,24 +79,24 @@ class Worker:
         return bytes(booster.save_raw("ubj")) if self._rank == 0 else None
 
     def leave(self) -> None:
-        """Say good-bye to the other workers."""
+        """Disconnect from the other workers."""
         if collective.is_distributed():
             collective.finalize()
 
 
-#: Seconds in which Ray tells that a worker died after another has failed for that reason.
+#: Seconds within which Ray reports that a worker died, after another worker failed because of it.
 _NEWS = 15.0
 
 
 class WorkerLostError(HeadraceError, RuntimeError):
-    """A worker's process or node is gone; the others have to be dismissed."""
+    """The process or node of a worker died; the other workers must be stopped."""
 
 
 class Team:
-    """Workers that get their room in the cluster all at once, so that two fits cannot wait for each other's."""
+    """Workers whose resources are reserved all at once, so that two fits cannot wait for each other's resources."""
 
     def __init__(self, workers: int, cpus: float, gpus: float) -> None:
-        """Ask for that many ``workers``, with so many ``cpus`` and ``gpus`` each."""
+        """Reserve ``workers`` workers, with ``cpus`` and ``gpus`` each."""
         cpus = share(cpus, workers)
         room = {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
         self._tracker: Any = None
@@ -111,7 +110,7 @@ class Team:
         ]
 
     def begin(self, shares: Sequence[Any], params: dict[str, Any]) -> None:
-        """Meet, and load the shares."""
+        """Connect the workers, and load the shares."""
         arguments = None
         if len(self.workers) > 1:
             self._tracker = RabitTracker(len(self.workers), _here(), sortby="task")
@@ -127,26 +126,26 @@ class Team:
         return added
 
     def leave(self) -> None:
-        """Take leave of each other when all is done."""
+        """Disconnect the workers after the last round."""
         self._all([worker.leave.remote() for worker in self.workers])
         if self._tracker is not None:
             self._tracker.wait_for(30)
 
     def dismiss(self) -> None:
-        """End the workers, whatever they are doing, and give back their room."""
+        """Stop the workers, even if they are busy, and release their resources."""
         for worker in self.workers:
             ray.kill(worker)
         remove_placement_group(self._room)
         if self._tracker is not None:
-            with suppress(XGBoostError):  # it was waiting for workers that are gone; it is stopped all the same
+            with suppress(XGBoostError):  # it was waiting for workers that died; it is stopped anyway
                 self._tracker.free()
 
     def _all(self, calls: list[Any]) -> list[Any]:
-        """Results of one call to each worker; the first that fails ends the waiting.
+        """Results of one call to each worker; the first failure ends the wait.
 
         Raises:
             WorkerLostError: a worker died.
-            FitError: a worker failed though none died.
+            FitError: a worker failed and none died.
         """
         pending = calls
         while pending:
@@ -157,13 +156,13 @@ class Team:
                 except RayTaskError as error:
                     if lost := self._death(pending):
                         raise WorkerLostError(lost) from error
-                    raise FitError(f"A worker of the fit failed: {_told(error.cause)}.") from error
+                    raise FitError(f"A worker of the fit failed: {_one_line(error.cause)}.") from error
                 except RayError as error:
-                    raise WorkerLostError(_told(error)) from error
+                    raise WorkerLostError(_one_line(error)) from error
         return ray.get(calls)  # type: ignore[no-any-return]
 
     def _death(self, pending: list[Any]) -> str:
-        """Why another worker died, where that is why one failed: its connection broke before Ray told."""
+        """Why another worker died, if that caused the failure: its connection broke before Ray reported the death."""
         ready, _ = ray.wait(pending, num_returns=len(pending), timeout=_NEWS) if pending else ([], [])
         for call in ready:
             try:
@@ -171,7 +170,7 @@ class Team:
             except RayTaskError:
                 continue
             except RayError as error:
-                return _told(error)
+                return _one_line(error)
         return ""
 
 
@@ -180,28 +179,28 @@ def _here() -> str:
     return str(get_node_ip_address())  # type: ignore[no-untyped-call]
 
 
-def _told(error: BaseException) -> str:
-    """What an error says on one line, without XGBoost's stack of addresses."""
+def _one_line(error: BaseException) -> str:
+    """The error's message on one line, without XGBoost's stack trace."""
     return " ".join(str(error).partition("Stack trace:")[0].partition("\n\t")[0].split()).rstrip(".")
 
 
 logger = logging.getLogger(__name__)
 
-#: How often workers are replaced before a fit is given up.
+#: Number of attempts with new workers before the fit fails.
 ATTEMPTS = 4
 
 
 def fit_by_workers(
     spec: ModelSpec, params: dict[str, Any], rounds: int, shares: Sequence[Any], device: Device = "cpu"
 ) -> xgboost.XGBClassifier:
-    """Fit on ``shares``, one worker each, for ``rounds`` boosting rounds; an ordinary fitted classifier.
+    """Fit on ``shares``, one worker each, for ``rounds`` boosting rounds; returns an ordinary fitted classifier.
 
     Args:
-        params: as a trial carries them; ``class_weight`` is in the shares.
-        shares: references to a :class:`~.shares.ArrayShare` or :class:`~.shares.FileShare` each.
+        params: of a trial; ``class_weight`` is in the shares.
+        shares: references to one :class:`~.shares.ArrayShare` or :class:`~.shares.FileShare` per worker.
 
     Raises:
-        FitError: workers died time and again, or one failed.
+        FitError: workers died in every attempt, or one failed.
     """
     import xgboost
 
@@ -229,13 +228,13 @@ def fit_by_workers(
                 team.leave()
             break
         except WorkerLostError as lost:
-            logger.warning("A worker of the fit died; going on from round %d of %d: %s", done, rounds, lost)
+            logger.warning("A worker of the fit died; continuing from round %d of %d: %s", done, rounds, lost)
             reason = str(lost)
         finally:
             team.dismiss()
     else:
         raise FitError(
-            f"The fit lost workers {ATTEMPTS} times, lastly in round {done} of {rounds} ({reason}); "
+            f"The fit lost workers {ATTEMPTS} times, most recently in round {done} of {rounds} ({reason}); "
             "give them more memory, or lower fit.rows_per_part."
         )
     assert model is not None  # rounds are at least one

@@ -1,4 +1,4 @@
-"""The model families: a file each, which says how it is fitted step by step and how it is continued."""
+"""The model families, one file each: how a family is fitted step by step and how a fit is continued."""
 
 from ray_cluster.training.families.encoding import encoded, preprocessing
 from ray_cluster.training.families.family import assemble, check_family, fit_steps, start

@@ -17,11 +17,11 @@ __all__ = ["custom_fit"]
 def custom_fit(path: str) -> type[ScikitFit]:
     """The fit of the class at ``package.module:Class``.
 
-    A class whose tags say that it takes NaN gets what trees get; any other gets inputs that are filled, standardised
-    and one-hot.
+    A class whose tags say that it accepts NaN gets the inputs of trees; any other class gets imputed, standardised and
+    one-hot encoded inputs.
 
     Raises:
-        FamilyError: it cannot be imported, or is no classifier.
+        FamilyError: it cannot be imported, or is not a classifier.
     """
     found, takes = _load(path)
 
@@ -40,14 +40,14 @@ def custom_fit(path: str) -> type[ScikitFit]:
         def known(cls) -> set[str] | None:
             try:
                 return super().known()
-            except TypeError:  # a class that cannot be made without arguments
+            except TypeError:  # a class that needs arguments
                 return None
 
         def advance(self, iterations: int, stopped: Callable[[], bool]) -> None:
             if self.rows.weights is not None and not takes:
                 raise FamilyError(
-                    f"{path} takes no sample_weight in fit, and the rows have weights; give fit that argument, or take "
-                    "the estimator out of tuning.families."
+                    f"{path} takes no sample_weight in fit, and the rows have weights; add that argument to fit, or "
+                    "remove the estimator from tuning.families."
                 )
             weights = {} if self.rows.weights is None else {"sample_weight": self.rows.weights}
             self.model.fit(self.rows.x, self.rows.y, **weights)
@@ -76,16 +76,16 @@ def _load(path: str) -> tuple[Any, bool]:
     a_class = isinstance(found, type)
     missing = [each for each in ("fit", "predict_proba", "get_params") if not hasattr(found, each)]
     if missing or not a_class:
-        lacks = f"lacks {', '.join(missing)}" if a_class else "is no class"
+        fault = f"has no {', '.join(missing)}" if a_class else "is not a class"
         raise FamilyError(
-            f"estimator = '{path}': {name} {lacks}; expected a classifier with scikit-learn's interface: "
+            f"estimator = '{path}': {name} {fault}; expected a classifier with scikit-learn's interface: "
             "fit, predict_proba and get_params."
         )
     return found, "sample_weight" in inspect.signature(found.fit).parameters
 
 
 def _encoding(estimator: Any) -> Encoding:
-    """Ordinal where scikit-learn's tags say that missing values are taken."""
+    """Ordinal if scikit-learn's tags say that the estimator accepts missing values."""
     try:
         return "ordinal" if estimator().__sklearn_tags__().input_tags.allow_nan else "one_hot"
     except (AttributeError, TypeError):

@@ -1,4 +1,4 @@
-"""Model inputs as each family wants them: ordinal codes for trees; one-hot, filled and standardised for the others."""
+"""Model inputs in the encoding of each family: ordinal for trees; one-hot, imputed and standardised for the others."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 __all__ = ["SearchRows", "encoded", "preprocessing"]
 
-#: Encoding that a family wants -> rows to fit on, and rows to validate on: (x float32 (n, d), y (n,)) and, where rows
-#: have weights, those, (n,).
+#: Encoding of a family -> rows to fit on, and rows to validate on: (x float32 (n, d), y (n,)) and, if the rows have
+#: weights, the weights, (n,).
 SearchRows = dict[str, tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]]
 
-#: One-hot columns of one text feature at most; its rarer values share one.
+#: Maximum of one-hot columns per text feature; its rarer values share one column.
 CATEGORIES = 32
 
 
 def preprocessing(
     frame: pd.DataFrame, inputs: Mapping[str, InputRule] | None = None, family: str = "xgboost"
 ) -> ColumnTransformer:
-    """The encoding that ``family`` wants: float out; not fitted yet.
+    """The encoding of ``family``, with float output; not fitted yet.
 
     Columns with a rule in ``inputs`` are cleaned by it first (:func:`ray_cluster.training.inputs.cleaning`), and come
     after the other texts; their indicators come next, and the other numbers last.
 
-    For trees, text columns become ordinal codes and numbers pass through. A text that ``frame`` does not have becomes
-    -1. A missing one (None) is a value like any other: the last code where ``frame`` has it, else -1. Missing numbers
+    For trees, text columns become ordinal codes and numbers do not change. A text that is not in ``frame`` becomes -1.
+    A missing text (None) is a category: it has the last code if ``frame`` has missing texts, else -1. Missing numbers
     stay NaN.
 
-    For the others, a text column becomes at most :data:`CATEGORIES` columns of 0 and 1, all 0 for a text that ``frame``
-    does not have; a number is standardised, a missing one filled by the median with a column that says so.
+    For the others, a text column becomes at most :data:`CATEGORIES` columns of 0 and 1, all 0 for a text that is not in
+    ``frame``; a number is standardised, and a missing one is replaced by the median, with an indicator column.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import make_pipeline
@@ -86,7 +86,7 @@ def _standardised() -> Any:
 
 
 def encoded(spec: ModelSpec, data: TrainingData) -> SearchRows:
-    """The rows of the search, in each encoding that a family wants; it is learned from the training rows alone."""
+    """The rows of the search in each encoding that a family uses, fitted on the training rows alone."""
     train = np.flatnonzero(data.periods.train)[-spec.tuning.rows :]
     validation = data.periods.validation
     rows: SearchRows = {}

@@ -1,4 +1,4 @@
-"""Fit one family: the door to the families for the search, the final fit and whoever fits beside them."""
+"""Fit one family: the interface to the families for the search, the final fit and the baselines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Report = Callable[[int, Callable[[np.ndarray], np.ndarray]], bool]
 
 
 def fit_class(family: str) -> type[Fit]:
-    """How ``family`` is fitted: one of :class:`configs.tuning.Family`, or the import path of a user's estimator.
+    """The fit of ``family``: one of :class:`configs.tuning.Family`, or the import path of a user's estimator.
 
     Raises:
         FamilyError: there is no such family, or the estimator cannot be used.
@@ -53,10 +53,10 @@ def fit_class(family: str) -> type[Fit]:
 
 
 def check_family(family: str, params: list[str]) -> None:
-    """See that ``family`` can be used and takes parameters of these names.
+    """Check that ``family`` can be used and has parameters of these names.
 
     Raises:
-        FamilyError: the first that does not fit.
+        FamilyError: the family cannot be used, or has no such parameter.
     """
     known = fit_class(family).known()
     for name in params:
@@ -76,7 +76,7 @@ def start(
     device: str = "cpu",
     checkpoint: bytes | None = None,
 ) -> Fit:
-    """Begin a fit, or go on from ``checkpoint``; ``class_weight`` in ``params`` becomes weights of the rows."""
+    """Start a fit, or continue from ``checkpoint``; ``class_weight`` in ``params`` becomes row weights."""
     own = {name: value for name, value in params.items() if name != "class_weight"}
     return fit_class(family)(own, rows.weighted(params.get("class_weight")), seed, threads, device, checkpoint)
 
@@ -94,19 +94,19 @@ def fit_steps(
     device: str = "cpu",
     weights: np.ndarray | None = None,
 ) -> Any:
-    """Fit one family for at most ``iterations``; ``report`` is called after every ``every`` of them, and at the end.
+    """Fit one family for at most ``iterations``; ``report`` is called after each ``every`` iterations, and at the end.
 
     Args:
-        family, params: as a trial carries them; ``class_weight`` is taken by every family.
+        family, params: of a trial; every family accepts ``class_weight``.
         x, y, weights: float32 (n, d); 0 or 1, (n,); one weight per row, (n,), or None.
-        threads: that the fit may use.
+        threads: number of threads of the fit.
         device: cpu or cuda, for XGBoost.
 
     Returns:
         The fitted scikit-learn classifier.
 
     Raises:
-        FamilyError: the family cannot be used, or takes no weights.
+        FamilyError: the family cannot be used, or accepts no weights.
     """
     from threadpoolctl import threadpool_limits
 

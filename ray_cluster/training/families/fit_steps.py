@@ -1,4 +1,4 @@
-"""What every family has in common: the rows it is fitted on, and a fit that goes on step by step."""
+"""Common base of the families: the rows of a fit, and a fit that continues step by step."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from configs.errors import HeadraceError
 
 __all__ = ["Encoding", "FamilyError", "Fit", "Rows"]
 
-#: ordinal: texts as codes, missing numbers stay NaN; one_hot: texts one-hot, numbers filled and standardised.
+#: ordinal: texts as codes, missing numbers stay NaN; one_hot: texts one-hot, numbers imputed and standardised.
 Encoding = Literal["ordinal", "one_hot"]
 
 
 class FamilyError(HeadraceError, ValueError):
-    """An estimator or a parameter that cannot be used; one sentence with what was expected."""
+    """An estimator or a parameter cannot be used; the message says what was expected."""
 
 
 class Rows:
-    """Encoded rows, and what families derive from them once for all fits that share them.
+    """Encoded rows, and data that families derive from them once for all fits that share them.
 
     Attributes:
         x: float32, shape (n, d).
         y: labels 0 or 1, shape (n,).
-        weights: shape (n,), or None for one each.
-        threads: that deriving may take, as all fits wait for it; 0 for those of the fit that comes first.
+        weights: shape (n,), or None if each is one.
+        threads: number of threads for deriving data, as all fits wait for it; 0: the threads of the first fit.
     """
 
     def __init__(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, threads: int = 0) -> None:
@@ -38,14 +38,14 @@ class Rows:
         self._lock = threading.RLock()
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What ``make`` gives, made at the first call with ``key``; others wait for it."""
+        """The result of ``make``, computed at the first call with ``key``; other callers wait for it."""
         with self._lock:
             if key not in self._derived:
                 self._derived[key] = make()
             return self._derived[key]
 
     def weighted(self, class_weight: Any) -> Rows:
-        """The same rows with their weights times those of their class: ``balanced``, a mapping, or None for these."""
+        """The same rows, with weights multiplied by class weights: ``balanced``, a mapping, or None for no change."""
         if class_weight is None:
             return self
         from sklearn.utils.class_weight import compute_sample_weight
@@ -58,14 +58,14 @@ class Rows:
 
 
 class Fit(ABC):
-    """One fit in progress; ``done`` iterations are behind it.
+    """One fit in progress, with ``done`` iterations completed.
 
-    A fit that is continued from its :meth:`checkpoint` gives the same model as one that was never cut off.
+    A fit that is continued from its :meth:`checkpoint` gives the same model as an uninterrupted fit.
     """
 
     encoding: ClassVar[Encoding] = "ordinal"
     done: int = 0
-    model: Any  # the scikit-learn classifier, for families that have one all along
+    model: Any  # the scikit-learn classifier, for families that have one during the fit
 
     def __init__(
         self,
@@ -83,26 +83,26 @@ class Fit(ABC):
 
     @abstractmethod
     def begin(self) -> None:
-        """Make the estimator, not fitted yet."""
+        """Create the estimator, not fitted yet."""
 
     @abstractmethod
     def advance(self, iterations: int, stopped: Callable[[], bool]) -> None:
-        """Fit until ``iterations`` in all are done; a family that can looks at ``stopped`` in between."""
+        """Fit until ``iterations`` in total are done; a family that supports it checks ``stopped`` in between."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Probabilities of the positive class, shape (n,)."""
         return self.model.predict_proba(x)[:, 1]  # type: ignore[no-any-return]
 
     def scores(self, validation: Rows) -> np.ndarray:
-        """As :meth:`predict`, for rows that are scored again and again."""
+        """Like :meth:`predict`, for rows that are scored repeatedly."""
         return self.predict(validation.x)
 
     def checkpoint(self) -> bytes:
-        """What :meth:`resume` needs to go on; it is read by this code only, from the search's own folder."""
+        """The state that :meth:`resume` needs; only this code reads it, from the search's folder."""
         return pickle.dumps((self.done, self.model), protocol=5)
 
     def resume(self, checkpoint: bytes) -> None:
-        """Go on from a checkpoint of the same fit."""
+        """Continue from a checkpoint of the same fit."""
         self.done, self.model = pickle.loads(checkpoint)
 
     @property
@@ -112,5 +112,5 @@ class Fit(ABC):
 
     @classmethod
     def known(cls) -> set[str] | None:
-        """Names of the parameters that the family takes; None where anything may be given."""
+        """Names of the family's parameters; None if it accepts any name."""
         return None

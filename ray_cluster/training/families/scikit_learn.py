@@ -1,4 +1,4 @@
-"""The families of scikit-learn: fitted by warm start (gradient boosting, forest, perceptron) or in one go (logistic).
+"""The families of scikit-learn: fitted by warm start (gradient boosting, forest, perceptron) or in one step (logistic).
 
 Random forest: Breiman, "Random Forests", Machine Learning 45, 2001; its iterations are trees.
 """
@@ -21,7 +21,7 @@ __all__ = [
 
 
 class ScikitFit(Fit):
-    """A classifier of scikit-learn's; ``step`` is its parameter that holds the number of iterations, if any."""
+    """A classifier of scikit-learn's; ``step`` is the name of its parameter for the number of iterations, if any."""
 
     step: ClassVar[str] = ""
 
@@ -47,7 +47,7 @@ class ScikitFit(Fit):
 
 
 class WarmStartFit(ScikitFit):
-    """A classifier that goes on from what it has when ``warm_start`` is set and ``step`` is raised."""
+    """A classifier that continues its fit when ``warm_start`` is set and ``step`` is increased."""
 
     def fixed(self) -> dict[str, Any]:
         return {"random_state": self.seed, "warm_start": True}
@@ -58,7 +58,7 @@ class WarmStartFit(ScikitFit):
 
 
 class HistGradientBoostingFit(WarmStartFit):
-    """Boosting rounds; it bins the rows anew at each step."""
+    """Its iterations are boosting rounds; it bins the rows again at each step."""
 
     step = "max_iter"
 
@@ -73,7 +73,7 @@ class HistGradientBoostingFit(WarmStartFit):
 
 
 class RandomForestFit(WarmStartFit):
-    """Trees; those that are there already are kept."""
+    """Its iterations are trees; existing trees do not change."""
 
     step = "n_estimators"
 
@@ -88,7 +88,7 @@ class RandomForestFit(WarmStartFit):
 
 
 class MLPFit(ScikitFit):
-    """Epochs of Adam or of gradient descent; each shuffles the rows by the seed and its own number."""
+    """Its iterations are epochs of Adam or SGD; each shuffles the rows by the seed and the epoch's number."""
 
     encoding = "one_hot"
 
@@ -106,7 +106,7 @@ class MLPFit(ScikitFit):
 
 
 class LogisticRegressionFit(ScikitFit):
-    """One step; a fit that has not converged after ``max_iter`` is taken as it is."""
+    """One step; a fit that has not converged after ``max_iter`` is accepted."""
 
     encoding = "one_hot"
 

@@ -18,10 +18,9 @@ __all__ = ["XGBoostFit"]
 class XGBoostFit(Fit):
     """A booster that is updated round by round.
 
-    The random choices of a round come from the seed and the number of the round only, so that a fit that is continued
-    equals one that was not cut off. XGBoost's own ``seed_per_iteration`` does not give that: its samplers of columns
-    keep a state that no checkpoint holds.
-    """
+    The random choices of a round depend only on the seed and the number of the round, so that a continued fit equals an
+    uninterrupted one. XGBoost's ``seed_per_iteration`` does not guarantee that: its column samplers have a state that
+    no checkpoint contains."""
 
     booster: Any
 
@@ -39,7 +38,7 @@ class XGBoostFit(Fit):
     def advance(self, iterations: int, stopped: Callable[[], bool]) -> None:
         while self.done < iterations and not stopped():
             self.booster.set_param({"tree_method": "approx"})
-            self.booster.num_features()  # takes the change up, which throws the samplers away
+            self.booster.num_features()  # applies the change, which resets the samplers
             self.booster.set_param({"tree_method": "hist", "seed": _mixed(self.seed, self.done)})
             self.booster.update(self.binned, self.done)
             self.done += 1
@@ -48,7 +47,7 @@ class XGBoostFit(Fit):
         return self.booster.inplace_predict(x)  # type: ignore[no-any-return]
 
     def scores(self, validation: Rows) -> np.ndarray:
-        """Only the trees since the last call are evaluated: XGBoost keeps the sums of the matrices it has seen."""
+        """Evaluate only the trees added since the last call: XGBoost caches the sums per matrix."""
         return self.booster.predict(binned(validation, self.bins, self.threads, self.binned))  # type: ignore[no-any-return]
 
     def checkpoint(self) -> bytes:
@@ -73,7 +72,7 @@ class XGBoostFit(Fit):
 
 
 def binned(rows: Rows, bins: int, threads: int, reference: Any = None) -> Any:
-    """The rows as ``xgboost.QuantileDMatrix``, made once; with the bins of ``reference`` where that is given."""
+    """The rows as ``xgboost.QuantileDMatrix``, created once; with the bins of ``reference`` if it is given."""
     import xgboost
 
     return rows.once(

@@ -1,1 +1,1 @@
-"""Rare positives: samplers, checks of the rows they make, and the selection that keeps one only if it helps."""
+"""Rare positives: samplers, checks of synthetic rows, and the selection that uses a sampler only if it helps."""

@@ -1,6 +1,6 @@
 """Rows drawn from a Gaussian copula of the positives, with numbers, texts and missing values.
 
-Each column has its own distribution, as observed; what holds between columns is the correlation of their normal
+Each column has its observed distribution; the dependence between columns is the correlation of their normal
 scores (Nelsen, An Introduction to Copulas, 2006, for the construction; Rüschendorf, JSPI 139, 2009, for the
 distributional transform that spreads the ties of texts and whole numbers at random).
 """
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def copula(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> Sampled:
-    """Add positives drawn from the copula of the real ones until there are ``ratio`` per negative; without parents.
+    """Add positives drawn from the copula of the real ones until there are ``ratio`` per negative; no row has parents.
 
     Raises:
         SamplingError: there are fewer than ten positives.
@@ -41,11 +41,12 @@ class GaussianCopula:
     """A fitted copula.
 
     Attributes:
-        known: per column what was observed, sorted (texts by how frequent they are), without the missing.
+        known: per column the observed values, sorted (texts by frequency), without missing ones.
         missing: per column the share that is missing.
-        gaps: column -> the first one with gaps in the same rows; they share one dimension, and stay missing together.
-        whole: columns whose numbers are all whole.
-        latent: the dimensions: (column, "value") for each, and (column, "missing") for the first of those with gaps.
+        gaps: column -> the first column that is missing in the same rows; both share one dimension, and are missing
+            together in new rows.
+        whole: columns with whole numbers only.
+        latent: the dimensions: (column, "value") for each, and (column, "missing") for the first of each such group.
         factor: a matrix whose product with its transpose is the correlation of the dimensions.
     """
 
@@ -58,16 +59,16 @@ class GaussianCopula:
 
     @classmethod
     def fit(cls, rows: pd.DataFrame, seed: int) -> GaussianCopula:
-        """Learn columns and correlations of ``rows``, shape (rows, columns): text or float64.
+        """Fit the columns and correlations of ``rows``, shape (rows, columns): text or float64.
 
-        The correlation of two columns is that over the rows that have both.
+        The correlation of two columns is computed over the rows that have both.
 
         Raises:
             SamplingError: there are fewer than ten rows.
         """
         if len(rows) < 10:
             raise SamplingError(
-                f"A copula needs at least 10 positives to learn from; the training rows have {len(rows)}. "
+                f"A copula needs at least 10 positives to fit on; the training rows have {len(rows)}. "
                 "Ingest more history, or use class_weight."
             )
         random = np.random.default_rng(seed)
@@ -119,7 +120,7 @@ class GaussianCopula:
 
 
 def _ranked(values: npt.NDArray[Any]) -> Floats:
-    """Numbers as they are; texts as numbers, the most frequent first."""
+    """Numbers unchanged; texts as numbers, the most frequent first."""
     if values.dtype != object:
         return np.asarray(values, dtype=np.float64)
     names, codes, counts = np.unique(values.astype(str), return_inverse=True, return_counts=True)

@@ -1,8 +1,9 @@
-"""Take back out of a score what sampling put in: that positives were more frequent in the fit than they are.
+"""Correct scores for the sampling prior: positives were more frequent in the fit than in the real rows.
 
 Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001, theorem 2; Saerens, Latinne and Decaestecker, Neural
-Computation 14, 2002. Exact where the sampler leaves the distribution within each class as it is (class weights,
-undersampling); of synthetic rows it corrects the share of positives and not their shape, which calibration may mend.
+Computation 14, 2002. The correction is exact if the sampler does not change the distribution within each class (class
+weights, undersampling); for synthetic rows it corrects the share of positives but not their distribution, which
+calibration may correct.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ __all__ = ["PriorCorrected", "corrected", "prior_shift"]
 
 
 def prior_shift(sampled: Sampled, y: Any) -> float:
-    """By how much sampling raised the log-odds of a positive, against those of the real labels ``y``."""
+    """Increase of the log-odds of a positive by sampling, compared with the real labels ``y``."""
     real = np.asarray(y) == 1
     positive, negative = sampled.weights[sampled.y == 1].sum(), sampled.weights[sampled.y == 0].sum()
     return float(np.log(positive / negative) - np.log(real.sum() / (~real).sum()))
 
 
 def corrected(scores: Any, shift: float) -> npt.NDArray[np.float64]:
-    """Probabilities in [0, 1] with their log-odds lowered by ``shift``; their order stays.
+    """Probabilities in [0, 1] with their log-odds lowered by ``shift``; their order does not change.
 
     >>> corrected([0.0, 0.5, 1.0], np.log(9)).tolist()
     [0.0, 0.1, 1.0]
@@ -47,16 +48,16 @@ class PriorCorrected(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def classes_(self) -> Any:
-        """Labels, as the classifier knows them."""
+        """The classifier's labels."""
         return self.classifier.classes_
 
     @property
     def feature_importances_(self) -> Any:
-        """The classifier's own, where it has them."""
+        """The classifier's importances, if it has them."""
         return self.classifier.feature_importances_
 
     def fit(self, x: Any, y: Any) -> PriorCorrected:
-        """Fit the classifier anew; the shift stays."""
+        """Fit the classifier again; the shift does not change."""
         self.classifier = self.classifier.fit(x, y)
         return self
 
@@ -66,5 +67,5 @@ class PriorCorrected(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.column_stack([1 - positive, positive])
 
     def predict(self, x: Any) -> Any:
-        """Positive from 0.5 on."""
+        """Positive if the probability is at least 0.5."""
         return self.classes_[(self.predict_proba(x)[:, 1] >= 0.5).astype(int)]

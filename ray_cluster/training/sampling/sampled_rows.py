@@ -1,4 +1,4 @@
-"""What a sampler returns: rows to fit on and where each comes from; undersampling and class weights."""
+"""The result of a sampler: rows to fit on and the origin of each; undersampling and class weights."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ __all__ = [
     "class_weight",
 ]
 
-#: No more rows than these are made, whatever the ratio; and no more positives, or negatives, are searched for
-#: neighbours. ADASYN and SMOTENC took 21 s and 26 s on 300,000 rows by 20 without such bounds (imbalanced-learn 0.14).
+#: Maximum of new rows, for any ratio; and maximum of positives, or negatives, in a search for neighbours.
+#: ADASYN and SMOTENC took 21 s and 26 s on 300,000 rows by 20 without such bounds (imbalanced-learn 0.14).
 MOST_NEW = 50_000
 MOST_SEARCHED = 20_000
 
@@ -34,7 +34,7 @@ REAL = "real"
 
 
 class SamplingError(HeadraceError, ValueError):
-    """A sampler that cannot work on the rows it is given; one sentence."""
+    """A sampler cannot work on the given rows; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,10 @@ class Sampled:
         features: the columns of the real rows, in their types, shape (rows, features).
         y: labels 0 or 1, shape (rows,).
         weights: of each row in the fit, shape (rows,), float64.
-        origin: per row ``sampler`` ("real" where the row was observed), ``parent`` (its own id where real, else that
-            of the row it was made from, or "copula"), ``neighbour`` (the second parent's id, else None), ``seed``.
-        note: what the sampler left undone and why, a sentence; empty where it did all that was asked.
+        origin: per row ``sampler`` ("real" if the row was observed), ``parent`` (its id if it is real, else the id of
+            the
+            row it was made from, or "copula"), ``neighbour`` (the second parent's id, else None), ``seed``.
+        note: what the sampler did not do and why, a sentence; empty if it did everything that was requested.
     """
 
     features: pd.DataFrame
@@ -58,12 +59,12 @@ class Sampled:
 
     @property
     def synthetic(self) -> npt.NDArray[np.bool_]:
-        """Mask of the rows that nobody observed."""
+        """Mask of the synthetic rows."""
         return np.asarray(self.origin["sampler"] != REAL, dtype=np.bool_)
 
     @property
     def fit_weights(self) -> npt.NDArray[np.float64] | None:
-        """The weights for a fit; None where all are 1, for families that take none."""
+        """The weights for a fit; None if all are 1, for families that accept no weights."""
         return self.weights if (self.weights != 1).any() else None
 
     def with_rows(
@@ -93,24 +94,24 @@ def as_they_are(features: pd.DataFrame, y: Any, ids: Any, note: str = "") -> Sam
 
 
 def missing_positives(y: Any, ratio: float) -> tuple[int, str]:
-    """How many positives to make so that there are ``ratio`` per negative, at most ``MOST_NEW``; and why not more."""
+    """Number of positives to add so that there are ``ratio`` per negative, at most ``MOST_NEW``; and why not more."""
     positives = int(np.sum(np.asarray(y) == 1))
     negatives = len(y) - positives
     wanted = int(ratio * negatives) - positives
     if wanted <= 0:
         return 0, enough(positives, negatives, ratio)
     if wanted > MOST_NEW:
-        return MOST_NEW, f"{MOST_NEW:,} of {wanted:,} rows were made: no more are, whatever the ratio."
+        return MOST_NEW, f"{MOST_NEW:,} of {wanted:,} rows were made: this is the maximum for any ratio."
     return wanted, ""
 
 
 def enough(positives: int, negatives: int, ratio: float) -> str:
-    """Why nothing is to be done."""
-    return f"Nothing to do: there are {positives / negatives:.3f} positives per negative, and the ratio asks {ratio:g}."
+    """Note that the ratio is already reached."""
+    return f"Nothing to do: there are {positives / negatives:.3f} positives per negative, and the ratio is {ratio:g}."
 
 
 def searched(which: npt.NDArray[np.bool_], random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Places of at most ``MOST_SEARCHED`` rows of the mask, in their order, drawn where there are more."""
+    """Positions of at most ``MOST_SEARCHED`` rows of the mask, in order; drawn at random if there are more."""
     places = np.flatnonzero(which)
     if len(places) > MOST_SEARCHED:
         places = np.sort(random.choice(places, MOST_SEARCHED, replace=False))
@@ -118,9 +119,9 @@ def searched(which: npt.NDArray[np.bool_], random: np.random.Generator) -> npt.N
 
 
 def undersample(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> Sampled:
-    """Keep every positive, and so many negatives that there are ``ratio`` positives per negative; order is kept.
+    """Keep every positive, and draw negatives so that there are ``ratio`` positives per negative; the order is kept.
 
-    The same as imbalanced-learn's ``RandomUnderSampler`` without replacement, of which the drawn rows are.
+    It draws the same rows as imbalanced-learn's ``RandomUnderSampler`` without replacement.
     """
     from imblearn.under_sampling import RandomUnderSampler
 
@@ -140,7 +141,7 @@ def undersample(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: in
 
 
 def class_weight(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> Sampled:
-    """Weigh positives so that their weights sum to ``ratio`` times the number of negatives; no row comes or goes."""
+    """Weight positives so that their weights sum to ``ratio`` times the number of negatives; the rows do not change."""
     rows = as_they_are(features, y, ids)
     positives = int(rows.y.sum())
     weight = ratio * (len(rows.y) - positives) / positives

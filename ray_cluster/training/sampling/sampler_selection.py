@@ -1,4 +1,4 @@
-"""Sampler selection: each sampler is fitted, compared on real validation rows, and kept only if it helps."""
+"""Sampler selection: fit each sampler, compare them on real validation rows, and keep one only if it helps."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _SAMPLERS = {
 
 
 def resample(method: str, features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> Sampled:
-    """What to fit on in place of some training rows; the same arguments give the same rows, to the bit.
+    """Rows to fit on instead of the given training rows; the same arguments give exactly the same rows.
 
     Args:
-        method: "none", "threshold" (the rows as they are) or a sampler of :mod:`configs.training`.
-        features, y, ids: training rows only: model inputs (text or float64), labels 0 or 1, and what names each row.
-        ratio: positives per negative afterwards; where there are as many already, nothing is done.
+        method: "none", "threshold" (the rows unchanged) or a sampler of :mod:`configs.training`.
+        features, y, ids: training rows only: model inputs (text or float64), labels 0 or 1, and the id of each row.
+        ratio: positives per negative after sampling; if there are as many already, nothing is done.
 
     Raises:
         SamplingError: the sampler cannot work on these rows.
@@ -68,14 +68,14 @@ Values = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class SamplerSelection:
-    """What the final fit does about rare positives.
+    """The chosen treatment of rare positives in the final fit.
 
     Attributes:
         method: "none", or the sampler that is kept.
         validation_scores: of the kept sampler's fit, corrected for its prior shift, shape (validation rows,); None
-            where no sampler was tried, or nothing is kept: then the search's own stand.
+            if no sampler was tried, or none is kept: then the search's validation scores are used.
         document: the evidence ``sampling``: the decision, and ``contenders`` with their held-out figures and the
-            checks of their rows; None where the model's file asks for no sampling.
+            checks of their rows; None if the model's file requests no sampling.
         failures: of checks of rows; those checks are None in the document.
     """
 
@@ -85,15 +85,15 @@ class SamplerSelection:
     failures: tuple[Failure, ...] = ()
 
     def applied(self, search: Search) -> Search:
-        """The search with the validation scores of what is fitted in the end; the threshold is chosen on them."""
+        """The search with the validation scores of the final treatment; the threshold is chosen on them."""
         return search if self.validation_scores is None else replace(search, validation_scores=self.validation_scores)
 
 
 def select_sampler(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> SamplerSelection:
-    """Try what ``spec.sampling`` names, as Ray tasks, with the point of ``trial``; data are placed once.
+    """Try the methods of ``spec.sampling``, as Ray tasks, with the point of ``trial``; the data are placed once.
 
-    Fitted on the same latest ``tuning.rows`` of the training period as the search. The intervals of all contenders
-    together have ``sampling.confidence`` (Bonferroni), by a paired bootstrap of days.
+    Each is fitted on the same latest ``tuning.rows`` of the training period as the search. The intervals of all
+    contenders together have ``sampling.confidence`` (Bonferroni), by a paired bootstrap of days.
     """
     asked = spec.sampling
     if asked.method == "none":
@@ -113,14 +113,14 @@ def select_sampler(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> S
 
 
 def contender_scores(spec: ModelSpec, trial: TrialResult, data: TrainingData, method: str) -> Values:
-    """The validation scores of one contender again, shape (validation rows,)."""
+    """Compute the validation scores of one contender again, shape (validation rows,)."""
     return np.asarray(_contended(spec, trial, data, [method])[method]["validation"])
 
 
 def _contended(
     spec: ModelSpec, trial: TrialResult, data: TrainingData, methods: list[str]
 ) -> dict[str, dict[str, Any]]:
-    """What :func:`try_sampler` gives for each method, as Ray tasks on data that are placed once."""
+    """Results of :func:`try_sampler` for each method, as Ray tasks on data that are placed once."""
     import ray
 
     tuning, periods = spec.tuning, data.periods
@@ -145,9 +145,9 @@ def _contended(
 def try_sampler(
     method: str, trial: TrialResult, fold: dict[str, Any], ratio: float, seed: int, threads: int
 ) -> dict[str, Any]:
-    """Sample, fit and score one contender; ``fold`` as a Ray object.
+    """Sample, fit and score one contender; ``fold`` is passed as a Ray object.
 
-    Everything is learned from the training rows: encoding and cleaning from the real ones, the sampler from them too.
+    Only the training rows are used: the sampler, and encoding and cleaning of the real rows, are fitted on them.
 
     Returns:
         ``validation`` and ``held_out`` scores, ``seconds``, ``rows``, ``positives``, ``synthetic``, ``shift``, ``note``
@@ -200,7 +200,7 @@ def try_sampler(
 def _measure(
     spec: ModelSpec, data: TrainingData, names: list[str], results: dict[str, dict[str, Any]]
 ) -> tuple[Decision, list[dict[str, Any]]]:
-    """The decision, from validation rows alone, and the table of all contenders with their held-out figures."""
+    """The decision, based on validation rows alone, and the table of all contenders with their held-out figures."""
     metric, periods = spec.tuning.metric, data.periods
     y, held_out_y = data.y[periods.validation], data.y[periods.held_out]
     days, held_out_days = (

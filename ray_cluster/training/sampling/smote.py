@@ -1,4 +1,4 @@
-"""SMOTE and its variants: new positives between real ones; missing values stay as in the first parent.
+"""SMOTE and its variants: new positives between real ones; missing values are those of the first parent.
 
 SMOTE and SMOTENC: Chawla et al., JAIR 16, 2002. ADASYN: He, Bai, Garcia and Li, IJCNN 2008.
 """
@@ -41,10 +41,10 @@ def texts(features: pd.DataFrame) -> list[str]:
 
 
 def places(features: pd.DataFrame, positives: npt.NDArray[np.bool_]) -> Floats:
-    """Where rows lie for the search of neighbours, shape (rows, columns of numbers).
+    """Coordinates of rows for the search of neighbours, shape (rows, columns of numbers).
 
-    Missing numbers are the column's median, and each column is divided by its standard deviation (both of the
-    positives, which are what neighbours are sought among); a column that is missing in all of them counts for nothing.
+    Missing numbers become the column's median, and each column is divided by its standard deviation (both computed on
+    the positives, whose neighbours are searched); a column that is missing in all of them is ignored.
     """
     values = features[numbers(features)].to_numpy(dtype=np.float64)
     mine = pd.DataFrame(values[positives])
@@ -55,14 +55,14 @@ def places(features: pd.DataFrame, positives: npt.NDArray[np.bool_]) -> Floats:
 
 
 def neighbours(positives: int, sampler: str) -> int:
-    """How many neighbours each positive has: 5, as in the paper, or fewer where there are fewer positives.
+    """Number of neighbours per positive: 5, as in the paper, or fewer if there are fewer positives.
 
     Raises:
         SamplingError: there are fewer than two positives.
     """
     if positives < 2:
         raise SamplingError(
-            f"{sampler} needs at least 2 positives to make rows between; the training rows have {positives}. "
+            f"{sampler} needs at least 2 positives to make rows between them; the training rows have {positives}. "
             "Ingest more history, or use class_weight."
         )
     return min(5, positives - 1)
@@ -71,10 +71,10 @@ def neighbours(positives: int, sampler: str) -> int:
 def between(
     features: pd.DataFrame, whole: set[str], first: npt.NDArray[Any], second: npt.NDArray[Any], steps: Floats
 ) -> pd.DataFrame:
-    """Rows a ``step`` in [0, 1) of the way from each ``first`` row to its ``second``, shape (steps, features).
+    """Points at ``step`` in [0, 1) on the line from each ``first`` row to its ``second``, shape (steps, features).
 
-    Where the first parent's number is missing, so is the new one; where only the second's is, it is the first's. The
-    columns of ``whole`` are rounded. Texts are the first parent's.
+    If the first parent's number is missing, so is the new one; if only the second's is missing, the new one is the
+    first's. The columns of ``whole`` are rounded. Texts are the first parent's.
     """
     made = features.iloc[first].reset_index(drop=True)
     for name in numbers(features):
@@ -85,7 +85,7 @@ def between(
 
 
 def whole_numbers(features: pd.DataFrame) -> set[str]:
-    """Columns of which every number is whole: counts, hours, flags."""
+    """Columns with whole numbers only: counts, hours, flags."""
     found = set()
     for name in numbers(features):
         values = features[name].to_numpy(dtype=np.float64)
@@ -98,8 +98,8 @@ def whole_numbers(features: pd.DataFrame) -> set[str]:
 def smote(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> Sampled:
     """Add positives by imbalanced-learn's SMOTE until there are ``ratio`` per negative.
 
-    It sees the numbers only (standardised, the missing ones as the median); what a new row gets is said by
-    :func:`between`. Of more than ``MOST_SEARCHED`` positives, parents are drawn.
+    SMOTE sees the numbers only (standardised, missing ones as the median); :func:`between` defines the values of a new
+    row. If there are more than ``MOST_SEARCHED`` positives, parents are drawn.
 
     Raises:
         SamplingError: there are fewer than two positives.
@@ -114,7 +114,7 @@ def smote(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> 
     from imblearn.over_sampling import SMOTE
 
     sampler = remembering(SMOTE)(k_neighbors=k, random_state=seed, sampling_strategy={1: len(parents) + made})
-    # it insists on two classes, and looks at one: as many rows of the other, so that none of it is made
+    # it requires two classes, and uses one: pass as many rows of the other, so that none of those are made
     other = np.zeros((len(parents) + made, x.shape[1]))
     sampler.fit_resample(
         np.vstack([other, x]), np.r_[np.zeros(len(other), dtype=int), np.ones(len(parents), dtype=int)]
@@ -126,7 +126,7 @@ def smote(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> 
 
 
 def remembering(kind: type) -> Any:
-    """The sampler class, which then keeps the parents of its rows: ``first_`` and ``second_``, and ``steps_``."""
+    """A sampler class that stores the parents of its rows: ``first_`` and ``second_``, and ``steps_``."""
 
     class Remembering(kind):  # type: ignore[misc]
         def _generate_samples(
@@ -139,14 +139,14 @@ def remembering(kind: type) -> Any:
     return Remembering
 
 
-_NONE = "\x00missing"  # a missing text is a value like any other; no text of a table holds this
+_NONE = "\x00missing"  # a missing text is a category; no text of a table contains this
 
 
 def smotenc(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> Sampled:
     """Add positives by imbalanced-learn's SMOTENC until there are ``ratio`` per negative.
 
-    Texts count in the distance and are those of most of the parent's neighbours; numbers are as in :func:`smote`.
-    Without columns of text it is SMOTE.
+    Texts are part of the distance; a new text is the most frequent one among the parent's neighbours. Numbers are as in
+    :func:`smote`. With no columns of text it is SMOTE.
 
     Raises:
         SamplingError: there are fewer than two positives.
@@ -171,7 +171,7 @@ def smotenc(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -
         random_state=seed,
         sampling_strategy={1: len(parents) + made},
     )
-    # it insists on two classes, and looks at one: as many rows of the other, so that none of it is made
+    # it requires two classes, and uses one: pass as many rows of the other, so that none of those are made
     other = x.iloc[np.zeros(len(parents) + made, dtype=int)]
     found, _ = sampler.fit_resample(
         pd.concat([other, x], ignore_index=True),
@@ -187,13 +187,13 @@ def smotenc(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -
 
 
 def adasyn(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> Sampled:
-    """Add positives until there are about ``ratio`` per negative, most around those with many negatives near.
+    """Add positives until there are about ``ratio`` per negative, most near those with many negatives close by.
 
-    How many are near is counted among at most ``MOST_SEARCHED`` positives and as many negatives, both drawn from all:
-    with all negatives it would take minutes. Numbers and texts are as in :func:`ray_cluster.training.sampling.smote`.
+    These are counted among at most ``MOST_SEARCHED`` positives and as many negatives, both drawn from all: counting
+    among all negatives would take minutes. Numbers and texts are as in :func:`ray_cluster.training.sampling.smote`.
 
     Raises:
-        SamplingError: there are fewer than two positives, or none of them has a negative near.
+        SamplingError: there are fewer than two positives, or none of them has a negative among its neighbours.
     """
     rows = as_they_are(features, y, ids)
     made, note = missing_positives(rows.y, ratio)
@@ -205,7 +205,7 @@ def adasyn(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) ->
     x = places(rows.features, rows.y == 1)
     first, second, steps = hardest(x[parents], x[others], made, k, seed)
     if len(others) < int(np.sum(rows.y == 0)):
-        note = f"{note} Negatives near were counted among {len(others):,} drawn ones.".strip()
+        note = f"{note} Neighbouring negatives were counted in a sample of {len(others):,}.".strip()
     new = between(rows.features, whole_numbers(rows.features), parents[first], parents[second], steps)
     ids = rows.origin["parent"].to_numpy()
     return rows.with_rows(new, "adasyn", ids[parents[first]], ids[parents[second]], seed, note)
@@ -214,9 +214,9 @@ def adasyn(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) ->
 def hardest(
     positives: Floats, negatives: Floats, made: int, k: int, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
-    """Draw parents as ADASYN does: places of the first and second among ``positives``, and steps; about ``made``.
+    """Draw parents as ADASYN does: positions of the first and second among ``positives``, and steps; about ``made``.
 
-    imbalanced-learn's ``ADASYN`` draws the same from the same seed, and keeps no parents.
+    imbalanced-learn's ``ADASYN`` draws the same from the same seed, but does not store the parents.
 
     Raises:
         SamplingError: no positive has a negative among its neighbours.
@@ -228,12 +228,12 @@ def hardest(
     hard = (near < len(negatives)).sum(axis=1) / k
     if not hard.sum():
         raise SamplingError(
-            "ADASYN finds no negative near any positive, so there is nothing to weigh by; use smote instead."
+            "ADASYN found no negative among the neighbours of any positive, so it has no weights; use smote instead."
         )
     counts = np.rint(hard / hard.sum() * made).astype(int)
     if not counts.sum():
         raise SamplingError(
-            f"ADASYN would make no row: {made} spread over {len(positives)} positives; use smote, or a higher ratio."
+            f"ADASYN would make no row: {made} rows over {len(positives)} positives; use smote, or a higher ratio."
         )
     random = np.random.RandomState(seed)
     mates = search.fit(positives).kneighbors(positives, return_distance=False)[:, 1:]

@@ -1,4 +1,4 @@
-"""Synthetic rows: are they like real ones without copying them? Written with their origin and these checks."""
+"""Synthetic rows: check that they resemble real rows and do not copy them; write them with these checks."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 
-#: At most so many synthetic, and held-back, rows are compared with each real one.
+#: Maximum of synthetic, and of held-back, rows that are compared with the real rows.
 MOST_COMPARED = 3000
 
 
 def check_rows(real: pd.DataFrame, synthetic: pd.DataFrame, held_back: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
-    """All checks, each with a sentence that says what it comes to.
+    """All checks, each with a sentence that states the result.
 
     Args:
         real: the rows that the synthetic ones were made from; synthetic; held_back: real rows of the same kind that
-            they were not made from. The same columns, text or float64.
+            were not used to make them. All have the same columns, text or float64.
 
     Returns:
         ``duplicates``: ``{share, verdict}``; ``closest``: ``{synthetic, held_back, ratio, verdict}`` (5th percentiles
-        of the distances, their ratio; None without rows to compare); ``columns``: ``{scores, mean, worst, verdict}``;
-        ``pairs``: the same.
+        of the distances, and their ratio; None if there are no rows to compare); ``columns``: ``{scores, mean, worst,
+        verdict}``; ``pairs``: the same.
     """
     copied = duplicates(real, synthetic)
     share = float(copied.mean()) if len(synthetic) else 0.0
@@ -52,7 +52,7 @@ def check_rows(real: pd.DataFrame, synthetic: pd.DataFrame, held_back: pd.DataFr
         "duplicates": {
             "share": share,
             "verdict": f"{share:.1%} of the synthetic rows are copies of a real one"
-            + ("." if share <= 0.01 else ", which teach a model nothing that a weight would not."),
+            + ("." if share <= 0.01 else "; a model learns no more from a copy than from a higher weight."),
         },
         "closest": _closest(real, synthetic, held_back, seed),
         "columns": _fidelity(column_fidelity(real, synthetic), "column"),
@@ -70,8 +70,8 @@ def duplicates(real: pd.DataFrame, synthetic: pd.DataFrame) -> npt.NDArray[np.bo
 def closest_records(real: pd.DataFrame, rows: pd.DataFrame) -> Floats:
     """Distance of each of ``rows`` to the nearest real row, shape (rows,).
 
-    Euclidean over numbers in standard deviations of the real rows (missing as the median, and one more column says
-    that it was) and texts (1 where they differ).
+    Euclidean over numbers in standard deviations of the real rows (missing as the median, with an indicator column) and
+    texts (1 if they differ).
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -80,10 +80,10 @@ def closest_records(real: pd.DataFrame, rows: pd.DataFrame) -> Floats:
 
 
 def column_fidelity(real: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, float]:
-    """How alike each column's distribution is, in [0, 1].
+    """Similarity of each column's distribution, in [0, 1].
 
-    Numbers: 1 less the Kolmogorov-Smirnov statistic of the known values. Texts: 1 less the total variation distance.
-    Of a column with missing values, times 1 less the difference of their shares.
+    Numbers: 1 minus the Kolmogorov-Smirnov statistic of the known values. Texts: 1 minus the total variation distance.
+    For a column with missing values, this is multiplied by 1 minus the difference of their shares.
     """
     from scipy.stats import ks_2samp
 
@@ -101,10 +101,10 @@ def column_fidelity(real: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, fl
 
 
 def pair_fidelity(real: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, float]:
-    """How alike each two columns' relation is, in [0, 1]; pairs of a number and a text are not measured.
+    """Similarity of the relation of each two columns, in [0, 1]; pairs of a number and a text are not measured.
 
-    Numbers: 1 less half the difference of their rank correlations over rows that have both; pairs without one in
-    either (a constant column) are left out. Texts: 1 less the total variation distance of their joint distribution.
+    Numbers: 1 minus half the difference of their rank correlations over rows that have both; pairs with no correlation
+    in either (a constant column) are left out. Texts: 1 minus the total variation distance of their joint distribution.
     """
     found = {}
     of_numbers = numbers(real)
@@ -127,7 +127,7 @@ def _closest(real: pd.DataFrame, synthetic: pd.DataFrame, held_back: pd.DataFram
             "synthetic": None,
             "held_back": None,
             "ratio": None,
-            "verdict": f"Closeness is not judged: {len(held_back)} real rows were held back, and 20 are needed.",
+            "verdict": f"Closeness is not measured: {len(held_back)} real rows were held back, and 20 are needed.",
         }
     mine, theirs = (
         float(np.quantile(closest_records(real, frame.sample(min(len(frame), MOST_COMPARED), random_state=seed)), 0.05))
@@ -135,17 +135,17 @@ def _closest(real: pd.DataFrame, synthetic: pd.DataFrame, held_back: pd.DataFram
     )
     ratio = mine / theirs if theirs > 0 else None
     if ratio is None:
-        verdict = "Real rows have copies among themselves, so closeness says nothing."
+        verdict = "The real rows contain duplicates, so closeness cannot be measured."
     elif ratio >= 0.9:
-        verdict = f"The closest synthetic rows are no nearer to a real one than real rows are (ratio {ratio:.2f})."
+        verdict = f"The closest synthetic rows are no closer to a real one than real rows are (ratio {ratio:.2f})."
     else:
-        verdict = f"The closest synthetic rows lie nearer to a real one than real rows do (ratio {ratio:.2f})."
+        verdict = f"The closest synthetic rows are closer to a real one than real rows are (ratio {ratio:.2f})."
     return {"synthetic": mine, "held_back": theirs, "ratio": ratio, "verdict": verdict}
 
 
 def _fidelity(scores: dict[str, float], kind: str) -> dict[str, Any]:
     if not scores:
-        return {"scores": {}, "mean": None, "worst": None, "verdict": f"There is no {kind} to compare."}
+        return {"scores": {}, "mean": None, "worst": None, "verdict": f"There are no {kind}s to compare."}
     worst, mean = min(scores, key=lambda name: scores[name]), float(np.mean(list(scores.values())))
     like = "alike" if mean >= 0.9 else "roughly alike" if mean >= 0.75 else "unlike"
     verdict = f"The {kind}s are {like}: {mean:.2f} of 1 on average, the worst {worst} with {scores[worst]:.2f}."
@@ -174,9 +174,9 @@ def _coordinates(real: pd.DataFrame, rows: pd.DataFrame) -> Floats:
 def write_synthetic(path: Path, features: pd.DataFrame, y: Any, rows: int, seed: int = 0) -> dict[str, Any]:
     """Write a synthetic sample of a training frame to ``path`` (Parquet), and its checks to ``path`` with ``.json``.
 
-    Positives and negatives are drawn from a Gaussian copula each, with the share of the real rows. A random third of
-    these is held back from the copulas, and is what the checks compare distances with. The file has the features,
-    ``label``, and ``origin`` (sampler and seed); nothing in it was observed, and no row has a parent.
+    Positives and negatives are drawn from one Gaussian copula each, in the same proportion as in the real rows. A
+    random third of the real rows is held back from the copulas; the checks compare distances with it. The file has the
+    features, ``label``, and ``origin`` (sampler and seed); no value in it was observed, and no row has a parent.
 
     Args:
         features: model inputs, text or float64, shape (n, columns): ``TrainingData.features`` of the training rows.
@@ -187,7 +187,7 @@ def write_synthetic(path: Path, features: pd.DataFrame, y: Any, rows: int, seed:
         The checks (:func:`ray_cluster.training.sampling.synthetic_rows.check_rows`), with the path.
 
     Raises:
-        SamplingError: fewer than one row is asked for, or a class has fewer than fifteen.
+        SamplingError: fewer than one row is requested, or a class has fewer than fifteen.
     """
     import pandas as pd
 
@@ -196,7 +196,7 @@ def write_synthetic(path: Path, features: pd.DataFrame, y: Any, rows: int, seed:
     if rows < 1 or fewest < 15:
         raise SamplingError(
             f"A synthetic sample of {rows} rows cannot be drawn from {len(labels)} rows with {fewest} of the rarer "
-            "label; ask for at least 1 row, from rows with at least 15 of each label."
+            "label; request at least 1 row, from rows with at least 15 of each label."
         )
     random = np.random.default_rng(seed)
     positives = round(rows * float(labels.mean()))

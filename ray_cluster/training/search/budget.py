@@ -1,4 +1,4 @@
-"""The budget of a search: what is spent, and when the search ends."""
+"""The budget of a search: it counts the spending and ends the search."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _FAILURES = 20
 
 
 class BudgetError(HeadraceError, ValueError):
-    """A budget that cannot be counted; one sentence."""
+    """A budget cannot be counted; the message is one sentence."""
 
 
 class BudgetStopper(Stopper):  # type: ignore[misc]
-    """Ends Tune's experiment at the first report after its seconds or its cost are spent, or if every trial fails.
+    """End Tune's experiment at the first report after its seconds or its cost are spent, or if every trial fails.
 
-    What is spent is kept in a file, because Tune restores a stopper as it was at the beginning.
+    The spending is stored in a file, because Tune restores a stopper in its initial state.
 
     Attributes:
-        seconds: wall seconds of the search, those before it was cut off included.
+        seconds: wall seconds of the search, including those before an interruption.
         held: trial -> the seconds of its fit.
     """
 
     def __init__(self, tuning: Tuning, prices: Prices, model: str, kept: Path) -> None:
-        """Check that the budget can be counted; what is spent is kept in ``kept``.
+        """Check that the budget can be counted; the spending is stored in ``kept``.
 
         Raises:
-            BudgetError: it is in money, and what the trials hold costs nothing.
+            BudgetError: it is in money, and the trials' resources cost nothing.
         """
         self.tuning, self.kept = tuning, kept
         self.hour = tuning.cpus_per_trial * prices.cpu_hour + tuning.gpus_per_trial * prices.gpu_hour
@@ -50,12 +50,12 @@ class BudgetStopper(Stopper):  # type: ignore[misc]
 
     @property
     def cost(self) -> float:
-        """Price of the CPUs and GPUs that the trials held for so long."""
+        """Cost of the trials' CPUs and GPUs so far."""
         return sum(self.held.values()) / 3600 * self.hour
 
     @property
     def over(self) -> str:
-        """Which limit in time or money is reached, in words; empty while none is."""
+        """The limit in time or money that is reached, in words; empty if none is."""
         budget = self.tuning.budget
         if budget.seconds is not None and self.seconds >= budget.seconds:
             return f"the budget of {budget.seconds:g} seconds was spent"
@@ -90,5 +90,5 @@ class BudgetStopper(Stopper):  # type: ignore[misc]
         return ends
 
     def recall(self) -> None:
-        """Take what was spent before from the file."""
+        """Read the previous spending from the file."""
         vars(self).update(read_json(self.kept) or {})

@@ -1,4 +1,4 @@
-"""The folder of one search, ``<home>/tune/<key>``: checkpoints of the trials and, in a folder of its own, Tune's state.
+"""The folder of one search, ``<home>/tune/<key>``: a checkpoint of each trial, and the folder of Tune's experiment.
 
 It is on the driver's node, and is removed when the search is done. A trial's checkpoint is replaced at each report,
 before Tune learns of the report. It is outside of the experiment's folder, whose files ``Tuner.restore`` copies, and
@@ -26,9 +26,9 @@ class Progress:
     """A trial after ``done`` iterations.
 
     Attributes:
-        result: what is known of it so far.
+        result: its results so far.
         scores: float32 scores of the validation rows where its metric was best.
-        model: the fit's checkpoint; empty when there is nothing left to do.
+        model: the fit's checkpoint; empty if the trial is finished.
     """
 
     result: TrialResult
@@ -39,7 +39,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class SearchCheckpoint:
-    """Reads and writes ``folder``."""
+    """Read and write ``folder``."""
 
     folder: Path
 
@@ -49,22 +49,22 @@ class SearchCheckpoint:
         return self.folder / "experiment"
 
     def kept(self, number: int) -> Progress | None:
-        """The checkpoint of a trial; None where it never began."""
+        """The checkpoint of a trial; None if it never started."""
         try:
             return pickle.loads(self._path(number).read_bytes())  # type: ignore[no-any-return]
         except FileNotFoundError:
             return None
 
     def keep(self, number: int, progress: Progress) -> None:
-        """Replace the checkpoint of a trial, at once or not at all."""
+        """Replace the checkpoint of a trial atomically."""
         with replacing(self._path(number)) as temporary:
             temporary.write_bytes(pickle.dumps(progress, protocol=5))
 
     @property
     def resumable(self) -> bool:
-        """Whether Tune can restore its experiment: a kill may have left its state half written, or not begun.
+        """Whether Tune can restore its experiment: after a kill its state may be incomplete or missing.
 
-        It then runs anew, on what the trials have kept.
+        Tune then runs again, on the trials' checkpoints.
         """
         try:
             trials = json.loads(self._newest("experiment_state-*.json"))["trial_data"]

@@ -1,4 +1,4 @@
-"""What a search found."""
+"""Results of a search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Status = Literal["finished", "stopped early", "failed"]
 
 
 class SearchError(HeadraceError, RuntimeError):
-    """No trial has a metric; one sentence with the first failure."""
+    """No trial has a metric; the message has the first failure."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TrialResult:
     Attributes:
         trial: its number in the search.
         family: of :class:`configs.tuning.Family`, or the import path of a user's estimator.
-        iterations: at which ``metric`` was best; what a final fit takes.
+        iterations: at which ``metric`` was best; the number for a final fit.
         metric: the best validation metric; None for a trial that failed, or was stopped, before its first report.
         seconds, cpu_seconds: wall seconds of the fit, and CPU seconds of its own thread times its threads.
         history: pairs of iterations and metric.

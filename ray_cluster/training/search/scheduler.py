@@ -1,4 +1,4 @@
-"""The scheduler, by its name in a model's file: whether a trial goes on after a report.
+"""The scheduler, by its name in a model's file: it decides whether a trial continues after a report.
 
 Its time is :data:`RUNG`: iterations in units of the family's grace, so that rounds, trees and epochs share the rungs. A
 family without iterations reports no rung: a finished fit would be compared with half-done ones.
@@ -34,7 +34,7 @@ def scheduler(tuning: Tuning) -> TrialScheduler:
 
 
 class Asha(ASHAScheduler):
-    """ASHA. Tune restores trials and not the scheduler: a restored trial brings its earlier reports along."""
+    """ASHA. Tune restores trials, not the scheduler: a restored trial reports its earlier results again."""
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, trial)
@@ -43,7 +43,7 @@ class Asha(ASHAScheduler):
 
 
 class Median(MedianStoppingRule):
-    """The median stopping rule; a trial without a rung does not count."""
+    """The median stopping rule; a trial without a rung is ignored."""
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         if RUNG in result:
@@ -51,7 +51,7 @@ class Median(MedianStoppingRule):
 
 
 class HyperBand(HyperBandScheduler):
-    """HyperBand; a trial that it stops while it waits is done, one that had ended before a restore takes no part."""
+    """HyperBand; a waiting trial that it stops is done, and a trial that ended before a restore is ignored."""
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         if not trial.is_finished():  # type: ignore[no-untyped-call]

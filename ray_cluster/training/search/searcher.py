@@ -1,4 +1,4 @@
-"""The searcher, by its name in a model's file: which family and which point the next trial tries."""
+"""The searcher, by its name in a model's file: it chooses the family and the point of the next trial."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["SeededSearch"]
 
 
 class SeededSearch(OptunaSearch):  # type: ignore[misc]
-    """Random points, or TPE's; the n-th depends on the seed and on n, with TPE also on the trials that ended before.
+    """Random points, or TPE's; the n-th depends on the seed and on n, with TPE also on previously finished trials.
 
-    Each family is tried once, in the order of the file; then it is drawn as parameters are.
+    Each family is tried once, in the order of the file; after that it is drawn like a parameter.
     """
 
     def __init__(self, tuning: Tuning) -> None:
@@ -40,12 +40,12 @@ class SeededSearch(OptunaSearch):  # type: ignore[misc]
         return super().suggest(trial_id)  # type: ignore[no-any-return]
 
     def _point(self, trial: optuna.Trial) -> None:
-        """Draw what :meth:`configs.tuning.Family.parameters` reads."""
+        """Draw the input of :meth:`configs.tuning.Family.parameters`."""
         families = {family.key: family for family in self.tuning.families}
         family = families[trial.suggest_categorical("family", list(families))]
         for name, dimension in family.drawn.items():
             known, log = f"{family.key}.{name}", bool(dimension.get("log"))
-            if "choices" in dimension:  # as JSON, since a choice may be a list
+            if "choices" in dimension:  # as JSON, because a choice may be a list
                 trial.suggest_categorical(known, [json.dumps(each) for each in dimension["choices"]])
             elif dimension.get("integer"):
                 trial.suggest_int(known, dimension["low"], dimension["high"], log=log)

@@ -1,4 +1,4 @@
-"""A trial as Ray Tune sees it. It is thin: it holds CPUs and GPUs for the fit, which a worker of their node runs."""
+"""A trial for Ray Tune. It only reserves CPUs and GPUs for the fit, which the worker of its node runs."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from ray_cluster.training.search.worker import failed, worker_of
 
 __all__ = ["BEST", "RUNG", "SearchTrial"]
 
-#: Keys of a report: what searchers learn from, the best metric so far; and the time of schedulers.
+#: Keys of a report: the best metric so far, for searchers; and the time attribute of schedulers.
 BEST, RUNG = "best", "rung"
 
-#: How often a step is tried when the worker dies in the middle of it.
+#: Number of attempts of a step if the worker dies during it.
 _ATTEMPTS = 3
 
 
 class SearchTrial(tune.Trainable):  # type: ignore[misc]
     """One trial; each step returns the validation metric after ``report_every`` further iterations.
 
-    A step writes the trial's checkpoint itself, so that it is there when the driver is killed. A fit that fails is a
-    trial that is done: as an error, it would cost Tune this process, and the next trial the start of another.
+    A step writes the trial's checkpoint itself, so that it exists if the driver is killed. A trial whose fit fails is
+    finished: if it raised an error, Tune would lose this process, and the next trial would start another.
     """
 
     def setup(self, config: dict[str, Any], search: str, tuning: Tuning, rows: Any, folder: Path) -> None:  # type: ignore[override]
-        """Take the name of the search, its settings, references to its rows, and its folder on this node."""
+        """Store the name of the search, its settings, references to its rows, and its folder on this node."""
         self.tuning, self.rows, self.store = tuning, rows, SearchCheckpoint(folder)
         where = placement_group_table(get_current_placement_group())["bundles_to_node_id"][1]
         self.worker = worker_of(where, search, tuning)
@@ -42,7 +42,7 @@ class SearchTrial(tune.Trainable):  # type: ignore[misc]
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another trial, from its checkpoint where it has one."""
+        """Switch to another trial, from its checkpoint if it has one."""
         self.cleanup()
         self.number = int(Path(self.logdir).name)
         self.family = next(family for family in self.tuning.families if family.key == new_config["family"])
@@ -69,7 +69,7 @@ class SearchTrial(tune.Trainable):  # type: ignore[misc]
         return report | {self.tuning.metric: found.history[-1][1], BEST: found.metric}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        return {"iterations": self.progress.done}  # the rest is where reset_config looks
+        return {"iterations": self.progress.done}  # the rest is in the checkpoint that reset_config reads
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         pass
@@ -78,7 +78,7 @@ class SearchTrial(tune.Trainable):  # type: ignore[misc]
         self.worker.drop.remote(self.number)
 
     def _advanced(self) -> Progress:
-        """Progress at the next report. A trial that was there when a worker died twice is then fitted alone."""
+        """Progress at the next report. A trial that was running at two deaths of a worker is then fitted alone."""
         lost, died = 0, ""
         while lost < _ATTEMPTS:
             call = self.worker.advance.remote(self.number, self.family, self.progress, lost > 1)
@@ -93,11 +93,11 @@ class SearchTrial(tune.Trainable):  # type: ignore[misc]
         return failed(self.progress, reason)
 
     def _wait_for_worker(self) -> None:
-        """Wait until the worker has the rows; Ray may be starting it again. This process ends where it will not."""
+        """Wait until the worker has the rows; Ray may be restarting it. This process exits if it does not return."""
         while True:
             try:
                 return ray.get(self.worker.load.remote(self.rows))  # type: ignore[no-any-return]
-            except ActorDiedError:  # the search is over, or the node is lost
+            except ActorDiedError:  # the search has ended, or the node is lost
                 ray.actor.exit_actor()  # type: ignore[no-untyped-call]
             except RayActorError:
                 time.sleep(0.2)

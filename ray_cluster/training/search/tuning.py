@@ -1,4 +1,4 @@
-"""Search the model families together with Ray Tune, on rows that are encoded and placed once."""
+"""Search the model families together with Ray Tune, on rows that are encoded and put into the object store once."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["tune_families"]
 
-#: How Tune is run. Its state is written every second; a trial's progress is in the trial's own checkpoint. Its loggers
-#: are off: a report is in Tune's state. A trial without a metric has failed, and says why.
+#: Settings of Tune's run. Its state is written every second; a trial's progress is in the trial's own checkpoint. Its
+#: loggers are off: reports are in Tune's state. A trial without a metric has failed, and its result says why.
 _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -38,14 +38,14 @@ _ENVIRONMENT = {
 
 
 def tune_families(settings: Settings, spec: ModelSpec, key: str, rows: Callable[[], SearchRows]) -> Search:
-    """Run the search of ``spec.tuning``; a search of the same ``key`` that was cut off goes on.
+    """Run the search of ``spec.tuning``; an interrupted search of the same ``key`` continues.
 
     Args:
         rows: called while the workers start.
 
     Raises:
         FamilyError, ResourcesError, BudgetError: a family, the cluster or the budget does not allow it.
-        SearchError: no trial came to a metric.
+        SearchError: no trial has a metric.
     """
     import ray
 
@@ -79,16 +79,16 @@ def tune_families(settings: Settings, spec: ModelSpec, key: str, rows: Callable[
 def _tuned(
     spec: ModelSpec, budget: BudgetStopper, checkpoint: SearchCheckpoint, slots: int, search: str, rows: Any
 ) -> Search:
-    """Run Tune in the folder of the checkpoint, or restore what ran there."""
+    """Run Tune in the folder of the checkpoint, or restore its experiment there."""
     from ray import tune
 
     from ray_cluster.training.search.scheduler import scheduler
     from ray_cluster.training.search.searcher import SeededSearch
     from ray_cluster.training.search.trainable import SearchTrial
 
-    at_once = spec.tuning.scheduler.name == "hyperband"  # its trials wait for one another, so a bracket begins whole
+    at_once = spec.tuning.scheduler.name == "hyperband"  # its trials wait for each other: start a bracket as a whole
     os.environ.update(_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": "32" if at_once else "auto"})
-    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)  # it misses the loggers' files
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)  # it warns of missing logs
     tuning, folder = spec.tuning, checkpoint.folder
     trainable = tune.with_parameters(SearchTrial, search=search, tuning=tuning, rows=rows, folder=folder)
     trial = {"CPU": share(tuning.cpus_per_trial, slots), "GPU": tuning.gpus_per_trial}
@@ -121,7 +121,7 @@ def _tuned(
 
 
 def _search(spec: ModelSpec, grid: ResultGrid, over: str, checkpoint: SearchCheckpoint) -> Search:
-    """What Tune found, as the rest of the code reads it; ``over`` is why it ended before all trials had."""
+    """The result of Tune's run; ``over`` is the reason why it ended before all trials."""
     from ray_cluster.training.search.worker import failed
 
     found = []
@@ -139,7 +139,7 @@ def _search(spec: ModelSpec, grid: ResultGrid, over: str, checkpoint: SearchChec
     if not found or found[0].result.metric is None:
         first = next((each.result.reason for each in found if each.result.reason), "none")
         raise SearchError(
-            f"None of the {len(found)} trials of model '{spec.name}' came to a metric; the first said: "
-            f"{first.rstrip('.')}. Mend that in tuning.families, and train again."
+            f"None of the {len(found)} trials of model '{spec.name}' has a metric; the first failed with: "
+            f"{first.rstrip('.')}. Fix that in tuning.families, and train again."
         )
     return Search([each.result for each in found], found[0].scores)

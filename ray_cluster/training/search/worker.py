@@ -1,4 +1,4 @@
-"""What fits the trials of one node: a long-lived Ray actor that holds the rows once and runs fits as threads."""
+"""The worker of one node: a long-lived Ray actor that has one copy of the rows and runs the trials' fits as threads."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ __all__ = ["Worker", "failed", "worker_of"]
 
 
 class Worker:
-    """Fits the trials of one node in one process, so that they share the rows and the binned matrices.
+    """Fit the trials of one node in one process, so that they share the rows and the binned matrices.
 
-    The fits release the interpreter's lock while they compute. The CPUs and GPUs are held by the trials.
+    The fits release the interpreter's lock while they compute. The CPUs and GPUs are reserved by the trials.
     """
 
     def __init__(self, tuning: Tuning, slots: int) -> None:
-        """Make room for ``slots`` trials side by side."""
-        import xgboost  # noqa: F401  # which takes a second or two
+        """Prepare for ``slots`` concurrent trials."""
+        import xgboost  # noqa: F401  # takes a second or two
         from threadpoolctl import threadpool_limits
 
         if tuning.gpus_per_trial:
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides all GPUs from an actor that holds none
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides all GPUs from an actor that reserves none
         self.tuning, self.slots, self.threads = tuning, slots, max(1, int(tuning.cpus_per_trial))
         self._blas = threadpool_limits(self.threads, user_api="blas")  # one limit for the whole process
         self.rows: dict[str, list[Rows]] = {}
-        self.fits: dict[int, tuple[int, Fit]] = {}  # trial -> its slot, which decides its GPU, and its fit
+        self.fits: dict[int, tuple[int, Fit]] = {}  # trial -> its slot, which determines its GPU, and its fit
         self._lock, self._working, self._alone = threading.Lock(), 0, False
 
     def load(self, rows: dict[str, list[list[Any]]]) -> None:
-        """Map the rows from the object store, without a copy, unless that is done.
+        """Map the rows from the object store without a copy, unless they are already mapped.
 
         Args:
             rows: encoding -> references to (x, y, weights) for fitting, and to the same for validation.
         """
         import ray
 
-        with self._lock:  # Ray runs the methods side by side
+        with self._lock:  # Ray runs the methods concurrently
             for encoding, parts in {} if self.rows else rows.items():
                 both = [[*ray.get(part), None][:3] for part in parts]
                 self.rows[encoding] = [Rows(x, y, weights, self.threads * self.slots) for x, y, weights in both]
 
     def drop(self, number: int) -> None:
-        """Forget the fit of a trial."""
+        """Delete the fit of a trial."""
         self.fits.pop(number, None)
 
     def advance(self, number: int, family: Family, progress: Progress, alone: bool) -> Progress | None:
-        """Fit a trial on from ``progress`` to its next report; an error is part of the result.
+        """Continue the fit of a trial from ``progress`` to its next report; an error is part of the result.
 
-        None where it cannot be done now: ``alone`` waits until nothing else runs, and nothing else runs beside it.
+        None if it cannot run now: ``alone`` waits until no other fit runs, and no other fit runs at the same time.
         """
         with self._lock:
             if not self.rows or self._alone or (alone and self._working):
@@ -82,7 +82,7 @@ class Worker:
         every = family.report_every or self.tuning.report_every
         goal = min((progress.done // every + 1) * every, family.iterations)
         last = goal == family.iterations
-        with threadpool_limits(self.threads, user_api="openmp"):  # of this thread; BLAS is the process's
+        with threadpool_limits(self.threads, user_api="openmp"):  # for this thread; the limit of BLAS is per process
             fit = self._fit(number, family, progress, train)
             fit.advance(goal, lambda: False)
             scores = np.asarray(fit.scores(validation), dtype="float32")
@@ -101,7 +101,7 @@ class Worker:
         return Progress(result, goal, scores if better else progress.scores, model)
 
     def _fit(self, number: int, family: Family, progress: Progress, rows: Rows) -> Fit:
-        """The trial's fit as it was left here, else one that continues the checkpoint."""
+        """The trial's fit in this process, else one that continues from the checkpoint."""
         if number not in self.fits or self.fits[number][1].done != progress.done:
             with self._lock:
                 used = {slot for slot, _ in self.fits.values()}
@@ -113,13 +113,13 @@ class Worker:
 
 
 def failed(progress: Progress, reason: str) -> Progress:
-    """The end of a trial that failed."""
+    """The final progress of a failed trial."""
     result = replace(progress.result, status="failed", iterations=progress.done, metric=None, reason=reason)
     return Progress(result, progress.done)
 
 
 def worker_of(node: str, search: str, tuning: Tuning) -> Any:
-    """The worker of a node, which is started unless it is there; Ray starts it again when its process dies."""
+    """The worker of a node, started if it does not exist; Ray restarts it if its process dies."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

@@ -273,7 +273,7 @@ def test_a_removed_view_leaves_no_files_and_no_values(tmp_path):
 def test_a_registry_that_does_not_answer_is_one_sentence(tmp_path):
     url = "postgresql+psycopg://nobody:secret@127.0.0.1:1/headrace_feast"
     with (
-        pytest.raises(RegistrationError, match=r"cannot be reached .*`headrace up` makes it") as raised,
+        pytest.raises(RegistrationError, match=r"cannot be reached .*`headrace up` creates it") as raised,
         exclusive(url, tmp_path),
     ):
         raise AssertionError("never in here")

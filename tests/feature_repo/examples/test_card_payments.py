@@ -180,7 +180,7 @@ def test_options_that_do_not_fit_are_refused_in_one_sentence(options, message):
 
 
 def test_only_functions_take_options():
-    with pytest.raises(ValueError, match="options are the arguments of a Python function; a csv source takes none"):
+    with pytest.raises(ValueError, match="options are the arguments of a Python function; a csv source has none"):
         Source(kind="csv", location="x.csv", options={"rows": 3})
 
 
@@ -204,7 +204,9 @@ def test_the_command_writes_folders_once(tmp_path):
     done = run("--rows", "1000", "--out", str(tmp_path))
     assert done.returncode == 0 and f"{tmp_path / 'card_labels'}: 1,000 simulated rows" in done.stdout
     again = run("--rows", "1000", "--out", str(tmp_path))
-    assert again.returncode == 2 and "card_authorizations holds files already; name an empty folder." in again.stderr
+    assert (
+        again.returncode == 2 and "card_authorizations contains files already; choose an empty folder." in again.stderr
+    )
     bad = run("--rows", "-5", "--out", str(tmp_path / "new"))
     assert bad.returncode == 2 and "rows = -5: expected a whole number from 1" in bad.stderr
     assert not (tmp_path / "new").exists()

@@ -112,7 +112,9 @@ def test_a_label_that_is_no_label_is_refused_in_one_piece_and_by_parts(here):
     with pytest.raises(LabelError) as parts:
         build_parts(here, by_parts(1000, spec), AS_OF)
     assert str(parts.value) == str(whole.value)
-    assert str(whole.value).startswith("Model 'card_fraud': label.positive = 'card_id' gives a value other than true,")
+    assert str(whole.value).startswith(
+        "Model 'card_fraud': label.positive = 'card_id' returns a value other than true,"
+    )
 
 
 def _build(settings: Settings, spec: ModelSpec) -> None:

@@ -71,15 +71,15 @@ def test_who_checked_against_an_older_version_adds_nothing(here):
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(attempt, range(40)))
     assert overlay_version(here, "m") == len(overlay(here, "m")) == sum(done) >= 1
-    with pytest.raises(LabelOverrideError, match=r"went from version 0 to \d+ meanwhile; do it again"):
+    with pytest.raises(LabelOverrideError, match=r"went from version 0 to \d+ meanwhile; repeat the command"):
         append(here, "m", [line("z", 1)], 0)
 
 
 def test_what_is_no_overlay_is_told(here):
     append(here, "m", [line("a", 1)], 0)
-    with pytest.raises(LabelOverrideError, match=r"at version 1, and version 3 is asked for"):
+    with pytest.raises(LabelOverrideError, match=r"at version 1, and version 3 is requested"):
         overlay(here, "m", 3)
     with (labels_folder(here, "m") / "overlay.jsonl").open("a") as file:
         file.write('{"id": ')
-    with pytest.raises(LabelOverrideError, match=r"overlay\.jsonl line 2 is no relabel"):
+    with pytest.raises(LabelOverrideError, match=r"overlay\.jsonl line 2 is not a relabel"):
         overlay(here, "m")

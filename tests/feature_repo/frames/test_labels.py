@@ -77,7 +77,7 @@ def test_a_column_gives_its_labels_or_one_error_with_the_number_of_wrong_rows(he
         with pytest.raises(LabelError) as raised:
             labels(here, spec(positive), AS_OF)
         said = str(raised.value)
-        assert said.startswith(f"Model 'flight_delay': label.positive = '{positive}' gives a value other than true,")
+        assert said.startswith(f"Model 'flight_delay': label.positive = '{positive}' returns a value other than true,")
         assert f" in {len(wrong)} of {ROWS} rows of table 'results', for example " in said
         return
     found = labels(here, spec(positive), AS_OF)

@@ -437,7 +437,7 @@ def test_what_cannot_be_brought(local, monkeypatch):
     query = transforms.VIEWS["weather"]
     monkeypatch.setitem(transforms.VIEWS, "weather", query._replace(sql=f"SELECT * EXCLUDE (visib) FROM ({query.sql})"))
     compute(local, "weather")
-    with pytest.raises(FeatureError, match=r"feature 'visib' in .*features\.py, but its query .* gives only origin"):
+    with pytest.raises(FeatureError, match=r"feature 'visib' in .*features\.py, but its query .* returns only origin"):
         write_online(local, "weather", at("2013-03-01"))
     assert state(local, "weather").online_until is None
 

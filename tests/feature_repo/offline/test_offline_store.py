@@ -246,11 +246,11 @@ def test_a_result_is_saved_once_as_parquet(tmp_path):
     [
         (None, "got none"),
         ("SELECT 1", "got a query"),
-        (pd.DataFrame({"other": ["a"], "event_timestamp": [minute(1)]}), "lack the join key 'key'"),
+        (pd.DataFrame({"other": ["a"], "event_timestamp": [minute(1)]}), "have no join key 'key'"),
         (asked("a").assign(value=1.0), "a column 'value', which is also a feature of view 'v'"),
-        (asked("a").assign(event_timestamp="noon"), "'event_timestamp' of the request rows is no time"),
-        (asked(1, 2), "holds integers, but feature view 'v' has text"),
-        (asked(1.5), "holds Float64, but feature view 'v' has text"),
+        (asked("a").assign(event_timestamp="noon"), "'event_timestamp' of the request rows is not a time"),
+        (asked(1, 2), "has integers, but feature view 'v' has text"),
+        (asked(1.5), "has Float64, but feature view 'v' has text"),
         (asked("a", 1), "mixes types"),
     ],
 )
@@ -264,8 +264,8 @@ def test_requests_that_cannot_be_joined_are_refused_in_one_sentence(tmp_path, re
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        (["a"], "holds text, but feature view 'v' has integers"),
-        ([1.5], "holds Float64"),
+        (["a"], "has text, but feature view 'v' has integers"),
+        ([1.5], "has Float64"),
         ([2.0**60, None], "2\\*\\*53"),
     ],
 )
@@ -284,7 +284,7 @@ def test_a_missing_file_a_missing_column_and_a_time_that_is_none_are_named(tmp_p
     with pytest.raises(ValueError, match="no column 'value' of feature view 'v'"):
         retrieve(tmp_path, asked("a")).to_df()
     pq.write_table(table.set_column(1, "event", pa.array([1.0])), tmp_path / "v.parquet")
-    with pytest.raises(ValueError, match="Column 'event' of feature view 'v' holds Float64; expected a timestamp"):
+    with pytest.raises(ValueError, match="Column 'event' of feature view 'v' has type Float64; expected a timestamp"):
         retrieve(tmp_path, asked("a")).to_df()
 
 
@@ -307,5 +307,5 @@ def test_sizes(text, bytes_):
 
 @pytest.mark.parametrize("text", ["", "0GB", "lots", "4 GBs", "-1GB"])
 def test_a_memory_limit_that_is_no_size_is_refused(text):
-    with pytest.raises(ValueError, match="is no size of memory"):
+    with pytest.raises(ValueError, match="is not a size of memory"):
         AsofOfflineStoreConfig(root="x", memory_limit=text)

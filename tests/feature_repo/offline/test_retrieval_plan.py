@@ -122,5 +122,5 @@ def test_an_error_in_a_task_is_the_join_s_own(cluster: None, tmp_path: Any) -> N
         "naive",
         "us",
     )
-    with pytest.raises(KeyTypeError, match="holds integers, but feature view 'v0' has text"):
+    with pytest.raises(KeyTypeError, match="has integers, but feature view 'v0' has text"):
         check("ray", case, tmp_path)

@@ -183,9 +183,9 @@ MOMENT_OF_ONE = pa.array([EPOCH], MOMENT)
         ({"f": pa.array([2**63], pa.uint64())}, "column 'f' is declared as integer, but Integer value"),
         ({}, "column 'f' is missing from its rows, which have key, event_timestamp, known_at"),
         ({"event_timestamp": pa.array([None], MOMENT)}, "1 of 1 rows have no event_timestamp"),
-        ({"event_timestamp": pa.array([2**62], MOMENT)}, "event_timestamp holds a time outside the years 1677 to 2262"),
+        ({"event_timestamp": pa.array([2**62], MOMENT)}, "event_timestamp has a time outside the years 1677 to 2262"),
         ({"event_timestamp": pa.array([1])}, "column 'event_timestamp' is declared as time, but it is of type int64"),
-        ({"key": pa.array([1.5])}, "Join key 'key' holds numbers with a fraction"),
+        ({"key": pa.array([1.5])}, "Join key 'key' has numbers with a fraction"),
         ({"key": pa.array([EPOCH], MOMENT)}, "Join key 'key' has the type timestamp[us, tz=UTC]"),
     ],
 )
@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(columns, said):
     if columns and "f" not in columns:
         columns["f"] = pa.array([1])
     table = pa.table({"key": pa.array(["a"]), "event_timestamp": MOMENT_OF_ONE, "known_at": MOMENT_OF_ONE, **columns})
-    with pytest.raises(OnlineError, match="View 'v' cannot be brought online") as refused:
+    with pytest.raises(OnlineError, match="View 'v' cannot be materialized") as refused:
         pack(layout([("f", "integer")]), table)
     assert said in str(refused.value)
 
@@ -245,5 +245,5 @@ def test_join_keys_as_they_come(value, key):
 
 @pytest.mark.parametrize("value", [1.5, True, b"a", [1], EPOCH])
 def test_what_is_no_join_key(value):
-    with pytest.raises(KeyValueError, match="give text or a whole number"):
+    with pytest.raises(KeyValueError, match="use text or a whole number"):
         component(value)

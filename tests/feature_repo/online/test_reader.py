@@ -212,10 +212,10 @@ def test_types_that_cannot_be_held_are_refused(environment, monkeypatch):
 @pytest.mark.parametrize(
     ("taken", "said"),
     [
-        (lambda one, two: [one.with_name("other")], "takes view 'one' under another name"),
+        (lambda one, two: [one.with_name("other")], "uses view 'one' under another name"),
         (
             lambda one, two: [one.with_join_key_map({"k": "j"})],
-            "takes view 'one' under another name or other join keys",
+            "uses view 'one' under another name or with other join keys",
         ),
         (lambda one, two: [one, two], "has a from more than one view"),
     ],

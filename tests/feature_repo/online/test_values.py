@@ -246,7 +246,7 @@ def test_a_failed_batch_leaves_nothing(tmp_path):
 def test_a_file_that_is_no_database_is_named(tmp_path):
     path = tmp_path / "online.db"
     path.write_text("no database at all, but long enough to be read as the header of one" * 20)
-    with pytest.raises(OnlineError, match=r"online\.db failed: file is not a database; mend or remove the file\."):
+    with pytest.raises(OnlineError, match=r"online\.db failed: file is not a database; repair or remove the file\."):
         SqliteValues(path).count(ONE)
 
 
@@ -311,7 +311,7 @@ def test_an_address_as_feast_writes_it():
         (":6379", "is not of the form host:port"),
         ("db=1", "is not of the form host:port"),
         ("h:99999", "is not of the form host:port"),
-        ("h:1,h:2", "names 2 servers; give one"),
+        ("h:1,h:2", "names 2 servers; set one"),
         ("h:1,db=one", "option 'db' needs a whole number"),
         ("h:1,ssl=maybe", "option 'ssl' needs true or false"),
         ("h:1,databse=1,password=hush", "has the option 'databse', which is none of db, password"),

@@ -127,7 +127,7 @@ def test_oddities_are_told_without_an_earlier_ingest() -> None:
     frame = pd.DataFrame({"at": days, "same": 1, "none": None, "t": ["", *["a"] * 38]})
     lines = alerts(profile_table(frame, day="at"), None)
     assert lines == [
-        "No row for 2013-01-11.",
+        "No rows for 2013-01-11.",
         "same: every value is 1.",
         "none: no row has a value.",
         "t: 1 row holds an empty text.",

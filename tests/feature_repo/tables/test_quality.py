@@ -130,7 +130,7 @@ def test_the_whole_schema_refuses_what_only_several_rows_show(clean: Any) -> Non
         (lambda f: f.drop(columns="humid"), "column 'humid' is missing; it has origin, temp"),
         (lambda f: f.rename(columns={"humid": "humidity"}), "column 'humid' is missing"),
         (lambda f: f.assign(extra=1), "column 'extra' is not declared"),
-        (lambda f: pd.concat([f, f["temp"]], axis=1), "column 'temp' comes twice"),
+        (lambda f: pd.concat([f, f["temp"]], axis=1), "column 'temp' occurs twice"),
         (lambda f: f.assign(humid="moist"), r"column 'humid': coerce_dtype\('float64'\) failed with 'moist'"),
     ],
 )
@@ -155,9 +155,9 @@ def table(condition: str) -> Table:
         ("a >", "syntax error"),
         ("amount > 1", "amount"),
         ("1 = 1", "it names no column of the table"),
-        ("a + 1", "it gives double; expected true or false"),
-        ("count(a) > 1", "it gives something else; expected true or false for one row"),
-        ("a > 1) AS x, (a", "it gives something else"),
+        ("a + 1", "it returns double; expected true or false"),
+        ("count(a) > 1", "it returns something else; expected true or false for one row"),
+        ("a > 1) AS x, (a", "it returns something else"),
         ("a IN (SELECT a FROM read_csv('/etc/passwd'))", "disabled"),
     ],
 )

@@ -331,7 +331,7 @@ def test_rows_come_in_batches_and_an_empty_result_has_columns(database, tmp_path
         ({"location": "SELECT id FROM sales"}, "the query has no column 'moved', its source.cursor; it has id"),
         ({"location": "DELETE FROM sales RETURNING *"}, "syntax error"),
         ({"url_env": "NO_SUCH_URL"}, "set the environment variable NO_SUCH_URL"),
-        ({"url_env": "WRONG_URL"}, "WRONG_URL does not hold a URL"),
+        ({"url_env": "WRONG_URL"}, "WRONG_URL is not a URL"),
         ({"url_env": "SQLITE_URL"}, "source.cursor needs PostgreSQL; SQLITE_URL names sqlite"),
         (
             {"url_env": "DEAD_URL"},

@@ -131,7 +131,7 @@ def test_a_function_may_yield_frames():
         (declared("python", "tests.feature_repo.tables.test_sources:number"), "returned a int; expected a DataFrame"),
         (declared("python", "tests.feature_repo.tables.test_sources:nothing"), "yielded a int; expected a DataFrame"),
         (declared("sql", "SELECT 1"), "url_env is missing"),
-        (declared("parquet", __file__), "test_sources.py\\) could not be read: ArrowInvalid: .*; mend the file"),
+        (declared("parquet", __file__), "test_sources.py\\) could not be read: ArrowInvalid: .*; fix the file"),
         (declared("python", "tests.feature_repo.tables.test_sources:broken"), "KeyError: 'day'; correct source in"),
     ],
 )
@@ -145,7 +145,7 @@ def test_of_many_files_the_broken_one_is_named(tmp_path):
     (tmp_path / "1.csv").write_text("carrier,name\na,A\n")
     (tmp_path / "2.csv").write_text("carrier,name\nb,B\nc,C,3\n")
     with pytest.raises(
-        SourceError, match=r"2\.csv\) could not be read: ParserError: .* line 3.*; mend the file"
+        SourceError, match=r"2\.csv\) could not be read: ParserError: .* line 3.*; fix the file"
     ) as error:
         read(declared("csv", tmp_path))
     assert "\n" not in str(error.value)

@@ -191,7 +191,7 @@ def test_a_view_that_spills_is_the_same(here, tmp_path):
 
 
 def test_a_table_that_was_never_ingested(tmp_path):
-    with pytest.raises(MissingDataError, match="needs table 'weather', which holds nothing yet; run `headrace run"):
+    with pytest.raises(MissingDataError, match="needs table 'weather', which has no rows yet; run `headrace run"):
         compute(small_settings(tmp_path / "home"), "weather")
 
 

@@ -10,7 +10,7 @@ from tests.flows.cli.test_app import headrace
 def test_a_table_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     for words, said in (
         (["profile", "wether"], "There is no table 'wether'. Did you mean 'weather'?"),
-        (["profile", "weather"], "Table 'weather' holds nothing to profile yet"),
+        (["profile", "weather"], "Table 'weather' has no rows to profile yet"),
         (["profile"], "No table was ingested into"),
     ):
         shown = headrace(tmp_path, *words)

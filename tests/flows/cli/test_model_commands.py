@@ -22,12 +22,12 @@ from tests.flows.cli.test_app import MLFLOW, headrace
         (
             "annotate flight_delay 1 headrace.as_of=now",
             2,
-            "models annotate: 'headrace.as_of' is kept by Headrace itself; choose a key without 'headrace.'.",
+            "models annotate: 'headrace.as_of' is reserved for Headrace; choose a key without 'headrace.'.",
         ),
         (
             "annotate flight_delay 1",
             2,
-            "models annotate flight_delay 1: nothing to add; give key=value or --description.",
+            "models annotate flight_delay 1: nothing to add; pass key=value or --description.",
         ),
         ("list flight_delya", 1, "There is no model 'flight_delya'. Did you mean 'flight_delay'?"),
         ("approve flight_delay 1 --by ann", 1, "MLflow (runs, registry) does not answer at http://127.0.0.1:MLFLOW"),

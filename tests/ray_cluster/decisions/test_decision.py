@@ -36,7 +36,7 @@ def test_a_better_challenger_is_promoted() -> None:
     assert decision.action == "promote"
     assert decision.reasons == (
         "The challenger's average precision 0.3020 exceeds the champion's 0.3000 by 0.0020 on the same held-out rows; "
-        "the gate asks for 0.002.",
+        "the gate requires 0.002.",
     )
 
 
@@ -87,7 +87,7 @@ def test_promotion_replays_and_is_monotone(new: Any, old: Any, gate: Gate, more:
 def test_wait_below_the_fewest_rows() -> None:
     decision = monitoring_verdict(measured(rows=999, prediction={"psi": 9.0}), Monitoring(min_rows=1000))
     assert decision.action == "wait"
-    assert decision.reasons == ("999 predictions are logged; drift is judged from 1,000 on.",)
+    assert decision.reasons == ("999 predictions are logged; drift is judged from 1,000 onwards.",)
 
 
 def test_ignored_features_do_not_count() -> None:
@@ -95,7 +95,7 @@ def test_ignored_features_do_not_count() -> None:
     assert monitoring_verdict(measured(features=features), Monitoring(drifted_share=0.3)).action == "retrain"
     decision = monitoring_verdict(measured(features=features), Monitoring(drifted_share=0.3, ignore=["a"]))
     assert decision.action == "keep"
-    assert "2 of 9 watched features (22%) have drifted, most of all b (PSI 0.90, above 0.25)" in decision.reasons[0]
+    assert "2 of 9 watched features (22%) have drifted, the most in b (PSI 0.90, above 0.25)" in decision.reasons[0]
     assert monitoring_verdict(measured(features=features[:3]), Monitoring(ignore=["a", "b", "c"])).action == "keep"
 
 
@@ -113,7 +113,7 @@ def test_what_the_reference_does_by_itself_is_no_drift() -> None:
     decision = monitoring_verdict(facts, Monitoring(feature_psi=0.2))
     assert decision.action == "keep"
     assert decision.reasons[:2] == (
-        "1 of 5 watched features (20%) has drifted, most of all x (PSI 0.90, above 0.2 and above 0.40, the most that "
+        "1 of 5 watched features (20%) has drifted, the most in x (PSI 0.90, above 0.2 and above 0.40, the most that "
         "any 2 weeks of the reference differ from the rest); that is less than the bound of 30%. 3 more have a PSI "
         "above 0.2, but within the most that any 2 weeks of the reference differ from the rest.",
         "The predicted scores have a PSI of 0.50, above 0.25 but within 0.60, the most that any 2 weeks of the "
@@ -144,7 +144,7 @@ def test_drifted_predictions_mean_retrain() -> None:
     [
         ({}, "keep", "within the bound of 0.05"),
         ({"drop": 0.08, "drop_low": 0.03, "drop_high": 0.13, "live": 0.33}, "retrain", "more than the bound of 0.05"),
-        ({"drop": 0.08, "drop_low": -0.01, "drop_high": 0.17}, "keep", "the interval includes no drop at all"),
+        ({"drop": 0.08, "drop_low": -0.01, "drop_high": 0.17}, "keep", "the interval includes a drop of zero"),
         ({"drop": 0.03, "drop_low": 0.01, "drop_high": 0.05}, "keep", "within the bound"),
         ({"drop": -0.03, "drop_low": -0.05, "drop_high": -0.01}, "keep", "has risen by 0.030"),
         ({"drop": 0.3, "drop_low": 0.2, "outcomes": 200}, "keep", "performance is judged from 1,000 outcomes"),
@@ -173,7 +173,7 @@ def test_monitoring_replays_and_retrains_the_more_the_lower_the_bounds(
 
 
 def test_a_stored_decision_that_cannot_be_read_says_why() -> None:
-    with pytest.raises(DecisionError, match="lacks policy"):
+    with pytest.raises(DecisionError, match="has no policy"):
         Decision.from_dict({"rule": "promotion", "action": "keep", "reasons": [], "evidence": {}})
     with pytest.raises(DecisionError, match="action = 'maybe'"):
         Decision.from_dict({"rule": "promotion", "action": "maybe", "reasons": [], "evidence": {}, "policy": {}})

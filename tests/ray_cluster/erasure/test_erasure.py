@@ -247,7 +247,7 @@ def test_a_replica_that_writes_meanwhile_loses_no_line(tmp_path):
 def test_what_nobody_knows_is_one_sentence(tmp_path):
     here = small_settings(tmp_path / "home")
     put(here, raw())
-    with pytest.raises(ErasureError, match=rf"Nothing under .* holds tailnum = '{GONE}9'. Did you mean '{GONE}'\?"):
+    with pytest.raises(ErasureError, match=rf"No data under .* contain tailnum = '{GONE}9'. Did you mean '{GONE}'\?"):
         erase(here, "tailnum", f"{GONE}9")
     assert not (here.home / "erasures.json").exists() and not (here.home / "receipts").exists()
     with pytest.raises(ErasureError, match=r"There is no entity or join key 'plan'\. Did you mean 'plane'\? Known: "):

@@ -93,7 +93,7 @@ def test_missing_values_match_no_condition() -> None:
         ({"test": "minimum", "metric": "f1", "at_least": 0, "where": "wind + 1"}, "cannot be used: "),
         (
             {"test": "minimum", "metric": "f1", "at_least": 0, "where": "bool_or(wind > 1)"},
-            "not true or false of one row",
+            "it is not a condition on single rows",
         ),
     ],
 )

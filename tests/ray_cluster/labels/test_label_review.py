@@ -66,8 +66,8 @@ def test_the_queue_and_the_page_name_the_same_rows(here, reviewed):
     [
         ({}, r"accepts nothing; write yes in the column accept"),
         ({(0, "accept"): "perhaps"}, r"line 2: accept = 'perhaps'; write yes, or leave it empty"),
-        ({(0, "accept"): "yes"}, r"line 2 \(id T\d+\) has no author; fill in its column, or give --author"),
-        ({(0, "accept"): "yes", (0, "author"): "Ada"}, r"has no reason; fill in its column, or give --reason"),
+        ({(0, "accept"): "yes"}, r"line 2 \(id T\d+\) has no author; fill in its column, or pass --author"),
+        ({(0, "accept"): "yes", (0, "author"): "Ada"}, r"has no reason; fill in its column, or pass --reason"),
         ({(0, "accept"): "yes", (0, "id"): "T999999999999"}, r"table 'card_labels' has no label of this id"),
         ({(0, "accept"): "yes", (0, "suggested"): "fraud"}, r"suggested = 'fraud'; a label is 0 or 1"),
         (
@@ -116,7 +116,7 @@ def test_accepted_labels_are_a_version_of_the_frame_and_can_be_taken_back(here, 
         LabelOverrideError, match=r"the label was \d when it was reviewed and is \d now; review it again"
     ):
         accept_overrides(here, path, "Ada", "again")
-    with pytest.raises(LabelOverrideError, match=r"No relabel of 'T0' is in force"):
+    with pytest.raises(LabelOverrideError, match=r"has no active relabel of 'T0'"):
         revoke_override(here, SPEC, "T0", "Bob", "why")
     with pytest.raises(LabelOverrideError, match=r"needs --reason"):
         revoke_override(here, SPEC, rows[0]["id"], "Bob", " ")
@@ -128,7 +128,7 @@ def test_accepted_labels_are_a_version_of_the_frame_and_can_be_taken_back(here, 
 
 def test_a_queue_with_decisions_is_not_written_over_and_forgetting_reaches_it(here, reviewed):
     rows = written(reviewed, reviewed.queue, {(0, "accept"): "yes"})
-    with pytest.raises(QueueError, match=r"has decisions in 1 row; take them over"):
+    with pytest.raises(QueueError, match=r"has decisions in 1 row; add them with"):
         review_labels(here, SPEC, AS_OF)
     accept_overrides(here, reviewed.queue, "Ada", "saw it")
     card = rows[0]["card_id"]

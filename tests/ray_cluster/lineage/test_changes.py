@@ -60,7 +60,7 @@ def test_a_correction_is_told_with_its_day_and_a_restored_table_is_the_same_agai
     try:
         (found,) = told(home, provenance)
         assert (found.kind, found.name, found.affects) == ("table", "weather", "frame")
-        assert found.sentence.startswith("what was known then is now different on ")
+        assert found.sentence.startswith("the rows known then are different now on ")
     finally:
         put(home, {"weather": raw()["weather"]})
     assert told(home, provenance) == []
@@ -77,7 +77,7 @@ def test_rows_that_became_known_later_alter_nothing(home, provenance):
 def test_a_table_that_is_gone_and_rows_taken_back(home, provenance):
     before = {**provenance, "tables": {**provenance["tables"], "orders": {"rows": 1200, "known": "a", "days": {}}}}
     (gone,) = told(home, before)
-    assert gone.sentence == "there is no such table any more (it held 1,200 rows)"
+    assert gone.sentence == "the table no longer exists (it had 1,200 rows)"
 
 
 def test_queries_functions_libraries_and_machine(home, provenance):

@@ -104,7 +104,8 @@ def test_only_what_breaks_a_live_model_is_refused():
     assert ImpactReport((Impact(QUERY.changes[0], (live,)),), ()).refusal() is None
     assert ImpactReport((Impact(change, (idle, live)),), ()).refusal() == (
         "Nothing was applied: weather: TTL shortened, 6h → 1h, which the live model flight_delay version 3 (champion, "
-        "live) takes; put it back, bring a version live that does without it, or go on with `headrace apply --force`."
+        "live) uses; revert the change, deploy a version that does not need it, or apply anyway with "
+        "`headrace apply --force`."
     )
 
 
@@ -120,9 +121,9 @@ def test_with_both_servers_down_every_model_may_be_live(settings):
     (settings.home / "databases" / "mlflow.db").touch()
     known, _ = dependents(settings)
     assert {each.model for each in known} == set(model_names())
-    assert all(each.live and each.features is None and "MLflow is not up" in each.note for each in known)
+    assert all(each.live and each.features is None and "MLflow is not running" in each.note for each in known)
     reason = impact_of(settings, NO_RAIN).refusal()
-    assert reason and "may take" in reason and "MLflow is not up" in reason
+    assert reason and "may use" in reason and "MLflow is not running" in reason
 
 
 def test_what_serve_was_last_told_to_run_is_live_while_it_is_down(settings):
@@ -134,7 +135,7 @@ def test_what_serve_was_last_told_to_run_is_live_while_it_is_down(settings):
     known, notes = dependents(settings)
     (found,) = [each for each in known if each.live]
     assert (found.model, found.version, found.features) == ("flight_delay", 7, None)
-    assert "last told to run" in notes[0] and {each.model for each in known} == set(model_names())
+    assert "its last configuration counts as live" in notes[0] and {each.model for each in known} == set(model_names())
 
 
 def test_the_endpoint_says_itself_which_features_it_takes(settings):
@@ -159,7 +160,7 @@ def test_the_endpoint_says_itself_which_features_it_takes(settings):
         guard(settings, False, shown.append)(QUERY)
         assert [each.warnings for each in shown[1:]] == [
             ["weather: TTL shortened, 6h → 1h: breaks flight_delay version 6 (live)"],
-            ["weather: query changed: gives other values than were trained on to flight_delay version 6 (live)"],
+            ["weather: query changed: changes feature values of flight_delay version 6 (live)"],
         ]
 
 

@@ -186,7 +186,7 @@ def test_measurements_hold_it_and_a_short_reference_falls_back() -> None:
     for short in (frame, frame.assign(prediction_time=times(20, len(frame)))):
         seen = measure(spec, log, outcomes, short, end)
         assert seen["features"][0]["natural"] is None and seen["prediction"]["natural"] is None
-        assert "natural variation is not known" in seen["stretches"]["unknown"]
+        assert "natural variation is unknown" in seen["stretches"]["unknown"]
 
 
 def test_it_is_quick() -> None:

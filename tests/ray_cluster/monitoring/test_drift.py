@@ -242,5 +242,5 @@ def test_profiles_survive_json_and_know_kinds() -> None:
 
 
 def test_text_in_a_numeric_column_is_named() -> None:
-    with pytest.raises(MonitoringError, match="Column 'x' holds 'gusty'"):
+    with pytest.raises(MonitoringError, match="Column 'x' contains 'gusty'"):
         drift([1.0, 2.0], ["3", "gusty"])

@@ -83,7 +83,7 @@ def test_a_late_row(world: World) -> None:
     assert seen(result, "carrier_stats")["causes"] == {"late row": len(asked)}
     example = result["examples"][0]
     assert example["offline_event_time"] == (NOON - timedelta(minutes=30)).isoformat()
-    assert "counts as known at 2013-06-10 11:40:00 UTC, but was not online" in example["detail"]
+    assert "has the known-at time 2013-06-10 11:40:00 UTC, but was not online" in example["detail"]
 
 
 @pytest.mark.parametrize("known_later", [False, True])
@@ -110,7 +110,7 @@ def test_a_row_that_is_gone(world: World) -> None:
     world.write("route_stats", rows[rows["event_timestamp"] < NOON - timedelta(hours=1)])
     result = check(world)
     assert causes(result) == {"route_stats": ["corrected row"]}
-    assert "is not there any more" in result["examples"][0]["detail"]
+    assert "no longer exists" in result["examples"][0]["detail"]
 
 
 @pytest.mark.parametrize("served_fresh", [True, False])
@@ -290,7 +290,7 @@ def test_training_is_held_to_the_bound(world: World, caplog: pytest.LogCaptureFi
     assert str(refused.value) == (
         f"Model 'flight_delay' is not trained: {share:.2%} of the served values equal those retrieved offline (as of "
         f"2013-06-11T12:00), below the minimum of 99.00%; the worst feature is {worst['feature']} "
-        f"({worst['share']:.2%}, mostly never materialized); mend that and run `headrace run "
+        f"({worst['share']:.2%}, mostly never materialized); fix this and run `headrace run "
         "parity --model flight_delay`, or change parity in the model's file."
     )
     require(world.settings, bound, day - timedelta(seconds=1))  # made later than that

@@ -68,18 +68,20 @@ def test_what_is_not_whole_is_never_loaded_or_registered(settings, run):
     facts = registry.register_run(settings, "halved", run_id, {})
     client = connect(settings)
     client.set_terminated(run_id, "KILLED")
-    with pytest.raises(registry.RegistryError, match=r"Version 1 of 'halved' is not whole .* is killed, not finished"):
+    with pytest.raises(registry.RegistryError, match=r"Version 1 of 'halved' is incomplete .* is killed, not finished"):
         registry.load_version(settings, "halved", facts.version)
     other = run("halved", "b")
     client.set_terminated(other, "RUNNING")
-    with pytest.raises(registry.RegistryError, match=r"is not whole .status running.*`headrace run train` again"):
+    with pytest.raises(registry.RegistryError, match=r"is not complete .status running.*`headrace run train` again"):
         registry.register_run(settings, "halved", other, {})
     client.set_terminated(other, "FINISHED")
     second = registry.register_run(settings, "halved", other, {})
     files = (settings.home / "mlflow").rglob("extra_files/evaluation.json")
     (gone,) = (path for path in files if second.logged in path.parts)
     gone.unlink()
-    with pytest.raises(registry.RegistryError, match=r"it lacks extra_files/evaluation.json; train and register again"):
+    with pytest.raises(
+        registry.RegistryError, match=r"it has no extra_files/evaluation.json; train and register again"
+    ):
         registry.load_version(settings, "halved", second.version)
     with pytest.raises(registry.RegistryError, match=r"Model 'halved' has no version 7; registered: 2, 1."):
         registry.load_version(settings, "halved", 7)

@@ -73,7 +73,7 @@ def test_every_gate_tells_what_it_measured():
             "The slice origin = EWR (900 rows) goes from ROC AUC 0.7100 to 0.6000, a loss of 0.1100, more than 0.05.",
         ),
         ({"latency_ms": {"challenger": 12.0}}, "The latency of one row is 12.0 ms, above the bound 10 ms."),
-        ({"size_mb": None}, "The size of the bundle was not measured; the gate asks for at most 1 MB."),
+        ({"size_mb": None}, "The size of the bundle was not measured; the gate requires at most 1 MB."),
         (
             {"behaviour": [{"name": "later", "required": True, "passed": False, "says": "later is worse"}]},
             "1 of 1 required behavioural tests fails: later (later is worse).",
@@ -102,7 +102,7 @@ def test_gaps_between_groups_are_shown_and_judged_only_where_the_gate_says_so():
     wide = [{"column": "origin", "gaps": {"equalised_odds": {"gap": 0.3}}, "bound": 0.1}]
     decision = promotion(NEW, OLD, Gate(), evidence(fairness=wide))
     assert decision.action == "promote" and decision.gates[-1]["passed"] is None
-    assert decision.gates[-1]["reason"].endswith("above the bound 0.1; the gate only shows it (gate.fairness).")
+    assert decision.gates[-1]["reason"].endswith("above the bound 0.1; the gate does not use it (gate.fairness).")
     assert replay(decision, {"fairness": True}).action == "refuse"
 
 

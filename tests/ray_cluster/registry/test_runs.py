@@ -32,14 +32,14 @@ def test_what_there_is_not_is_said(settings, two):
     model, other = two
     with pytest.raises(registry.RegistryError, match=r"has no version 7; registered: 1\."):
         registry.find(settings, model, "7")
-    with pytest.raises(registry.RegistryError, match="has no champion; name a version"):
+    with pytest.raises(registry.RegistryError, match="has no champion; give a version"):
         registry.find(settings, model)
     foreign = registry.runs_of(settings, other)[0].run_id
     with pytest.raises(registry.RegistryError, match=f"Run {foreign} is of model 'other_model', not of 'found_model'"):
         registry.find(settings, model, foreign)
     with pytest.raises(registry.RegistryError, match="has no version or run 'feedbeef'; expected a version's number"):
         registry.find(settings, model, "feedbeef")
-    with pytest.raises(ReproduceError, match="keeps no provenance to rebuild it from"):
+    with pytest.raises(ReproduceError, match="has no provenance to rebuild it from"):
         reproduce(settings, model, "1")
 
 
@@ -50,9 +50,9 @@ def test_runs_side_by_side(settings, two):
     assert found.best("roc_auc") is None  # of other training frames
     page = render_comparison(found)
     assert "different training frames" in page and "<script>" in page
-    with pytest.raises(CompareError, match="from 2 to 8; 1 were named"):
+    with pytest.raises(CompareError, match="Expected 2 to 8 runs to compare; 1 were given"):
         compare(settings, model, ["1"])
-    with pytest.raises(CompareError, match="Version 1 of 'found_model' was named twice"):
+    with pytest.raises(CompareError, match="Version 1 of 'found_model' was given twice"):
         compare(settings, model, ["1", registry.find(settings, model, "1").run.run_id])
     with pytest.raises(CompareError, match="model 'other_model' has 1 finished"):
         compare(settings, other)

@@ -57,10 +57,10 @@ def test_classes_of_the_estimators_package_are_trusted(settings: Any, named: Non
 
 @pytest.mark.parametrize("held", ["decimal", "function"])
 def test_another_type_is_refused_before_anything_is_logged(settings: Any, named: None, held: str) -> None:
-    with pytest.raises(RegistryError, match=r"^Model 'flight_delay' cannot be kept: it holds .*; keep no other"):
+    with pytest.raises(RegistryError, match=r"^Model 'flight_delay' cannot be stored: it contains .*; store no other"):
         bundles.check_types(settings, "flight_delay", fitted(held))
 
 
 def test_a_package_that_no_model_file_names_is_not_trusted(settings: Any) -> None:
-    with pytest.raises(RegistryError, match=r"holds .*Tree, .*TwoStage"):
+    with pytest.raises(RegistryError, match=r"contains .*Tree, .*TwoStage"):
         bundles.check_types(settings, "flight_delay", fitted("tree"))

@@ -270,7 +270,10 @@ def sampling() -> dict[str, Any]:
         gain, half = figures.get(name, (0.0, 0.0))
         row = {"contender": name, "value": 0.41 + gain, "gain": gain, "low": gain - half, "high": gain + half}
         if name == "adasyn":
-            row = {"contender": name, "error": "ADASYN finds no negative near any positive; use smote instead."}
+            row = {
+                "contender": name,
+                "error": "ADASYN found no negative among the neighbours of any positive; use smote instead.",
+            }
         else:
             row |= {"error": None}
         table.append({**row, "seconds": 0.0 if name == "threshold" else 2.4})

@@ -94,7 +94,7 @@ def test_the_page_is_whole_and_self_contained(text: str) -> None:
 def test_the_page_says_what_was_found(full: ReportContent, text: str) -> None:
     words = " ".join(" ".join(Page(text).words).split())
     for phrase in (
-        "Will the flight be late?", "37 quarantined", "trial 00 (xgboost) was chosen", "The worst slice is", "the gate asks for 0.002",
+        "Will the flight be late?", "37 quarantined", "trial 00 (xgboost) was chosen", "The worst slice is", "the gate requires 0.002",
         "best baseline", "At the held-out share the live value is", "994be8e", "with uncommitted changes",
     ):  # fmt: skip
         assert phrase in words
@@ -105,9 +105,10 @@ def test_the_page_says_what_was_found(full: ReportContent, text: str) -> None:
 def test_a_page_without_evidence_says_so() -> None:
     words = " ".join(Page(render(ReportContent("Run", "flight_delay"))).words)
     for sentence in (
-        "No step of this run was timed.", "No table was ingested", "No tuning trial is kept", "No held-out evaluation",
+        "No step of this run was timed.", "No table was ingested", "This run has no tuning trials",
+        "This run has no held-out evaluation",
         "No decision about promotion", "No endpoint was deployed", "No predictions were monitored",
-        "No address of a running service", "Nothing is recorded about where",
+        "No address of a running service", "The origin of this version is not recorded",
     ):  # fmt: skip
         assert sentence in words
 
@@ -118,11 +119,11 @@ PARTS = {
     "version": ('<span class="badge">version <b>3</b>', None),
     "run_id": ('<span class="badge">run <code>5f1d0a9c7b3e</code>', None),
     "as_of": ('<span class="badge">as of <b>2013-12-17 00:00 UTC</b>', None),
-    "steps": ("Where the time went: 2 min 27 s", "No step of this run was timed."),
+    "steps": ("Time per step, in total 2 min 27 s", "No step of this run was timed."),
     "ingest": ("37 quarantined", "No table was ingested in this run."),
-    "evaluation": ("The worst slice is", "No held-out evaluation"),
-    "trials": ("trial 00 (xgboost) was chosen", "No tuning trial is kept with this run."),
-    "sampling": ("<b>smote</b> is kept", "asks for no sampling"),
+    "evaluation": ("The worst slice is", "This run has no held-out evaluation"),
+    "trials": ("trial 00 (xgboost) was chosen", "This run has no tuning trials."),
+    "sampling": ("<b>smote</b> is kept", "requests no sampling"),
     "dataset": ("994be8e", None),
     "decision": ("gate: <span", "No decision about promotion was made in this run."),
     "monitoring": ("monitoring: <span", "No predictions were monitored in this run."),
@@ -170,7 +171,7 @@ def test_sparse_evidence_is_enough() -> None:
     assert [part for part in page.ids if part in SECTIONS] == SECTIONS
     words = " ".join(" ".join(page.words).split())
     for phrase in (
-        "Where the time went: 0 ms", "No column of this table was profiled.", "1 xgboost failed 0 - -", "ROC AUC -",
+        "Time per step, in total 0 ms", "No column of this table was profiled.", "1 xgboost failed 0 - -", "ROC AUC -",
         "gate: refuse", "It is worse.", "monitoring: wait", "0 predictions, as of 2013-12-31 00:00", "No feature was logged.",
         "Too few outcomes have arrived to measure performance.", "No endpoint was deployed in this run.",
     ):  # fmt: skip
@@ -252,9 +253,9 @@ def test_the_evaluation_is_shown_with_what_it_is_sure_of(full: ReportContent, te
     assert f"{low:.3f} to {high:.3f}" in words
     for phrase in (
         "Calibrated by a sigmoid function, chosen on 41,002 validation rows", "before calibration, ECE 0.0610",
-        "What decisions cost", "Flag none", "theoretical 0.200", "SHAP", "Permutation",
+        "Costs of decisions", "Flag none", "theoretical 0.200", "SHAP", "Permutation",
         "worse sight is no less risk", "passed", "failed, required", "not judged", "visib: 10 → 7", "score 0.327 → 0.304",
-        "Equal opportunity (true positive rate)", "fewer than two groups have the rows for it", "a gap is above 0.1",
+        "Equal opportunity (true positive rate)", "fewer than two groups have enough rows", "a gap is above 0.1",
         "Validation over 3 windows", "trial 02 (xgboost), chosen",
     ):  # fmt: skip
         assert phrase in words, phrase
@@ -280,7 +281,7 @@ def test_the_natural_variation_is_drawn_and_colours_follow_the_rule(full: Report
     section = text[text.index('id="monitoring"') : text.index('id="next"')]
     assert section.count('class="tick"') == len(features)
     assert section.count("fill over") == sum(row["drifted"] for row in features) > 0
-    assert "any stretch of 2 weeks in the held-out rows differs" in section
+    assert "the largest difference of 2 weeks in the held-out rows from the rest" in section
 
 
 def test_the_header_and_the_section_show_the_verdict_of_monitoring(full: ReportContent, text: str) -> None:
@@ -361,6 +362,6 @@ def test_the_court_is_shown_with_intervals_on_one_axis(full: ReportContent, text
         assert 0 <= bars[name]["low_at"] < bars[name]["gain_at"] < bars[name]["high_at"] <= 100
         assert (bars[name]["low_at"] > bars[name]["zero_at"]) == (name == "smote")
     part = text[text.index('id="sampling"') : text.index('id="evaluation"')]
-    assert "<b>smote</b> is kept" in part and "no negative near any positive" in part
+    assert "<b>smote</b> is kept" in part and "no negative among the neighbours" in part
     assert part.count('class="range"') == 3 and "Of the duplicates there is this to say." in part
-    assert "asks for no sampling" in render(dataclasses.replace(full, sampling=None))
+    assert "requests no sampling" in render(dataclasses.replace(full, sampling=None))

@@ -67,7 +67,7 @@ def test_a_whole_card_says_what_is_known_in_both_forms():
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.strip().splitlines()}
         assert len(widths) == 1
     short = short_form(facts)
-    assert short.startswith("**flight_delay version 3**: champion.") and "The gate said *promote*" in short
+    assert short.startswith("**flight_delay version 3**: champion.") and "Decision of the gate: *promote*" in short
 
 
 def test_a_card_without_evidence_says_so_in_every_part():
@@ -80,8 +80,8 @@ def test_a_card_without_evidence_says_so_in_every_part():
     text = card_markdown(facts)
     for said in (
         "was not evaluated",
-        "not named in the model's file (card.owner)",
+        "not given in the model's file (card.owner)",
         "no gap between groups was measured",
     ):
         assert said in text
-    assert "None" not in text.replace("None are written", "")
+    assert "None" not in text.replace("None are given", "")

@@ -108,7 +108,7 @@ def test_the_page_says_what_was_found(text: str) -> None:
         "sky: 'snow'", "appeared.", "sky: 'rain'", "vanished.", "700 rows, 600 before",
         "number , may be missing , -60 to 130",
         "never missing , one of clear, rain", "in airports.faa", "row change", "freshness", "warm rain", "Fahrenheit",
-        "Rows per day of at", "Fewer than two columns are numbers that vary.", "unique",
+        "Rows per day of at", "Fewer than two numeric columns vary.", "unique",
     ):  # fmt: skip
         assert phrase in words, phrase
     assert "Undefined" not in text and ">nan<" not in text.lower()
@@ -228,7 +228,7 @@ def test_pages_of_all_tables_and_the_index(here: Settings) -> None:
 def test_what_cannot_be_shown_is_one_sentence(here: Settings, tmp_path: Path) -> None:
     for table, said in (
         ("wether", "There is no table 'wether'. Did you mean 'weather'? Known: weather, later."),
-        ("later", "Table 'later' holds nothing to profile yet; run `headrace run ingest --param tables=[later]`."),
+        ("later", "Table 'later' has no rows to profile yet; run `headrace run ingest --param tables=[later]`."),
     ):
         with pytest.raises(TablePageError) as raised:
             write_table_page(here, table)

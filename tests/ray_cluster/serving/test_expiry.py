@@ -86,7 +86,7 @@ def test_a_refused_request_says_how_to_mend_it_and_logs_nothing(tmp_path: Path) 
         "value": {"origin": "EWR"},
         "expected": "a value of view 'weather' no older than 6 h at as_of",
         "message": "The value of view 'weather' for origin = EWR is 7 h old, past its TTL of 6 h, and the model "
-        "refuses expired values of it; bring newer ones online with `headrace run materialize`, or change expired "
+        "refuses expired values of it; materialize newer ones with `headrace run materialize`, or change expired "
         "in the model's file.",
     }
     assert served.lines() == [] and served.observed == [] and served.counted == [503]

@@ -152,9 +152,7 @@ def test_life_of_an_application(stack: Settings) -> None:
     assert gateway.get("/healthz").status_code == 200
     assert gateway.get("/readyz").json()["models"] == [SPEC.name]
     assert SPEC.name in gateway.get("/").json()["models"]
-    assert (
-        "there is no model 'flight_dely' here. Did you mean 'flight_delay'?" in gateway.post("/models/flight_dely").text
-    )
+    assert "there is no model 'flight_dely'. Did you mean 'flight_delay'?" in gateway.post("/models/flight_dely").text
     assert set(gateway.get("/openapi.json").json()["paths"]) == {"/", "/healthz", "/readyz", "/metrics"}
     for page in ("/docs", "/redoc", f"/models/{SPEC.name}/docs"):
         addresses = ADDRESS.findall(gateway.get(page).text)

@@ -258,10 +258,10 @@ def test_the_closest_name_is_searched_once_for_each_unknown_name(monkeypatch: py
         (b"NaN", "The body is not JSON"),
         (b"\xff\xfe", "The body is not JSON"),
         (b"[]", "body = '[]': expected a JSON object"),
-        (b'{"instances": []}', "instances holds 0 rows: expected a list of 1 to 5 objects."),
-        (b'{"instances": [1,2,3,4,5,6]}', "instances holds 6 rows"),
+        (b'{"instances": []}', "instances has 0 rows: expected a list of 1 to 5 objects."),
+        (b'{"instances": [1,2,3,4,5,6]}', "instances has 6 rows"),
         (b'{"instances": 7}', "instances = 7: expected a list"),
-        (b'{"instances": [], "carrier": "UA"}', "carrier stands beside instances"),
+        (b'{"instances": [], "carrier": "UA"}', "carrier is next to instances"),
     ],
 )
 def test_a_wrong_body_is_told(served: Served, body: bytes, said: str) -> None:

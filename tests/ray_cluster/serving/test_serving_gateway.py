@@ -42,7 +42,7 @@ def test_a_model_that_is_not_there_is_a_problem_that_names_the_closest(client: T
     answer = client.post("/models/flight_dely/predict", json={})
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert answer.json()["detail"] == (
-        "POST /models/flight_dely/predict: there is no model 'flight_dely' here. Did you mean 'flight_delay'? "
+        "POST /models/flight_dely/predict: there is no model 'flight_dely'. Did you mean 'flight_delay'? "
         "Served: card_fraud, flight_delay."
     )
 

@@ -157,8 +157,8 @@ def test_a_users_estimator_is_fitted_by_its_import_path(data: Any) -> None:
         ("mlp", ["alfa"], "mlp has no parameter 'alfa'. Did you mean 'alpha'?"),
         ("no_such_package.x:Y", [], "importing no_such_package.x failed (ModuleNotFoundError"),
         ("sklearn.ensemble:ExtraTreeClassifier", [], "Did you mean 'ExtraTreesClassifier'?"),
-        ("sklearn.svm:LinearSVC", [], "LinearSVC lacks predict_proba; expected a classifier"),
-        ("sklearn.metrics:roc_auc_score", [], "roc_auc_score is no class"),
+        ("sklearn.svm:LinearSVC", [], "LinearSVC has no predict_proba; expected a classifier"),
+        ("sklearn.metrics:roc_auc_score", [], "roc_auc_score is not a class"),
         ("sklearn.naive_bayes:GaussianNB", ["var_smoothin"], "Did you mean 'var_smoothing'?"),
     ],
 )

@@ -221,12 +221,12 @@ def test_the_final_fit_learns_from_nothing_held_out(spec: ModelSpec) -> None:
     ("given", "said"),
     [
         ({"tmp": {"impute": "median"}}, "inputs.tmp: the feature service has no feature 'tmp'. Did you mean 'temp'?"),
-        ({"maker": {"impute": "median"}}, "impute = 'median' is for numbers; the feature is text"),
-        ({"maker": {"clip": [0.1, 0.9]}}, "clip = [0.1, 0.9] is for numbers; the feature is text."),
+        ({"maker": {"impute": "median"}}, "impute = 'median' is for numbers, but the feature is text"),
+        ({"maker": {"clip": [0.1, 0.9]}}, "clip = [0.1, 0.9] is for numbers, but the feature is text; omit clip."),
         ({"maker": {"impute": {"constant": 0}}}, "constant = 0, but the feature is text"),
         ({"temp": {"impute": {"constant": "none"}}}, "constant = 'none', but the feature is a number"),
-        ({"empty": {"impute": "median"}}, "none of the 20 training rows has a value to learn from"),
-        ({"empty": {"clip": [0, 1]}}, "none of the 20 training rows has a value to learn from"),
+        ({"empty": {"impute": "median"}}, "none of the 20 training rows has a value to fit on"),
+        ({"empty": {"clip": [0, 1]}}, "none of the 20 training rows has a value to fit on"),
         ({"temp": {"indicator": True}}, "the indicator would be named 'temp_missing', which is a feature already"),
     ],
 )
@@ -253,7 +253,7 @@ def test_rules_that_fit_are_let_through_and_can_be_learned(family: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ({}, "the rule is empty; name impute, clip or indicator"),
+        ({}, "the rule is empty; set impute, clip or indicator"),
         ({"impute": "meidan"}, "Did you mean 'median'?"),
         ({"impute": 0}, "Expected mean, median, most_frequent or {constant: value}"),
         ({"impute": {"constant": None}}, "constant is None; expected a finite number or a text"),

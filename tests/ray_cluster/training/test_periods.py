@@ -79,7 +79,7 @@ def test_a_period_with_one_outcome_only_is_refused(name: str) -> None:
     times, known, label = hourly(40)
     cut = Split(validation="10d", held_out="10d")
     mask = getattr(split(times, known, label, AS_OF, cut), name)
-    with pytest.raises(SplitError, match=f"The {name.replace('_', '-')} period .* lacks one of the two outcomes"):
+    with pytest.raises(SplitError, match=f"The {name.replace('_', '-')} period .* needs rows of both outcomes"):
         split(times, known, label.mask(mask, 1), AS_OF, cut)
 
 

@@ -66,7 +66,7 @@ def test_a_method_that_the_file_names_is_kept_and_measured(cluster):
     mine = data()
     found = select_sampler(asked(method="undersample"), TRIAL, mine)
     assert found.method == "undersample" and len(found.validation_scores) == mine.periods.validation.sum()
-    assert "asks for undersample, so it is kept" in found.document["decision"]["reasons"][1]
+    assert "requests undersample, so it is kept" in found.document["decision"]["reasons"][1]
     none = select_sampler(asked(), TRIAL, mine)
     assert (none.method, none.validation_scores, none.document) == ("none", None, None)
 
@@ -127,4 +127,4 @@ def test_what_cannot_contend_is_told_and_not_kept():
     rule = Sampling(method="smote")
     broken = {"contender": "smote", "error": "SMOTE needs at least 2 positives."}
     found = sampling_verdict(evidence(broken), rule)
-    assert found.action == "leave" and "which cannot be: SMOTE needs" in found.reasons[1]
+    assert found.action == "leave" and "which failed: SMOTE needs" in found.reasons[1]

@@ -75,8 +75,11 @@ def test_verdicts_tell_copies_noise_and_a_fitted_copula_apart():
     real, _, _ = mixed(600, 0.5, 0)
     held_back, _, _ = mixed(400, 0.5, 1)
     copies = check_rows(real, real.sample(200, random_state=0), held_back)
-    assert copies["duplicates"]["share"] == 1 and "copies of a real one, which teach" in copies["duplicates"]["verdict"]
-    assert copies["closest"]["ratio"] == 0 and "nearer to a real one" in copies["closest"]["verdict"]
+    assert (
+        copies["duplicates"]["share"] == 1
+        and "copies of a real one; a model learns no more" in copies["duplicates"]["verdict"]
+    )
+    assert copies["closest"]["ratio"] == 0 and "closer to a real one than" in copies["closest"]["verdict"]
     drawn = check_rows(real, GaussianCopula.fit(real, 0).draw(400, 0), held_back)
     assert drawn["duplicates"]["share"] == 0 and drawn["closest"]["ratio"] > 0.7
     assert drawn["columns"]["mean"] > 0.93 and "alike" in drawn["columns"]["verdict"]
@@ -85,4 +88,4 @@ def test_verdicts_tell_copies_noise_and_a_fitted_copula_apart():
     noise = check_rows(real, noise, held_back)
     assert noise["columns"]["worst"] == "amount" and "the worst amount" in noise["columns"]["verdict"]
     few = check_rows(real, real.head(5), held_back.head(3))
-    assert few["closest"]["ratio"] is None and "Closeness is not judged: 3 real rows" in few["closest"]["verdict"]
+    assert few["closest"]["ratio"] is None and "Closeness is not measured: 3 real rows" in few["closest"]["verdict"]

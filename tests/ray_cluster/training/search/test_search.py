@@ -100,8 +100,8 @@ def test_all_failing_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SearchError) as raised:
         search(tmp_path, spec_of({"trials": 2}, [{**SLOW, "space": {"fails": True}}]))
     assert str(raised.value) == (
-        "None of the 2 trials of model 'flight_delay' came to a metric; the first said: ValueError: too few rows of "
-        "this kind. Mend that in tuning.families, and train again."
+        "None of the 2 trials of model 'flight_delay' has a metric; the first failed with: ValueError: too few rows of "
+        "this kind. Fix that in tuning.families, and train again."
     )
 
 
