@@ -117,7 +117,10 @@ def source_files(config: RepoConfig, source: DataSource) -> tuple[str, ...]:
     else:
         found = view_files(root, source.path)
     if not found or not found[0].exists():
-        raise MissingDataError(f"{path} does not exist; run `headrace run materialize`, which computes it.")
+        raise MissingDataError(
+            f"{path} does not exist; run `headrace run ingest` for its tables and `headrace run materialize`, which "
+            "computes it."
+        )
     return tuple(map(str, found))
 
 

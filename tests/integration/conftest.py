@@ -37,7 +37,7 @@ class Headrace:
             text=True,
         )
 
-    def __call__(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, timeout: float = 500) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "flows.cli.app", *arguments],
             env=dict(self.environment),

@@ -14,13 +14,16 @@ from feature_repo.storage.files import read_json, write_json
 
 __all__ = ["BudgetError", "BudgetStopper"]
 
+#: Trials that may fail before the first metric: trials that fail at once spend no money and little time.
+_FAILURES = 20
+
 
 class BudgetError(HeadraceError, ValueError):
     """A budget cannot be counted; the message is one sentence."""
 
 
 class BudgetStopper(Stopper):  # type: ignore[misc]
-    """End Tune's experiment at the first report after its seconds or its cost are spent.
+    """End Tune's experiment at the first report after its seconds or its cost are spent, or if every trial fails.
 
     The spending is stored in a file, because Tune restores a stopper in its initial state.
 
@@ -42,6 +45,7 @@ class BudgetStopper(Stopper):  # type: ignore[misc]
                 f"Model '{model}', tuning.budget.cost = {tuning.budget.cost:g}: an hour of a trial costs nothing; set "
                 "prices.cpu_hour in the settings, or give the budget in trials or seconds."
             )
+        self.failed, self.scored = set[str](), False
         self.seconds, self.held, self._clock, self._written = 0.0, dict[str, float](), 0.0, 0.0
 
     @property
@@ -59,9 +63,18 @@ class BudgetStopper(Stopper):  # type: ignore[misc]
             return f"the budget of {budget.cost:g} was spent"
         return ""
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether many trials have failed, and none has a metric."""
+        return not self.scored and len(self.failed) >= _FAILURES
+
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Count a report; it is never a reason to stop its trial alone."""
         self.held[trial_id] = result["trial_seconds"]
+        if "failure" in result:
+            self.failed.add(trial_id)
+        else:
+            self.scored = True
         return False
 
     def stop_all(self) -> bool:
@@ -70,7 +83,7 @@ class BudgetStopper(Stopper):  # type: ignore[misc]
         if not self._clock:
             self.recall()
         self.seconds += now - (self._clock or now)
-        self._clock, ends = now, bool(self.over and self.held)
+        self._clock, ends = now, bool(self.over and self.held) or self.hopeless
         if ends or now - self._written > 1:
             write_json(self.kept, {"seconds": self.seconds, "held": self.held})
             self._written = now

@@ -1,7 +1,8 @@
-"""The folder of one search, ``<home>/tune/<key>``: Ray Tune's experiment, and a checkpoint of each trial.
+"""The folder of one search, ``<home>/tune/<key>``: checkpoints of the trials, and a subfolder with Tune's state.
 
 It is on the driver's node, and is removed when the search is done. A trial's checkpoint is replaced at each report,
-before Tune learns of the report.
+before Tune learns of the report. It is outside the experiment's folder, whose files ``Tuner.restore`` copies and later
+writes back.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ class SearchCheckpoint:
 
     folder: Path
 
+    @property
+    def experiment(self) -> Path:
+        """The folder of Tune's experiment."""
+        return self.folder / "experiment"
+
     def kept(self, number: int) -> Progress | None:
         """The checkpoint of a trial; None if it never started."""
         try:
@@ -64,7 +70,7 @@ class SearchCheckpoint:
             trials = json.loads(self._newest("experiment_state-*.json"))["trial_data"]
             pickle.loads(self._newest("searcher-state-*.pkl"))
             return 0 < len(trials) == int(pickle.loads(self._newest("search_gen_state-*.json"))["counter"])
-        except (LookupError, ValueError, EOFError, pickle.UnpicklingError):
+        except (LookupError, ValueError, EOFError, ImportError, AttributeError, pickle.UnpicklingError):
             return False
 
     def remove(self) -> None:
@@ -75,4 +81,4 @@ class SearchCheckpoint:
         return self.folder / f"trial-{number:04d}.pkl"
 
     def _newest(self, pattern: str) -> bytes:
-        return sorted(self.folder.glob(pattern))[-1].read_bytes()
+        return sorted(self.experiment.glob(pattern))[-1].read_bytes()

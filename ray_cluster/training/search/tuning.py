@@ -94,7 +94,7 @@ def _tuned(
     trial = {"CPU": share(tuning.cpus_per_trial, slots), "GPU": tuning.gpus_per_trial}
     trainable = tune.with_resources(trainable, tune.PlacementGroupFactory([{this_node(): 0.001}, trial]))
     if checkpoint.resumable:
-        tuner = tune.Tuner.restore(str(folder), trainable)
+        tuner = tune.Tuner.restore(str(checkpoint.experiment), trainable)
     else:
         tuner = tune.Tuner(
             trainable,
@@ -107,8 +107,8 @@ def _tuned(
                 trial_dirname_creator=lambda trial: str(int(trial.experiment_tag.split("_")[0]) - 1),
             ),
             run_config=tune.RunConfig(
-                name=folder.name,
-                storage_path=str(folder.parent),
+                name=checkpoint.experiment.name,
+                storage_path=str(folder),
                 stop=budget,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=2),

@@ -58,7 +58,7 @@ def in_the_middle(home: Path) -> None:
 def processes() -> list[psutil.Process]:
     """Those of the search's actors."""
     ours = psutil.Process().children(recursive=True)
-    names = ("ray::Worker", "ray::SearchTrial")
+    names = ("ray::Worker", "ray::SearchTrial", "ray::ResourceTrainable")  # the last while it runs a method
     return [each for each in ours if each.is_running() and "".join(each.cmdline()[:1]).startswith(names)]
 
 
@@ -67,7 +67,7 @@ def test_the_driver(address: str, tmp_path: Path, undisturbed: Any, reports: int
     process = start(address, tmp_path, reports)
     before = process.communicate(timeout=400)[0].splitlines()
     assert process.returncode == -signal.SIGKILL and len(before) == reports
-    assert (tmp_path / "tune" / "key" / "tuner.pkl").is_file()
+    assert (tmp_path / "tune" / "key" / "experiment" / "tuner.pkl").is_file()
     found, after = result(start(address, tmp_path))
     assert found == undisturbed
     assert not (tmp_path / "tune" / "key").exists()
@@ -79,7 +79,7 @@ def test_the_driver(address: str, tmp_path: Path, undisturbed: Any, reports: int
 def test_the_driver_and_what_it_was_writing(address: str, tmp_path: Path, undisturbed: Any) -> None:
     """Tune's state is half written: trials go on from their own checkpoints."""
     start(address, tmp_path, 30).communicate(timeout=400)
-    [state] = (tmp_path / "tune" / "key").glob("experiment_state-*.json")
+    [state] = (tmp_path / "tune" / "key" / "experiment").glob("experiment_state-*.json")
     state.write_bytes(state.read_bytes()[:200])
     assert result(start(address, tmp_path))[0] == undisturbed
 
@@ -97,7 +97,7 @@ def test_the_worker(address: str, tmp_path: Path, undisturbed: Any) -> None:
 def test_a_cancelled_search_leaves_no_actor_and_goes_on_later(address: str, tmp_path: Path, undisturbed: Any) -> None:
     process = start(address, tmp_path)
     in_the_middle(tmp_path)
-    assert {each.cmdline()[0].split(".")[0] for each in processes()} == {"ray::Worker", "ray::SearchTrial"}
+    assert len({each.cmdline()[0].split(".")[0] for each in processes()} - {"ray::Worker"}) == 1
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     limit = time.monotonic() + 60

@@ -27,33 +27,8 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-class Slow:
-    """An estimator that takes its time, fails, kills its process, or gives the first input as its score."""
-
-    def __init__(self, seconds: float = 0.0, fails: bool = False, kills: bool = False) -> None:
-        self.seconds, self.fails, self.kills = seconds, fails, kills
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {"seconds": self.seconds, "fails": self.fails, "kills": self.kills}
-
-    def fit(self, x: Any, y: Any) -> Slow:
-        time.sleep(self.seconds)
-        if self.kills:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.fails:
-            raise ValueError("too few\n rows of this kind")
-        return self
-
-    def predict_proba(self, x: np.ndarray) -> np.ndarray:
-        return np.stack([1 - x[:, 0], x[:, 0]], axis=1)
-
-
-class Other(Slow):
-    """Another family."""
-
-
-SLOW = {"family": "custom", "estimator": f"{__name__}:Slow"}
-OTHER = {"family": "custom", "estimator": f"{__name__}:Other"}
+SLOW = {"family": "custom", "estimator": "tests.ray_cluster.training.search.estimators:Slow"}
+OTHER = {"family": "custom", "estimator": "tests.ray_cluster.training.search.estimators:Other"}
 
 
 def test_every_trial_is_reported_with_its_point_and_the_best_comes_first(tmp_path: Path) -> None:
@@ -93,10 +68,10 @@ def test_seconds_end_a_search_whatever_runs(tmp_path: Path) -> None:
     boosted = {"family": "xgboost", "iterations": 100_000, "space": {"max_depth": 2}}
     asleep = {**SLOW, "space": {"seconds": 200.0}}
     started = time.monotonic()
-    found = search(tmp_path, spec_of({"seconds": 1.5, "trials": 2}, [boosted, asleep], grace_iterations=90_000))
-    assert 1.5 <= time.monotonic() - started < 150
+    found = search(tmp_path, spec_of({"seconds": 5, "trials": 2}, [boosted, asleep], grace_iterations=90_000))
+    assert 5 <= time.monotonic() - started < 150  # not until the sleeper wakes
     assert all(trial.status == "stopped early" for trial in found.trials)
-    assert {trial.reason for trial in found.trials} == {"the budget of 1.5 seconds was spent"}
+    assert {trial.reason for trial in found.trials} == {"the budget of 5 seconds was spent"}
     assert [trial.metric is None for trial in found.trials] == [False, True]
 
 
@@ -128,6 +103,12 @@ def test_all_failing_is_one_sentence(tmp_path: Path) -> None:
         "None of the 2 trials of model 'flight_delay' has a metric; the first failed with: ValueError: too few rows of "
         "this kind. Fix that in tuning.families, and train again."
     )
+
+
+@pytest.mark.parametrize("budget", [{"cost": 1.0}, {"seconds": 900}])
+def test_a_search_in_which_everything_fails_ends_before_its_budget(tmp_path: Path, budget: dict[str, Any]) -> None:
+    with pytest.raises(SearchError, match=r"None of the 2\d trials of model 'flight_delay' came to a metric"):
+        search(tmp_path, spec_of(budget, [{**SLOW, "space": {"fails": True}}]))
 
 
 NOT_STOPPED = {"reduction_factor": 2, "grace_iterations": 32}
