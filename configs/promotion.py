@@ -30,9 +30,8 @@ class Gate(Frozen):
         latency_ms: the largest 95th percentile of the time that the bundle takes to score one row.
         size_mb: the largest size of the bundle's files, in 10^6 bytes.
         behaviour: every behavioural test that is declared as required passes.
-            fairness: no gap between declared groups exceeds its declared bound. Off by default: gaps are measured and
-                shown
-                in the decision and on the card, but they affect decisions only if a person enables this.
+        fairness: no gap between declared groups exceeds its declared bound. Off by default: gaps are measured and shown
+            in the decision and on the card, but they affect decisions only if a person enables this.
     """
 
     metric: Literal["average_precision", "roc_auc"] = "average_precision"

@@ -70,8 +70,8 @@ def table_contents(settings: Settings, tables: Collection[str], as_of: datetime)
 
     Returns:
         table -> ``stored`` (the manifest's fingerprint, of all rows), ``known`` (of those known at ``as_of``), ``rows``
-            (their number) and ``days`` (UTC day -> fingerprint; one entry ``all`` if the table has no days). Tables
-            with no rows are left out.
+        (their number) and ``days`` (UTC day -> fingerprint; one entry ``all`` if the table has no days). Tables
+        with no rows are left out.
     """
     found: dict[str, dict[str, Any]] = {}
     with connect(settings, as_of, only=tables) as connection:

@@ -30,12 +30,12 @@ def compare(before: Facts, now: Facts) -> dict[str, Any]:
     """Compare the profile ``now`` with ``before`` (see :mod:`feature_repo.tables.table_profile`).
 
     Returns:
-            ``rows``: [before, now]; ``columns``: the current columns, then the removed ones, each ``{name, status}``,
-            status kept, new, gone or retyped. A kept column has ``nulls`` (shares, [before, now]), ``distinct``, and if
-            both have values ``psi`` (None for times, which move by design, and for texts with too many categories).
-            Numbers have ``mean``, ``median`` ([before, now]) and ``shift``, the difference of the means in standard
-            deviations of before; columns with all categories known have those that ``appeared`` and ``vanished``, with
-            counts.
+        ``rows``: [before, now]; ``columns``: the current columns, then the removed ones, each ``{name, status}``,
+        status kept, new, gone or retyped. A kept column has ``nulls`` (shares, [before, now]), ``distinct``, and if
+        both have values ``psi`` (None for times, which move by design, and for texts with too many categories).
+        Numbers have ``mean``, ``median`` ([before, now]) and ``shift``, the difference of the means in standard
+        deviations of before; columns with all categories known have those that ``appeared`` and ``vanished``, with
+        counts.
     """
     old = {column["name"]: column for column in before["columns"]}
     new = {column["name"]: column for column in now["columns"]}

@@ -58,8 +58,8 @@ def judge(spec: Table, before: Manifest | None, read: int, refused: int, rows_in
 
     Args:
         before: the previous ingest.
-            read, refused: rows that this ingest read, and the number of them it would quarantine.
-            rows_in: current rows of the source, ``valid``: the valid ones among them, known yet or not.
+        read, refused: rows that this ingest read, and the number of them it would quarantine.
+        rows_in: current rows of the source, ``valid``: the valid ones among them, known yet or not.
     """
     gates, failures = spec.gates, []
     of = max(read, _FEW) if spec.source.cursor and before and before.mark is not None else read

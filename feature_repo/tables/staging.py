@@ -57,8 +57,8 @@ class Staging:
     """The batches of one ingest, each complete or absent.
 
     Args:
-            folder: the table's folder; the batches are in ``staging`` below it.
-            plan: identifies the source and the content that it extends; batches of another plan are deleted.
+        folder: the table's folder; the batches are in ``staging`` below it.
+        plan: identifies the source and the content that it extends; batches of another plan are deleted.
     """
 
     def __init__(self, folder: Path, spec: Table, plan: str) -> None:

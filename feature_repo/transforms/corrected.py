@@ -24,9 +24,8 @@ def corrected(source: str, identity: str, keys: str, happened: str, features: Ma
         identity: column that names an event; its rows differ in ``known_at``.
         keys: the join keys, separated by commas; a correction keeps them.
         happened: column with the time of the event.
-            features: name → (expression, length of its window, such as ``7 DAYS``); in the expression ``{}`` follows
-                each
-                aggregate, as in ``sum(cents){} / 100``. Whole numbers give exactly the same result in any order.
+        features: name → (expression, length of its window, such as ``7 DAYS``); in the expression ``{}`` follows each
+            aggregate, as in ``sum(cents){} / 100``. Whole numbers give exactly the same result in any order.
     """
     names = [key.strip() for key in keys.split(",")]
     of_moment = ", ".join(f"m.{name}" for name in names)

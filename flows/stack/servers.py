@@ -49,8 +49,8 @@ def up(
 
     Args:
         names: only these services (default all).
-            wait_for: return when these are ready (default: all that were started; services that others need are always
-                waited for). The rest continue to start: see :func:`wait`.
+        wait_for: return when these are ready (default: all that were started; services that others need are always
+            waited for). The rest continue to start: see :func:`wait`.
 
     Raises:
         StackError: a port is taken, a service died, or it did not answer within ``start_timeout`` seconds.

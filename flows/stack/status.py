@@ -154,7 +154,7 @@ def _parity(settings: Settings) -> list[tuple[str, ...]]:
 
 
 def _runs(settings: Settings) -> list[tuple[str, ...]]:
-    begun = {"start_time": {"is_null_": False}, "parent_task_run_id": {"is_null_": True}}  # the steps of a flow are not
+    begun = {"start_time": {"is_null_": False}, "parent_task_run_id": {"is_null_": True}}  # no subflows
     content = {"sort": "START_TIME_DESC", "limit": 10, "flow_runs": begun}
     _, runs = request("POST", f"{settings.url('prefect')}/api/flow_runs/filter", content)
     return [

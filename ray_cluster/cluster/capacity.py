@@ -54,7 +54,7 @@ def share(cpus: float, workers: int = 1) -> float:
 
 
 def cpus_each(free: Collection[float], cpus: float, workers: int) -> float:
-    """The most CPUs per worker, between half of ``cpus`` and ``cpus``, that fit ``workers`` on nodes with ``free``.
+    """The most CPUs per worker, from half of ``cpus`` to ``cpus``, that fit ``workers`` on nodes with ``free`` CPUs.
 
     A request for all CPUs would wait forever on a node where Serve reserves a tenth of one. If even half is not free,
     half is requested: other jobs use the CPUs, and will release them.
@@ -80,8 +80,8 @@ class Capacity:
 def capacity(free: Mapping[str, float], tuning: Tuning) -> Capacity:
     """Number of trials that fit on a node with these free resources, and their CPUs and GPUs.
 
-    CPUs are rounded: Serve's replicas and proxies reserve fractions that are mostly idle, and a trial may have up to
-    half a CPU less than requested, so that the rest of a CPU is not unused.
+    CPUs are rounded: Serve's replicas and proxies reserve fractions that are mostly idle, and a trial that gets up to
+    half of its CPUs less is better than CPUs that no trial uses.
     """
     cpus, gpus = free.get("CPU", 0.0), free.get("GPU", 0.0)
     slots = int(cpus / tuning.cpus_per_trial + 0.5)

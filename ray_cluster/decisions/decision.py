@@ -159,8 +159,8 @@ def monitoring_verdict(measurements: Mapping[str, Any], monitoring: Monitoring) 
     Args:
         measurements: ``{"rows": int, "features": [{"feature", "psi", "natural"}], "prediction": {"psi", "natural"},
             "stretches": {"days"} | {"unknown"}, "performance": {"outcomes", "positives", "metric", "live", "held_out",
-                "drop", "drop_low", "drop_high"} | None}``; other keys are kept as evidence. ``natural`` and
-                ``stretches`` may be missing: then only the policy's bounds are used.
+            "drop", "drop_low", "drop_high"} | None}``; other keys are kept as evidence. ``natural`` and
+            ``stretches`` may be missing: then only the policy's bounds are used.
         monitoring: the model's bounds.
 
     Returns ``wait`` (too few rows to judge), ``retrain`` or ``keep``.

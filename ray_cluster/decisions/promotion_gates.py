@@ -46,8 +46,8 @@ def judge_promotion(evidence: Facts, policy: Facts) -> list[GateResult]:
     Args:
         evidence: ``challenger`` and ``champion`` (metric -> value on the same rows; None without a champion), and what
             :func:`ray_cluster.promotion.challenge.challenge` measured too: ``gain``, ``slices``, ``latency_ms``,
-                ``size_mb``, ``behaviour``, ``fairness``, ``failures``. A part may be missing: then a comparison with
-                the champion is left out, and an absolute bound is not reached.
+            ``size_mb``, ``behaviour``, ``fairness``, ``failures``. A part may be missing: then a comparison with
+            the champion is left out, and an absolute bound is not reached.
         policy: the fields of the gate.
 
     Raises:

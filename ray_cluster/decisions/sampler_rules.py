@@ -16,10 +16,9 @@ def judge(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[str, 
     Args:
         evidence: ``metric``, ``rows``, ``positives`` and ``days`` of the validation period, ``level`` of the intervals,
             and ``contenders``: ``{contender, value, gain, low, high, error}`` with the gain over ``none`` on the same
-                real rows; the first is "none".
-            policy: as :class:`configs.training.Sampling`. Among contenders with a lower bound above zero, the one with
-                the
-                highest bound is kept; a method that the model's file requests is kept even if it gains nothing.
+            real rows; the first is "none".
+        policy: as :class:`configs.training.Sampling`. Among contenders with a lower bound above zero, the one with the
+            highest bound is kept; a method that the model's file requests is kept even if it gains nothing.
     """
     metric = metric_name(evidence["metric"])
     plain = evidence["contenders"][0]

@@ -68,14 +68,14 @@ def run_behaviour(
     """Run each test on held-out rows.
 
     Args:
-            frame: the inputs, shape (rows, features). ids: the id of each row. y: labels 0 or 1, shape (rows,).
-            score: returns the probability of each row of such a frame. threshold: for precision, recall and F1.
+        frame: the inputs, shape (rows, features). ids: the id of each row. y: labels 0 or 1, shape (rows,).
+        score: returns the probability of each row of such a frame. threshold: for precision, recall and F1.
 
-        Returns:
-            Per test: ``name``, ``test``, ``required``, ``says`` (the expectation as a sentence), ``rows`` (number of
-            tested rows), ``passed`` (None if there are too few rows), ``failing`` (share of rows that failed, for tests
-            of single rows) or ``value`` (of a minimum), and ``example``: ``{id, before, after, change}`` of the row
-            with the largest failure, None if no row failed.
+    Returns:
+        Per test: ``name``, ``test``, ``required``, ``says`` (the expectation as a sentence), ``rows`` (number of
+        tested rows), ``passed`` (None if there are too few rows), ``failing`` (share of rows that failed, for tests
+        of single rows) or ``value`` (of a minimum), and ``example``: ``{id, before, after, change}`` of the row
+        with the largest failure, None if no row failed.
     """
     found = []
     for test in tests:

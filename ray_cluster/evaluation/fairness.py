@@ -41,8 +41,8 @@ def fairness(
         Per column: ``column``; ``groups``: ``{group, rows, positives, selection_rate, tpr, fpr, calibration_gap}``
         (mean score minus share of positives); ``too_small``: groups with a rate of fewer than 20 rows; ``gaps``:
         ``demographic_parity``, ``equal_opportunity`` and ``equalised_odds``, each ``{gap, low, high}`` (95 %), left out
-            if fewer than two groups have the rate; ``worst``: the group whose true or false positive rate differs most
-            from the rate of all rows; ``bound`` and ``within``: whether no gap is above it (None if there is no gap).
+        if fewer than two groups have the rate; ``worst``: the group whose true or false positive rate differs most
+        from the rate of all rows; ``bound`` and ``within``: whether no gap is above it (None if there is no gap).
     """
     blocks = blocks_of(days, len(y))
     flagged = scores >= threshold

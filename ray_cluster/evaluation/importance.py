@@ -41,9 +41,8 @@ def permutation_importance(
         score: returns the probability of each row of a frame with the columns of ``frame``.
         frame, y: held-out inputs and labels, shape (rows, inputs) and (rows,).
         metric: ``roc_auc`` or ``average_precision``.
-            rows: maximum of rows, drawn with ``seed``. Rare positives are drawn more often than other rows, and the
-                metric
-                is then computed for their true share (see :meth:`Ranked.ranking`).
+        rows: maximum of rows, drawn with ``seed``. Rare positives are drawn more often than other rows, and the metric
+            is then computed for their true share (see :meth:`Ranked.ranking`).
 
     Returns:
         ``{feature, importance, spread}``: the mean decrease over three shuffles and their standard deviation.

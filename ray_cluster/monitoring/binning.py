@@ -98,8 +98,7 @@ def pool_rare(reference: Floats, current: Floats) -> tuple[Floats, Floats]:
 
     Args:
         reference, current: rows per category, the missing values first. ``current`` may be longer: the entries after
-            the
-            end of ``reference`` are categories that are not in the reference.
+            the end of ``reference`` are categories that are not in the reference.
 
     >>> pool_rare(np.array([0.0, 60, 2, 1, 1]), np.array([0.0, 30, 1, 0, 0, 20, 1]))
     (array([ 0., 60.,  0.,  2.,  2.]), array([ 0., 30., 20.,  1.,  1.]))

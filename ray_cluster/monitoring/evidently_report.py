@@ -35,9 +35,8 @@ def drift_run(
     """Run Evidently's drift report, and the data summary of the ``SUMMARY_COLUMNS`` columns that changed most.
 
     Args:
-            measurements: as returned by :func:`ray_cluster.monitoring.measurements.measure`: the columns, which of them
-                are
-                numeric, and how far each moved. Columns with no value on either side are left out.
+        measurements: as returned by :func:`ray_cluster.monitoring.measurements.measure`: the columns, which of them are
+            numeric, and how far each moved. Columns with no value on either side are left out.
         current, reference: feature columns and ``score``, one row or more; ``MAX_ROWS`` of each are used.
     """
     _stay_quiet()

@@ -36,12 +36,12 @@ def measure(
         as_of: rows served or known later are ignored.
 
     Returns:
-            JSON: ``model``, ``as_of``, ``rows`` (those with a score; only these are measured), ``abstained`` (logged
-            rows without a score, because the model abstained), ``first``, ``last``, ``versions`` (version -> rows),
-            ``features`` (one object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``natural``,
-            ``drifted`` and ``ignored``), ``prediction``, ``stretches`` (``days`` and ``count`` of the stretches for
-            ``natural``, or ``unknown``: why there is none), ``performance`` (None before the first outcome) and
-            ``unmatched`` (features that only one side has).
+        JSON: ``model``, ``as_of``, ``rows`` (those with a score; only these are measured), ``abstained`` (logged
+        rows without a score, because the model abstained), ``first``, ``last``, ``versions`` (version -> rows),
+        ``features`` (one object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``natural``,
+        ``drifted`` and ``ignored``), ``prediction``, ``stretches`` (``days`` and ``count`` of the stretches for
+        ``natural``, or ``unknown``: why there is none), ``performance`` (None before the first outcome) and
+        ``unmatched`` (features that only one side has).
 
     Raises:
         MonitoringError: a column is missing, or no logged feature is one of the reference's.

@@ -27,15 +27,13 @@ class Measures:
 
     ====================================  =========  =================================================================
     ``headrace_requests``                 counter    requests, by HTTP ``status``
-    ``headrace_request_seconds``          histogram  from the last byte of the body to the answer
+    ``headrace_request_seconds``          histogram  from the last byte of the body to the answer, in seconds
     ``headrace_rows``                     counter    rows predicted
     ``headrace_lookup_seconds``           histogram  reading features for one batch, in seconds
     ``headrace_missing_features``         counter    null inputs among the rows predicted
     ``headrace_model_version``            gauge      the version loaded
-    ``headrace_view_known_until_seconds`` gauge      by ``view``: as-of time of the materialization of the online
-    values,
-                                                     in seconds since 1970 (``time()`` minus this is the age in real
-                                                     time)
+    ``headrace_view_known_until_seconds`` gauge      by ``view``: as-of time of the online values' materialization, in
+                                                     seconds since 1970 (``time()`` minus this is its real age)
     ``headrace_view_lag_seconds``         gauge      by ``view``: the latest requested ``as_of`` minus that time
     ``headrace_value_age_seconds``        histogram  by ``view``: age at ``as_of`` of the values served, in seconds,
                                                      from at most 20 rows of each batch

@@ -121,11 +121,11 @@ def read_predictions(
     Returns:
         One row per prediction with the columns :data:`COLUMNS`: ``as_of`` and ``served_at`` are UTC timestamps,
         ``id`` is text or None (:mod:`feature_repo.frames.request_ids`),
-            ``entities``, ``fields``, ``features``, ``event_times``, ``known_until`` (view -> as-of time of the online
-            store's materialization), ``expired`` (view -> age, TTL and policy, if a value had expired) and
-            ``view_versions`` (view -> fingerprint of its code) are dicts; ``score`` is NaN and ``decision`` None if the
-            model abstained. ``attrs["torn"]`` counts the lines that could not be read, because of a kill during a
-            write; they are skipped.
+        ``entities``, ``fields``, ``features``, ``event_times``, ``known_until`` (view -> as-of time of the online
+        store's materialization), ``expired`` (view -> age, TTL and policy, if a value had expired) and
+        ``view_versions`` (view -> fingerprint of its code) are dicts; ``score`` is NaN and ``decision`` None if the
+        model abstained. ``attrs["torn"]`` counts the lines that could not be read, because of a kill during a
+        write; they are skipped.
     """
     import pandas as pd
 

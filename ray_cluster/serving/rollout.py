@@ -46,8 +46,8 @@ def smoke_test(
     """Send the live endpoint one valid request, and one that it must refuse.
 
     Args:
-            row: fields of a request; times may be datetimes, and NaN means null.
-            version: the version that must answer; default: the one that the endpoint reports.
+        row: fields of a request; times may be datetimes, and NaN means null.
+        version: the version that must answer; default: the one that the endpoint reports.
 
     Returns:
         ``{"model", "version", "probability", "decision", "status", "milliseconds", "refusal"}``; probability and

@@ -142,8 +142,8 @@ def routes(
         facts: returns the facts about the live version.
         predict: rows → predictions, in order; already logged.
         max_body_bytes: bodies larger than this get 413.
-            observe: called with the status and the seconds of every prediction request.
-            views: the feature views whose ages a response can include.
+        observe: called with the status and the seconds of every prediction request.
+        views: the feature views whose ages a response can include.
     """
     about = facts()
     app = FastAPIOffline(title=about.name, description=about.description, version="1")

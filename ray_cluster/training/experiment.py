@@ -38,10 +38,10 @@ class Fitted:
 
     Attributes:
         pipeline: preprocessing and classifier, fitted on ``rows``: of the training period, or with the validation
-                period (``early``).
-            trial: the point and its metric on the validation period.
-            validation_scores: of a fit on the training period alone, shape (validation,).
-            started: when the fit started.
+            period (``early``).
+        trial: the point and its metric on the validation period.
+        validation_scores: of a fit on the training period alone, shape (validation,).
+        started: when the fit started.
     """
 
     pipeline: Pipeline

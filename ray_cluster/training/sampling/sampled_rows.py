@@ -46,8 +46,7 @@ class Sampled:
         y: labels 0 or 1, shape (rows,).
         weights: of each row in the fit, shape (rows,), float64.
         origin: per row ``sampler`` ("real" if the row was observed), ``parent`` (its id if it is real, else the id of
-            the
-            row it was made from, or "copula"), ``neighbour`` (the second parent's id, else None), ``seed``.
+            the row it was made from, or "copula"), ``neighbour`` (the second parent's id, else None), ``seed``.
         note: what the sampler did not do and why, a sentence; empty if it did everything that was requested.
     """
 

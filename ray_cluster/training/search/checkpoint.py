@@ -1,8 +1,8 @@
-"""The folder of one search, ``<home>/tune/<key>``: a checkpoint of each trial, and the folder of Tune's experiment.
+"""The folder of one search, ``<home>/tune/<key>``: checkpoints of the trials, and a subfolder with Tune's state.
 
 It is on the driver's node, and is removed when the search is done. A trial's checkpoint is replaced at each report,
-before Tune learns of the report. It is outside of the experiment's folder, whose files ``Tuner.restore`` copies, and
-writes back later.
+before Tune learns of the report. It is outside the experiment's folder, whose files ``Tuner.restore`` copies and later
+writes back.
 """
 
 from __future__ import annotations

@@ -311,7 +311,7 @@ def test_an_address_as_feast_writes_it():
         (":6379", "is not of the form host:port"),
         ("db=1", "is not of the form host:port"),
         ("h:99999", "is not of the form host:port"),
-        ("h:1,h:2", "names 2 servers; set one"),
+        ("h:1,h:2", "has 2 servers; set one"),
         ("h:1,db=one", "option 'db' needs a whole number"),
         ("h:1,ssl=maybe", "option 'ssl' needs true or false"),
         ("h:1,databse=1,password=hush", "has the option 'databse', which is none of db, password"),
