@@ -11,6 +11,7 @@ from feature_repo.storage.files import read_json
 from ray_cluster import registry
 from ray_cluster.lineage.changes import Change, changes_since
 from ray_cluster.lineage.prediction_trace import Served, served_by
+from ray_cluster.registry.evidence import Evidence
 
 __all__ = ["COLUMNS", "IN_USE", "Lineage", "Node", "trace"]
 
@@ -64,13 +65,13 @@ def trace(settings: Settings, model: str, which: str | None = None) -> Lineage:
         RegistryError: there is no such version or run.
     """
     subject = registry.find(settings, model, which)
-    documents = registry.evidence(settings, subject.run.run_id)
-    provenance: dict[str, Any] = documents.get("provenance") or {}
+    evidence = registry.evidence(settings, subject.run.run_id)
+    provenance = evidence.provenance
     changes = changes_since(settings, model, provenance) if provenance else []
     nodes, edges = [], []
     for node, sources in (
-        *_data(provenance, documents.get("dataset") or {}, changes),
-        *_training(settings, subject, documents, provenance, changes),
+        *_data(provenance, evidence.dataset or {}, changes),
+        *_training(settings, subject, evidence, changes),
         *_use(settings, subject),
     ):
         nodes.append(node)
@@ -117,11 +118,10 @@ def _data(
 def _training(
     settings: Settings,
     subject: registry.Subject,
-    documents: Mapping[str, Any],
-    provenance: Mapping[str, Any],
+    evidence: Evidence,
     changes: list[Change],
 ) -> Iterator[tuple[Node, list[str]]]:
-    dataset = documents.get("dataset") or {}
+    dataset, provenance = evidence.dataset or {}, evidence.provenance
     frame = {
         "fingerprint": dataset.get("fingerprint", ""),
         "rows": f"{dataset['rows']:,}" if "rows" in dataset else "",
@@ -163,14 +163,14 @@ def _training(
     url = f"{settings.url('mlflow')}/#/runs/{run.run_id}"
     yield Node("run", 3, run.name or run.run_id[:12], _some(facts), fit, url), ["frame", "parent", "verdict"]
     if subject.version:
-        version, evaluation = subject.version, documents.get("evaluation") or {}
+        version, evaluation = subject.version, evidence.evaluation
         facts = {
             "registered": f"{version.created:%Y-%m-%d %H:%M}",
             "model": provenance.get("model_digest", {}).get("model", ""),
-            "family": str(evaluation.get("family", "")),
-            "threshold": f"{evaluation['threshold']:.4f}" if "threshold" in evaluation else "",
+            "family": evaluation.family if evaluation else "",
+            "threshold": f"{evaluation.threshold:.4f}" if evaluation else "",
             "PR AUC": f"{version.metrics['average_precision']:.4f}" if "average_precision" in version.metrics else "",
-            "decision": str((documents.get("decision") or {}).get("action", "")),
+            "decision": str(evidence.decision.get("action", "")),
         }
         url = f"{settings.url('mlflow')}/#/models/{subject.model}/versions/{version.version}"
         yield Node("version", 3, f"version {version.version}", _some(facts), [], url), ["run"]

@@ -89,9 +89,9 @@ def trace_prediction(settings: Settings, prediction_id: str, model: str | None =
             "prediction_id as an answer of the endpoint gives it."
         )
     loaded = registry.load_version(settings, line["model"], line["version"])
-    documents = registry.evidence(settings, loaded.run_id)
+    evidence = registry.evidence(settings, loaded.run_id)
     run = registry.find(settings, line["model"], str(line["version"])).run
-    dataset, provenance = documents.get("dataset") or {}, documents.get("provenance") or {}
+    dataset, provenance = evidence.dataset or {}, evidence.provenance
     views = {name: facts["query"] for name, facts in (provenance.get("views") or {}).items()}
     recomputed = None if line["score"] is None else _score(settings, loaded, line["features"])
     notes = list(_notes(line, loaded, views, recomputed))

@@ -8,6 +8,7 @@ from itertools import groupby
 from math import log1p
 from typing import Any
 
+from ray_cluster.registry.evidence import Evaluation
 from ray_cluster.reports.formats import words
 
 __all__ = [
@@ -35,7 +36,7 @@ class ReportContent:
         steps: ``{name, seconds, note}`` in order.
         ingest: per table ``{table, rows_in, rows_out, quarantined, later, fingerprint, profiled, columns}``, columns
             as :func:`feature_repo.tables.table_profile.profile_table` gives them, of ``profiled`` rows.
-        evaluation, trials, sampling, dataset, decision: as kept with the run; ``evaluation["curves"]`` may hold
+        evaluation, trials, sampling, dataset, decision: as kept with the run; ``evaluation.curves`` may hold
             ``scores`` (``{edges, positives, negatives}``: counts of held-out rows per bin of the score).
         monitoring: ``MonitoringResult.to_dict()``.
         failures: ``{what, why}`` of secondary work that failed and is therefore missing.
@@ -52,7 +53,7 @@ class ReportContent:
     as_of: str | None = None
     steps: Sequence[Facts] = ()
     ingest: Sequence[Facts] = ()
-    evaluation: Facts | None = None
+    evaluation: Evaluation | None = None
     trials: Sequence[Facts] = ()
     sampling: Facts | None = None
     dataset: Facts | None = None
@@ -65,27 +66,21 @@ class ReportContent:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def scored_rows(evaluation: Facts) -> list[dict[str, Any]]:
+def scored_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """The model and its baselines with their metrics, the model last: ``{name, roc_auc, average_precision, model}``."""
-    rows = [{"name": name, **values, "model": False} for name, values in (evaluation.get("baselines") or {}).items()]
-    return [*rows, {"name": "This version", **(evaluation.get("metrics") or {}), "model": True}]
+    rows = [{"name": name, **values, "model": False} for name, values in evaluation.baselines.items()]
+    return [*rows, {"name": "This version", **evaluation.metrics, "model": True}]
 
 
-def best_baseline(evaluation: Facts, metric: str) -> tuple[str, float] | None:
+def best_baseline(evaluation: Evaluation, metric: str) -> tuple[str, float] | None:
     """Name and value of the best baseline in ``metric``."""
-    values = {
-        name: values[metric]
-        for name, values in (evaluation.get("baselines") or {}).items()
-        if values.get(metric) is not None
-    }
+    values = {name: values[metric] for name, values in evaluation.baselines.items() if values.get(metric) is not None}
     return max(values.items(), key=lambda item: item[1]) if values else None
 
 
-def confusion(evaluation: Facts) -> dict[str, int] | None:
-    """Counts at the threshold: as kept, or worked out from precision, recall and the held-out counts."""
-    if evaluation.get("confusion"):
-        return dict(evaluation["confusion"])
-    metrics, held_out = evaluation.get("metrics") or {}, (evaluation.get("periods") or {}).get("held_out") or {}
+def confusion(evaluation: Evaluation) -> dict[str, int] | None:
+    """Counts at the threshold, worked out from precision, recall and the held-out counts."""
+    metrics, held_out = evaluation.metrics, evaluation.periods.get("held_out") or {}
     precision, recall = metrics.get("precision"), metrics.get("recall")
     if recall is None or not precision or not held_out.get("rows"):
         return None
@@ -99,9 +94,9 @@ def confusion(evaluation: Facts) -> dict[str, int] | None:
     }
 
 
-def slice_groups(evaluation: Facts) -> list[tuple[str, list[Facts]]]:
+def slice_groups(evaluation: Evaluation) -> list[tuple[str, list[Facts]]]:
     """Slices by the column they cut, in the order given; numeric values in order."""
-    slices = sorted(evaluation.get("slices") or [], key=lambda part: str(part["slice"]))
+    slices = sorted(evaluation.slices or [], key=lambda part: str(part["slice"]))
     return [(name, sorted(parts, key=_place)) for name, parts in groupby(slices, key=lambda part: str(part["slice"]))]
 
 

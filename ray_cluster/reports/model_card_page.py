@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ray_cluster.registry.evidence import Evidence
 from ray_cluster.reports.formats import amount, metric, moment, percent, words
 
 __all__ = [
@@ -26,14 +27,14 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card is made from; ``documents`` is the evidence of the version's run, by name."""
+    """What a card is made from; ``evidence`` is that of the version's run."""
 
     model: str
     version: int
     status: str
     created: str
     run_id: str
-    documents: Facts = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
     words: Facts = field(default_factory=dict)
 
 
@@ -63,26 +64,25 @@ def card_parts(facts: CardFacts) -> list[Part]:
 
 
 def _details(facts: CardFacts) -> Part:
-    spec, evaluation, said = facts.documents.get("model") or {}, facts.documents.get("evaluation") or {}, facts.words
-    params = evaluation.get("params") or {}
+    spec, evaluation, said = facts.evidence.model, facts.evidence.evaluation, facts.words
     found = [
         f"Model {facts.model}, version {facts.version}, registered {moment(facts.created)}: {facts.status}.",
         f"Owner: {said['owner']}." if said.get("owner") else "Owner: not named in the model's file (card.owner).",
-        f"Type: {evaluation['family']}" + (f" with {_settings(params)}." if params else ".")
-        if evaluation.get("family")
+        f"Type: {evaluation.family}" + (f" with {_settings(evaluation.params)}." if evaluation.params else ".")
+        if evaluation
         else "Type: not recorded.",
     ]
-    if calibration := evaluation.get("calibration"):
-        kind = calibration.get("method") or calibration.get("chosen") or calibration.get("calibration")
+    if evaluation and (calibration := evaluation.calibration):
+        kind = calibration.get("method")
         found.append(f"Calibration: {kind}." if kind else "Calibration: see the evidence.")
-    if evaluation.get("threshold") is not None:
-        found.append(f"Threshold of the decision: {metric(evaluation['threshold'], 4)}.")
+    if evaluation:
+        found.append(f"Threshold of the decision: {metric(evaluation.threshold, 4)}.")
     blocks: list[str | tuple[str, ...]] = [spec["description"]] if spec.get("description") else []
     return Part("details", "Model details", (*blocks, tuple(found)))
 
 
 def _use(facts: CardFacts) -> Part:
-    requests, said = (facts.documents.get("model") or {}).get("requests") or {}, facts.words
+    requests, said = facts.evidence.model.get("requests") or {}, facts.words
     found = [
         said.get("intended_use") or "What it is meant for is not written in the model's file (card.intended_use).",
         f"Out of scope: {said['out_of_scope']}"
@@ -97,10 +97,10 @@ def _use(facts: CardFacts) -> Part:
 
 
 def _factors(facts: CardFacts) -> Part:
-    parts = (facts.documents.get("evaluation") or {}).get("slices") or []
-    if not parts:
+    evaluation = facts.evidence.evaluation
+    if evaluation is None or not evaluation.slices:
         return _nothing("factors", "Factors", "No slices are declared for this model, so none was measured.")
-    worst = (facts.documents.get("evaluation") or {}).get("worst_slice")
+    worst = evaluation.worst_slice
     rows = tuple(
         (
             f"{part['slice']} = {part['value']}",
@@ -109,7 +109,7 @@ def _factors(facts: CardFacts) -> Part:
             _with_interval(part, "roc_auc"),
             _with_interval(part, "average_precision"),
         )
-        for part in parts
+        for part in evaluation.slices
     )
     named = (
         (f"The worst slice is {worst['slice']} = {worst['value']}, with ROC AUC {metric(worst['roc_auc'])}.",)
@@ -121,24 +121,26 @@ def _factors(facts: CardFacts) -> Part:
 
 
 def _metrics(facts: CardFacts) -> Part:
-    evaluation, decision = facts.documents.get("evaluation") or {}, facts.documents.get("decision") or {}
-    found, sure = evaluation.get("metrics") or {}, evaluation.get("intervals") or {}
-    if not found:
+    evaluation, decision = facts.evidence.evaluation, facts.evidence.decision
+    if evaluation is None or not evaluation.metrics:
         return _nothing("metrics", "Metrics", "This version was not evaluated.")
-    rows = tuple((words(name), metric(value, 4), _interval(sure.get(name))) for name, value in found.items())
+    sure = evaluation.intervals or {}
+    rows = tuple(
+        (words(name), metric(value, 4), _interval(sure.get(name))) for name, value in evaluation.metrics.items()
+    )
     blocks: list[str | Rows] = [Rows(("On the held-out rows", "Value", "95 % interval"), rows)]
     if not sure:
         blocks.append("No intervals were measured.")
-    if baselines := evaluation.get("baselines"):
+    if evaluation.baselines:
         beside = tuple(
             (name, metric(each.get("average_precision"), 4), metric(each.get("roc_auc"), 4))
-            for name, each in baselines.items()
+            for name, each in evaluation.baselines.items()
         )
         blocks.append(Rows(("Beside", "Average precision", "ROC AUC"), beside))
-    if tests := evaluation.get("behaviour"):
+    if evaluation.behaviour:
         told = tuple(
             (test["name"], test["says"], {True: "passed", False: "failed", None: "too few rows"}[test["passed"]])
-            for test in tests
+            for test in evaluation.behaviour
         )
         blocks.append(Rows(("Behavioural test", "Expected", "Result"), told, text=3))
     if decision.get("gates"):
@@ -151,7 +153,7 @@ def _metrics(facts: CardFacts) -> Part:
 
 
 def _evaluation_data(facts: CardFacts) -> Part:
-    held_out = ((facts.documents.get("evaluation") or {}).get("periods") or {}).get("held_out")
+    held_out = _periods(facts).get("held_out")
     if not held_out:
         return _nothing("evaluation-data", "Evaluation data", "Nothing is recorded about the held-out rows.")
     return Part(
@@ -162,8 +164,7 @@ def _evaluation_data(facts: CardFacts) -> Part:
 
 
 def _training_data(facts: CardFacts) -> Part:
-    dataset = facts.documents.get("dataset") or {}
-    periods = (facts.documents.get("evaluation") or {}).get("periods") or {}
+    dataset, periods = facts.evidence.dataset or {}, _periods(facts)
     if not dataset:
         return _nothing("training-data", "Training data", "Nothing is recorded about the training rows.")
     found = [
@@ -173,7 +174,7 @@ def _training_data(facts: CardFacts) -> Part:
     ]
     if dataset.get("unlabelled"):
         found.append(f"{amount(dataset['unlabelled'])} more rows were left out, as their label is null.")
-    label = (facts.documents.get("model") or {}).get("label") or {}
+    label = facts.evidence.model.get("label") or {}
     if label:
         found.append(f"A row is positive where {label.get('positive')} (table {label.get('table')}).")
     tables = tuple((name, str(fingerprint)) for name, fingerprint in (dataset.get("tables") or {}).items())
@@ -184,7 +185,8 @@ def _training_data(facts: CardFacts) -> Part:
 
 
 def _ethics(facts: CardFacts) -> Part:
-    gaps = (facts.documents.get("evaluation") or {}).get("fairness") or []
+    evaluation = facts.evidence.evaluation
+    gaps = (evaluation.fairness if evaluation else None) or []
     said = tuple(facts.words.get("ethical_considerations") or ())
     if not gaps:
         none = "No groups are declared for this model, so no gap between groups was measured."
@@ -208,18 +210,16 @@ def _ethics(facts: CardFacts) -> Part:
 
 def _caveats(facts: CardFacts) -> Part:
     said = [str(each) for each in facts.words.get("caveats") or ()]
-    evaluation, dataset = facts.documents.get("evaluation") or {}, facts.documents.get("dataset") or {}
+    evaluation, dataset, decision = facts.evidence.evaluation, facts.evidence.dataset or {}, facts.evidence.decision
     if (dataset.get("git") or {}).get("dirty"):
         said.append("It was trained from a working tree with uncommitted changes.")
-    said += [
-        f"The {each['what']} failed and is left out: {each['why']}." for each in facts.documents.get("failures") or []
-    ]
-    failed = [test["name"] for test in evaluation.get("behaviour") or [] if test["passed"] is False]
+    said += [f"The {each['what']} failed and is left out: {each['why']}." for each in facts.evidence.failures]
+    tests = (evaluation.behaviour if evaluation else None) or []
+    failed = [test["name"] for test in tests if test["passed"] is False]
     if failed:
         said.append(f"Behavioural tests that fail: {', '.join(failed)}.")
-    reasons = (facts.documents.get("decision") or {}).get("reasons") or []
-    if (facts.documents.get("decision") or {}).get("action") == "refuse":
-        said += [str(reason) for reason in reasons]
+    if decision.get("action") == "refuse":
+        said += [str(reason) for reason in decision["reasons"]]
     if not said:
         return _nothing(
             "caveats", "Caveats and recommendations", "None are written in the model's file (card.caveats)."
@@ -228,7 +228,7 @@ def _caveats(facts: CardFacts) -> Part:
 
 
 def _provenance(facts: CardFacts) -> Part:
-    dataset = facts.documents.get("dataset") or {}
+    dataset = facts.evidence.dataset or {}
     git, libraries = dataset.get("git") or {}, dataset.get("libraries") or {}
     found = [f"MLflow run {facts.run_id}."]
     if git:
@@ -236,9 +236,10 @@ def _provenance(facts: CardFacts) -> Part:
     if libraries:
         found.append(f"Libraries: {', '.join(f'{name} {version}' for name, version in libraries.items())}.")
     blocks: list[tuple[str, ...] | Rows] = [tuple(found)]
-    if events := facts.documents.get("history"):
+    if facts.evidence.history:
         rows = tuple(
-            (moment(event["at"]), str(event["what"]), str(event["by"]), str(event.get("why") or "")) for event in events
+            (moment(event["at"]), str(event["what"]), str(event["by"]), str(event.get("why") or ""))
+            for event in facts.evidence.history
         )
         blocks.append(Rows(("When", "What", "By", "Why"), rows, text=4))
     return Part("provenance", "Provenance and history", tuple(blocks))
@@ -250,6 +251,11 @@ def _nothing(id_: str, title: str, sentence: str) -> Part:
 
 def _settings(params: Facts) -> str:
     return ", ".join(f"{name} = {amount(value)}" for name, value in params.items())
+
+
+def _periods(facts: CardFacts) -> dict[str, dict[str, Any]]:
+    evaluation = facts.evidence.evaluation
+    return evaluation.periods if evaluation else {}
 
 
 def _period(facts: Facts) -> str:
@@ -278,14 +284,17 @@ def _passed(passed: bool | None) -> str:
 
 def short_form(facts: CardFacts) -> str:
     """A few lines of Markdown for the version's page in MLflow."""
-    spec, decision = facts.documents.get("model") or {}, facts.documents.get("decision") or {}
-    found = facts.documents.get("evaluation", {}).get("metrics") or {}
+    evaluation, decision = facts.evidence.evaluation, facts.evidence.decision
+    found = evaluation.metrics if evaluation else {}
     figures = ", ".join(
         f"{words(name)} {metric(found[name])}"
         for name in ("average_precision", "roc_auc", "ece")
         if found.get(name) is not None
     )
-    lines = [f"**{facts.model} version {facts.version}**: {facts.status}.", spec.get("description") or ""]
+    lines = [
+        f"**{facts.model} version {facts.version}**: {facts.status}.",
+        facts.evidence.model.get("description") or "",
+    ]
     lines.append(f"Held out: {figures}." if figures else "It was not evaluated.")
     if decision:
         lines.append(f"The gate said *{decision['action']}*: {' '.join(decision['reasons'])}")

@@ -18,6 +18,7 @@ from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster import registry
 from ray_cluster.evaluation.metrics import curves, metrics, ranking
+from ray_cluster.registry.evidence import Evaluation
 from ray_cluster.training.calibration import choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
@@ -71,7 +72,7 @@ def fit_point(
     return Fitted(pipeline, rows, trial, scores, started)
 
 
-def evaluate(spec: ModelSpec, data: TrainingData, fitted: Fitted) -> dict[str, Any]:
+def evaluate(spec: ModelSpec, data: TrainingData, fitted: Fitted) -> Evaluation:
     """Measure what was fitted on rows that it has not seen: the validation period, or for ``early`` the held-out one.
 
     Look at the held-out period last, and once: what is chosen by it is no longer measured by it. The threshold is the
@@ -85,23 +86,20 @@ def evaluate(spec: ModelSpec, data: TrainingData, fitted: Fitted) -> dict[str, A
     period = "validation" if fitted.rows == "train" else "held_out"
     mask = getattr(data.periods, period)
     scores = fitted.pipeline.predict_proba(data.features[mask])[:, 1]
-    return {
-        "period": period,
-        "periods": data.periods.describe(data.rows["label"]),
-        "family": fitted.trial.family,
-        "params": {**fitted.trial.params, "iterations": fitted.trial.iterations},
-        "threshold": threshold,
-        "metrics": metrics(data.y[mask], scores, threshold),
-        "baselines": {"base rate": ranking(data.y[mask], np.full(int(mask.sum()), data.y[data.early].mean()))},
-        "curves": curves(data.y[mask], scores),
-        "slices": [],
-        "importance": [],
-        "inputs": {},
-    }
+    return Evaluation(
+        period=period,
+        periods=data.periods.describe(data.rows["label"]),
+        family=fitted.trial.family,
+        params={**fitted.trial.params, "iterations": fitted.trial.iterations},
+        threshold=threshold,
+        metrics=metrics(data.y[mask], scores, threshold),
+        baselines={"base rate": ranking(data.y[mask], np.full(int(mask.sum()), data.y[data.early].mean()))},
+        curves=curves(data.y[mask], scores),
+    )
 
 
 def log_experiment(
-    settings: Settings, spec: ModelSpec, data: TrainingData, fitted: Fitted, evaluated: dict[str, Any], note: str = ""
+    settings: Settings, spec: ModelSpec, data: TrainingData, fitted: Fitted, evaluated: Evaluation, note: str = ""
 ) -> str:
     """Log it as a run beside the trainings, with the same evidence and provenance; returns the run's id.
 

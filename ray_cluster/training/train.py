@@ -16,12 +16,14 @@ from feature_repo.definitions.feature_store import request_features
 from feature_repo.frames.label_overrides import overlay_version
 from feature_repo.frames.training_frame import PREDICTION_TIME, inputs_fingerprint
 from feature_repo.storage.secondary import Failure
-from ray_cluster import evaluation, registry
+from ray_cluster import evaluation as evaluation_package
+from ray_cluster import registry
 from ray_cluster.cluster.connection import connected
 from ray_cluster.lineage.environment import code_fingerprint, library_versions
 from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.lineage.provenance import gather
 from ray_cluster.parity.check import require as require_parity
+from ray_cluster.registry.evidence import Evaluation, Evidence
 from ray_cluster.training.calibration import calibrated, choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.distributed.devices import check_cluster, cluster_resources, device_of
@@ -52,7 +54,7 @@ def record_run(
     search: Search,
     pipeline: Pipeline,
     scores: np.ndarray[Any, Any],
-    evaluated: dict[str, Any],
+    evaluation: Evaluation,
     context: dict[str, str],
     started: datetime,
     device: str = "cpu",
@@ -96,7 +98,6 @@ def record_run(
     reference = data.rows[held_out][[spec.requests.id, PREDICTION_TIME]].assign(
         **data.features[held_out], label=data.y[held_out], score=scores
     )
-    threshold = evaluated["threshold"]
     return registry.log_run(
         settings,
         spec.name,
@@ -104,19 +105,19 @@ def record_run(
         pipeline,
         example=data.features[held_out].head(3),
         reference=reference,
-        documents={
-            "evaluation": evaluated,
-            "trials": [asdict(trial) for trial in search.trials],
-            "dataset": dataset,
-            "provenance": provenance.document,
-            "model": spec.model_dump(mode="json"),
-            **({"sampling": sampling} if sampling else {}),
-            **({"failures": list(failures)} if failures else {}),
-        },
-        params={"family": search.best.family, "seed": spec.tuning.seed, **evaluated["params"]},
+        evidence=Evidence(
+            evaluation=evaluation,
+            trials=[asdict(trial) for trial in search.trials],
+            dataset=dataset,
+            provenance=provenance.document,
+            model=spec.model_dump(mode="json"),
+            sampling=sampling,
+            failures=list(failures),
+        ),
+        params={"family": search.best.family, "seed": spec.tuning.seed, **evaluation.params},
         metrics={
-            **evaluated["metrics"],
-            "threshold": threshold,
+            **evaluation.metrics,
+            "threshold": evaluation.threshold,
             "validation_" + spec.tuning.metric: search.metric,
         },
         tags={
@@ -130,7 +131,7 @@ def record_run(
         },
         files=provenance.files,
         metadata={
-            "threshold": threshold,
+            "threshold": evaluation.threshold,
             "features": frame.features,
             "feature_service": spec.feature_service,
             "dataset": frame.fingerprint,
@@ -189,7 +190,7 @@ def train_model(
     operating_point = choose_operating_point(spec, chosen.y, chosen.scores, chosen.days)
     pipeline = calibrated(fitted, operating_point.calibrator)
     progress("measuring on the held-out period", 0.85)
-    evaluated, scores = evaluate(spec, data, chosen, operating_point, pipeline, baselines, failures)
+    measured, scores = evaluate(spec, data, chosen, operating_point, pipeline, baselines, failures)
     progress("recording the run", 0.92)
     run_id = record_run(
         settings,
@@ -200,7 +201,7 @@ def train_model(
         chosen.search,
         pipeline,
         scores,
-        evaluated,
+        measured,
         context,
         started,
         device,
@@ -214,7 +215,7 @@ def train_model(
         unchanged=False,
         unlabelled=data.frame.unlabelled,
         failures=failures,
-        **evaluated["metrics"],
+        **measured.metrics,
     )
 
 
@@ -224,7 +225,7 @@ def _key(spec: ModelSpec, inputs: str, as_of: datetime) -> str:
         "model": spec.model_dump(mode="json", exclude={"description", "card", "gate", "serving", "monitoring"}),
         "inputs": inputs,
         "as_of": as_of.isoformat(),
-        "code": code_fingerprint(Path(__file__).parent, Path(evaluation.__file__).parent),
+        "code": code_fingerprint(Path(__file__).parent, Path(evaluation_package.__file__).parent),
         "libraries": library_versions(),
     }
     return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=10).hexdigest()

@@ -98,9 +98,9 @@ def log_small_run(settings: Settings, model: str, key: str, rounds: int = 20, bl
         pipeline,
         example=held_out[FEATURES].head(3),
         reference=held_out[["id", "prediction_time", *FEATURES, "label"]].assign(score=scores),
-        documents={
-            "evaluation": {"metrics": found, "threshold": 0.4, "periods": periods, "family": "xgboost", "slices": []},
-            "dataset": {
+        evidence=registry.Evidence(
+            evaluation=registry.Evaluation(metrics=found, threshold=0.4, periods=periods, family="xgboost", slices=[]),
+            dataset={
                 "fingerprint": f"data-{key}",
                 "rows": 2400,
                 "as_of": "2013-02-10T00:00:00+00:00",
@@ -108,9 +108,8 @@ def log_small_run(settings: Settings, model: str, key: str, rounds: int = 20, bl
                 "tables": {},
                 "git": {"commit": "0" * 40, "dirty": False},
             },
-            "model": {"name": model},
-            "trials": [],
-        },
+            model={"name": model},
+        ),
         params={"family": "xgboost"},
         metrics=found,
         tags={"headrace.dataset": f"data-{key}"},

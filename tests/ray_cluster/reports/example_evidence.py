@@ -20,6 +20,7 @@ from ray_cluster.evaluation.fairness import fairness
 from ray_cluster.evaluation.metrics import cost_evidence
 from ray_cluster.evaluation.slices import worst_slice
 from ray_cluster.monitoring.measurements import measure
+from ray_cluster.registry.evidence import Evaluation
 from ray_cluster.reports.lifecycle_content import ReportContent
 
 FEATURES = [
@@ -73,8 +74,8 @@ def frame(rows: int, start: str, days: int, shift: float, seed: int) -> pd.DataF
     return table
 
 
-def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
-    """An evaluation in the format kept with a run."""
+def evaluation(rows: pd.DataFrame) -> Evaluation:
+    """An evaluation as it is kept with a run."""
     labels, scores = rows["label"].to_numpy(), rows["score"].to_numpy()
     threshold = 0.42
     flagged = scores >= threshold
@@ -102,7 +103,7 @@ def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
     auc, area = roc_auc_score(labels, scores), average_precision_score(labels, scores)
     hit, share = labels[flagged].mean(), flagged[labels == 1].mean()
     period = {"rows": len(rows), "positives": int(labels.sum())}
-    return {
+    found = {
         "periods": {
             "train": {
                 "start": "2013-01-01T00:00:00+00:00",
@@ -165,6 +166,7 @@ def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
         "worst_slice": worst_slice(slices),
         **judged(rows, labels, scores, threshold),
     }
+    return Evaluation.from_json(found, "an example")
 
 
 def judged(rows: pd.DataFrame, labels: Any, scores: Any, threshold: float) -> dict[str, Any]:
@@ -328,9 +330,9 @@ def content(seed: int = 0) -> ReportContent:
     )
     measured = measure(spec, log, live[["id", "label"]], held_out, pd.Timestamp("2013-12-31", tz="UTC"))
     champion = {
-        name: value - 0.011 for name, value in facts["metrics"].items() if name in ("average_precision", "roc_auc")
+        name: value - 0.011 for name, value in facts.metrics.items() if name in ("average_precision", "roc_auc")
     }
-    challenger = {name: facts["metrics"][name] for name in champion}
+    challenger = {name: facts.metrics[name] for name in champion}
     tables = []
     for name, quarantined, later in (("flights", 37, 14_120), ("weather", 0, 1_003), ("planes", 4, 0)):
         table = held_out.drop(columns=["label", "score"]).iloc[:, : {"flights": 12, "weather": 8, "planes": 5}[name]]
