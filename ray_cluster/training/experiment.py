@@ -23,7 +23,7 @@ from ray_cluster.training.calibration import choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
 from ray_cluster.training.search import Search, TrialResult
-from ray_cluster.training.train import record_run
+from ray_cluster.training.train import TrainedRun, record_run
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -111,9 +111,19 @@ def log_experiment(
     tags = {registry.KIND: "notebook", "mlflow.note.content": note, "headrace.started_by": "a notebook"}
     search = Search([fitted.trial], fitted.validation_scores)
     key = f"notebook-{uuid.uuid4().hex}"
-    return record_run(
-        settings, spec, as_of, key, data, search, fitted.pipeline, scores, evaluated, tags, fitted.started
+    run = TrainedRun(
+        spec=spec,
+        as_of=as_of,
+        key=key,
+        data=data,
+        search=search,
+        pipeline=fitted.pipeline,
+        scores=scores,
+        evaluation=evaluated,
+        context=tags,
+        started=fitted.started,
     )
+    return record_run(settings, run)
 
 
 def _fit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,54 +41,65 @@ if TYPE_CHECKING:
 __all__ = [
     "record_run",
     "Trained",
+    "TrainedRun",
     "train_model",
 ]
 
 
-def record_run(
-    settings: Settings,
-    spec: ModelSpec,
-    as_of: datetime,
-    key: str,
-    data: TrainingData,
-    search: Search,
-    pipeline: Pipeline,
-    scores: np.ndarray[Any, Any],
-    evaluation: Evaluation,
-    context: dict[str, str],
-    started: datetime,
-    device: str = "cpu",
-    sampling: dict[str, Any] | None = None,
-    failures: Sequence[Failure] = (),
-) -> str:
-    """Log the run whole; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,).
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A finished training, with everything that is recorded of it.
 
-    ``device``: on which the final fit ran. ``sampling``: the result of the sampler selection, if there was one.
-    ``failures``: of secondary work, kept as the evidence ``failures`` where there are any.
+    Attributes:
+        key: of the training; the same key means the same result.
+        scores: of the pipeline on the held-out rows, shape (held out,).
+        context: tags that lead to the flow run.
+        device: on which the final fit ran.
+        sampling: the result of the sampler selection, if there was one.
+        failures: of secondary work.
     """
+
+    spec: ModelSpec
+    as_of: datetime
+    key: str
+    data: TrainingData
+    search: Search
+    pipeline: Pipeline
+    scores: np.ndarray[Any, Any]
+    evaluation: Evaluation
+    context: dict[str, str]
+    started: datetime
+    device: str = "cpu"
+    sampling: dict[str, Any] | None = None
+    failures: Sequence[Failure] = ()
+
+
+def record_run(settings: Settings, run: TrainedRun) -> str:
+    """Log the run whole; returns its id."""
+    spec, data, evaluation = run.spec, run.data, run.evaluation
     frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
     provenance = gather(
         settings,
         spec,
-        as_of,
+        run.as_of,
         {
             "fingerprint": frame.fingerprint,
             "columns": frame.columns,
             "rows": data.row_count,
             "label_overlay": frame.overlay,
         },
-        model_digest(pipeline),
+        model_digest(run.pipeline),
         {"version": champion.version, "run_id": champion.run_id} if champion else None,
-        context,
-        started,
-        device,
+        run.context,
+        run.started,
+        run.device,
     )
     git, libraries = provenance.document["git"], provenance.document["libraries"]
     dataset = {
         "fingerprint": frame.fingerprint,
         "rows": data.row_count,
         "unlabelled": frame.unlabelled,
-        "as_of": as_of.isoformat(),
+        "as_of": run.as_of.isoformat(),
         "label_overlay": frame.overlay,
         "feature_service": spec.feature_service,
         "tables": frame.tables,
@@ -96,38 +107,38 @@ def record_run(
         "libraries": libraries,
     }
     reference = data.rows[held_out][[spec.requests.id, PREDICTION_TIME]].assign(
-        **data.features[held_out], label=data.y[held_out], score=scores
+        **data.features[held_out], label=data.y[held_out], score=run.scores
     )
     return registry.log_run(
         settings,
         spec.name,
-        key,
-        pipeline,
+        run.key,
+        run.pipeline,
         example=data.features[held_out].head(3),
         reference=reference,
         evidence=Evidence(
             evaluation=evaluation,
-            trials=[asdict(trial) for trial in search.trials],
+            trials=[asdict(trial) for trial in run.search.trials],
             dataset=dataset,
             provenance=provenance.document,
             model=spec.model_dump(mode="json"),
-            sampling=sampling,
-            failures=list(failures),
+            sampling=run.sampling,
+            failures=list(run.failures),
         ),
-        params={"family": search.best.family, "seed": spec.tuning.seed, **evaluation.params},
+        params={"family": run.search.best.family, "seed": spec.tuning.seed, **evaluation.params},
         metrics={
             **evaluation.metrics,
             "threshold": evaluation.threshold,
-            "validation_" + spec.tuning.metric: search.metric,
+            "validation_" + spec.tuning.metric: run.search.metric,
         },
         tags={
             "headrace.dataset": frame.fingerprint,
-            "headrace.as_of": as_of.isoformat(),
+            "headrace.as_of": run.as_of.isoformat(),
             "headrace.feature_service": spec.feature_service,
             "headrace.git_commit": str(git["commit"]),
             "headrace.git_dirty": str(git["dirty"]).lower(),
             **provenance.tags,
-            **context,
+            **run.context,
         },
         files=provenance.files,
         metadata={
@@ -135,7 +146,7 @@ def record_run(
             "features": frame.features,
             "feature_service": spec.feature_service,
             "dataset": frame.fingerprint,
-            "as_of": as_of.isoformat(),
+            "as_of": run.as_of.isoformat(),
             "libraries": libraries,
         },
     )
@@ -192,22 +203,22 @@ def train_model(
     progress("measuring on the held-out period", 0.85)
     measured, scores = evaluate(spec, data, chosen, operating_point, pipeline, baselines, failures)
     progress("recording the run", 0.92)
-    run_id = record_run(
-        settings,
-        spec,
-        as_of,
-        key,
-        data,
-        chosen.search,
-        pipeline,
-        scores,
-        measured,
-        context,
-        started,
-        device,
-        selection.document,
-        failures,
+    run = TrainedRun(
+        spec=spec,
+        as_of=as_of,
+        key=key,
+        data=data,
+        search=chosen.search,
+        pipeline=pipeline,
+        scores=scores,
+        evaluation=measured,
+        context=context,
+        started=started,
+        device=device,
+        sampling=selection.document,
+        failures=failures,
     )
+    run_id = record_run(settings, run)
     data.release()
     progress("done", 1.0)
     return Trained(
