@@ -11,7 +11,7 @@ from feature_repo.storage.files import read_json
 from ray_cluster import registry
 from ray_cluster.lineage.changes import Change, changes_since
 from ray_cluster.lineage.prediction_trace import Served, served_by
-from ray_cluster.registry.evidence import Evidence
+from ray_cluster.registry.evidence import Dataset, Evidence
 
 __all__ = ["COLUMNS", "IN_USE", "Lineage", "Node", "trace"]
 
@@ -70,7 +70,7 @@ def trace(settings: Settings, model: str, which: str | None = None) -> Lineage:
     changes = changes_since(settings, model, provenance) if provenance else []
     nodes, edges = [], []
     for node, sources in (
-        *_data(provenance, evidence.dataset or {}, changes),
+        *_data(provenance, evidence.dataset, changes),
         *_training(settings, subject, evidence, changes),
         *_use(settings, subject),
     ):
@@ -88,9 +88,10 @@ def trace(settings: Settings, model: str, which: str | None = None) -> Lineage:
 
 
 def _data(
-    provenance: Mapping[str, Any], dataset: Mapping[str, Any], changes: list[Change]
+    provenance: Mapping[str, Any], dataset: Dataset | None, changes: list[Change]
 ) -> Iterator[tuple[Node, list[str]]]:
-    tables = provenance.get("tables") or {name: {"stored": found} for name, found in dataset.get("tables", {}).items()}
+    held = dataset.tables if dataset else {}
+    tables = provenance.get("tables") or {name: {"stored": found} for name, found in held.items()}
     for table, facts in tables.items():
         shown = {"known then": facts.get("known", ""), "stored": facts.get("stored", "")}
         if "rows" in facts:
@@ -109,7 +110,7 @@ def _data(
     for view, found in (provenance.get("on_demand") or {}).items():
         told = [each.sentence for each in changes if each.kind == "on-demand view" and each.name == view]
         yield Node(f"on_demand:{view}", 1, view, {"function": found, "kind": "on demand, from the request"}, told), []
-    service = provenance.get("feature_service") or dataset.get("feature_service")
+    service = provenance.get("feature_service") or (dataset.feature_service if dataset else None)
     if service:
         sources = [f"view:{view}" for view in views] + [f"on_demand:{view}" for view in provenance.get("on_demand", {})]
         yield Node("service", 2, service, {"views": str(len(sources)) if sources else ""}, []), sources
@@ -121,14 +122,12 @@ def _training(
     evidence: Evidence,
     changes: list[Change],
 ) -> Iterator[tuple[Node, list[str]]]:
-    dataset, provenance = evidence.dataset or {}, evidence.provenance
-    frame = {
-        "fingerprint": dataset.get("fingerprint", ""),
-        "rows": f"{dataset['rows']:,}" if "rows" in dataset else "",
-        "as of": str(dataset.get("as_of", ""))[:16],
-    }
+    dataset, provenance = evidence.dataset, evidence.provenance
+    frame = {}
+    if dataset:
+        frame = {"fingerprint": dataset.fingerprint, "rows": f"{dataset.rows:,}", "as of": dataset.as_of[:16]}
     told = [f"{each.kind} {each.name}: {each.sentence}" for each in changes if each.affects == "frame"]
-    labels = [f"table:{table}" for table in (provenance.get("tables") or dataset.get("tables") or {})]
+    labels = [f"table:{table}" for table in (provenance.get("tables") or (dataset.tables if dataset else {}))]
     read = {table for facts in (provenance.get("views") or {}).values() for table in facts["reads"]}
     yield (
         Node("frame", 2, "training frame", _some(frame), told),
@@ -146,7 +145,7 @@ def _training(
         verdict = parents["monitoring"]
         shown = {"as of": verdict["as_of"][:16], "version": str(verdict["version"]), "verdict": "retrain"}
         yield Node("verdict", 2, "monitoring", shown), []
-    run, git = subject.run, provenance.get("git") or dataset.get("git") or {}
+    run, git = subject.run, provenance.get("git") or (dataset.git if dataset else {})
     facts = {
         "id": run.run_id,
         "kind": run.kind,

@@ -104,8 +104,8 @@ def _differing(values: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 def _compared(settings: Settings, subject: registry.Subject) -> Compared:
     run, evidence = subject.run, registry.evidence(settings, subject.run.run_id)
-    evaluation, dataset, provenance = evidence.evaluation, evidence.dataset or {}, evidence.provenance
-    git = provenance.get("git") or dataset.get("git") or {}
+    evaluation, dataset, provenance = evidence.evaluation, evidence.dataset, evidence.provenance
+    git = provenance.get("git") or (dataset.git if dataset else {})
     code = sorted((provenance.get("code") or {}).items())
     tuning = evidence.model.get("tuning") or {}
     chosen = {"family": evaluation.family, **evaluation.params} if evaluation else {"family": None}
@@ -119,12 +119,12 @@ def _compared(settings: Settings, subject: registry.Subject) -> Compared:
         period=evaluation.period if evaluation else "held_out",
         metrics=evaluation.metrics if evaluation else {},
         intervals=(evaluation.intervals if evaluation else None) or {},
-        dataset=str(dataset.get("fingerprint", "unknown")),
-        rows=dataset.get("rows"),
-        as_of=str(dataset.get("as_of", "unknown")),
+        dataset=dataset.fingerprint if dataset else "unknown",
+        rows=dataset.rows if dataset else None,
+        as_of=dataset.as_of if dataset else "unknown",
         code=_digest(str(code)) if code else "unknown",
         commit=f"{str(git.get('commit', 'unknown'))[:10]}{', dirty' if git.get('dirty') else ''}",
-        libraries=dict(provenance.get("libraries") or dataset.get("libraries") or {}),
+        libraries=provenance.get("libraries") or (dataset.libraries if dataset else {}),
         model_digest=str((provenance.get("model_digest") or {}).get("model", "unknown")),
         curves=(evaluation.curves if evaluation else None) or {},
     )

@@ -80,10 +80,10 @@ def register(
             spec.name,
             run_id,
             tags={
-                "headrace.dataset": dataset["fingerprint"],
-                "headrace.as_of": dataset["as_of"],
-                "headrace.feature_service": dataset["feature_service"],
-                "headrace.git_commit": str(dataset["git"]["commit"]),
+                "headrace.dataset": dataset.fingerprint,
+                "headrace.as_of": dataset.as_of,
+                "headrace.feature_service": dataset.feature_service,
+                "headrace.git_commit": str(dataset.git["commit"]),
                 **context,
             },
         )

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from feature_repo.storage.document_format import DocumentError, check_format
 from feature_repo.storage.secondary import Failure
 
-__all__ = ["Document", "Evaluation", "Evidence"]
+__all__ = ["Dataset", "Document", "Evaluation", "Evidence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +79,29 @@ class Evaluation(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dataset(Document):
+    """Which rows a model was trained on, and the code that made them.
+
+    Attributes:
+        fingerprint, rows: of the training frame. unlabelled: requests left out because their label is null.
+        as_of: ISO time of what was known.
+        label_overlay: version of the label corrections.
+        tables: raw table -> fingerprint of all that it held.
+        git: ``commit``, ``branch`` and ``dirty``. libraries: name -> version.
+    """
+
+    fingerprint: str
+    rows: int
+    as_of: str
+    feature_service: str
+    unlabelled: int = 0
+    label_overlay: int = 0
+    tables: dict[str, str] = field(default_factory=dict)
+    git: dict[str, Any] = field(default_factory=dict)
+    libraries: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """The documents of one run by name; a document that the run does not keep is None or empty.
 
@@ -89,7 +112,7 @@ class Evidence:
     """
 
     evaluation: Evaluation | None = None
-    dataset: dict[str, Any] | None = None
+    dataset: Dataset | None = None
     sampling: dict[str, Any] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
@@ -120,4 +143,4 @@ class Evidence:
         return cls(**found)
 
 
-_TYPED: dict[str, type[Document]] = {"evaluation": Evaluation}
+_TYPED: dict[str, type[Document]] = {"evaluation": Evaluation, "dataset": Dataset}

@@ -8,7 +8,7 @@ from itertools import groupby
 from math import log1p
 from typing import Any
 
-from ray_cluster.registry.evidence import Evaluation
+from ray_cluster.registry.evidence import Dataset, Evaluation
 from ray_cluster.reports.formats import words
 
 __all__ = [
@@ -56,7 +56,7 @@ class ReportContent:
     evaluation: Evaluation | None = None
     trials: Sequence[Facts] = ()
     sampling: Facts | None = None
-    dataset: Facts | None = None
+    dataset: Dataset | None = None
     decision: Facts | None = None
     monitoring: Facts | None = None
     failures: Sequence[Mapping[str, str]] = ()

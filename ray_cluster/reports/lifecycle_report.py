@@ -91,7 +91,7 @@ def write_lifecycle_report(
             "Ray dashboard": settings.url("ray_dashboard"),
             "Endpoint documentation": f"{serve}/models/{spec.name}/docs",
         },
-        versions=(evidence.dataset or {}).get("libraries", {}),
+        versions=evidence.dataset.libraries if evidence.dataset else {},
     )
     folder = settings.home / "reports"
     path = write_report(folder / f"{spec.name}-v{version}-{as_of:%Y%m%dT%H%MZ}.html", content)

@@ -164,20 +164,20 @@ def _evaluation_data(facts: CardFacts) -> Part:
 
 
 def _training_data(facts: CardFacts) -> Part:
-    dataset, periods = facts.evidence.dataset or {}, _periods(facts)
-    if not dataset:
+    dataset, periods = facts.evidence.dataset, _periods(facts)
+    if dataset is None:
         return _nothing("training-data", "Training data", "Nothing is recorded about the training rows.")
     found = [
-        f"{amount(dataset.get('rows'))} rows of feature service {dataset.get('feature_service')}, as known at "
-        f"{moment(dataset.get('as_of'))}; fingerprint {dataset.get('fingerprint')}.",
+        f"{amount(dataset.rows)} rows of feature service {dataset.feature_service}, as known at "
+        f"{moment(dataset.as_of)}; fingerprint {dataset.fingerprint}.",
         *(f"{name.capitalize()}: {_period(periods[name])}." for name in ("train", "validation") if name in periods),
     ]
-    if dataset.get("unlabelled"):
-        found.append(f"{amount(dataset['unlabelled'])} more rows were left out, as their label is null.")
+    if dataset.unlabelled:
+        found.append(f"{amount(dataset.unlabelled)} more rows were left out, as their label is null.")
     label = facts.evidence.model.get("label") or {}
     if label:
         found.append(f"A row is positive where {label.get('positive')} (table {label.get('table')}).")
-    tables = tuple((name, str(fingerprint)) for name, fingerprint in (dataset.get("tables") or {}).items())
+    tables = tuple(dataset.tables.items())
     blocks: list[tuple[str, ...] | Rows] = [tuple(found)]
     if tables:
         blocks.append(Rows(("Table", "Fingerprint"), tables, text=2))
@@ -210,8 +210,8 @@ def _ethics(facts: CardFacts) -> Part:
 
 def _caveats(facts: CardFacts) -> Part:
     said = [str(each) for each in facts.words.get("caveats") or ()]
-    evaluation, dataset, decision = facts.evidence.evaluation, facts.evidence.dataset or {}, facts.evidence.decision
-    if (dataset.get("git") or {}).get("dirty"):
+    evaluation, dataset, decision = facts.evidence.evaluation, facts.evidence.dataset, facts.evidence.decision
+    if dataset and dataset.git.get("dirty"):
         said.append("It was trained from a working tree with uncommitted changes.")
     said += [f"The {each['what']} failed and is left out: {each['why']}." for each in facts.evidence.failures]
     tests = (evaluation.behaviour if evaluation else None) or []
@@ -228,13 +228,12 @@ def _caveats(facts: CardFacts) -> Part:
 
 
 def _provenance(facts: CardFacts) -> Part:
-    dataset = facts.evidence.dataset or {}
-    git, libraries = dataset.get("git") or {}, dataset.get("libraries") or {}
+    dataset = facts.evidence.dataset
     found = [f"MLflow run {facts.run_id}."]
-    if git:
+    if dataset and (git := dataset.git):
         found.append(f"git commit {git.get('commit')}{', with uncommitted changes' if git.get('dirty') else ''}.")
-    if libraries:
-        found.append(f"Libraries: {', '.join(f'{name} {version}' for name, version in libraries.items())}.")
+    if dataset and dataset.libraries:
+        found.append(f"Libraries: {', '.join(f'{name} {version}' for name, version in dataset.libraries.items())}.")
     blocks: list[tuple[str, ...] | Rows] = [tuple(found)]
     if facts.evidence.history:
         rows = tuple(

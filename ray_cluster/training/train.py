@@ -23,7 +23,7 @@ from ray_cluster.lineage.environment import code_fingerprint, library_versions
 from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.lineage.provenance import gather
 from ray_cluster.parity.check import require as require_parity
-from ray_cluster.registry.evidence import Evaluation, Evidence
+from ray_cluster.registry.evidence import Dataset, Evaluation, Evidence
 from ray_cluster.training.calibration import calibrated, choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.distributed.devices import check_cluster, cluster_resources, device_of
@@ -95,17 +95,17 @@ def record_run(settings: Settings, run: TrainedRun) -> str:
         run.device,
     )
     git, libraries = provenance.document["git"], provenance.document["libraries"]
-    dataset = {
-        "fingerprint": frame.fingerprint,
-        "rows": data.row_count,
-        "unlabelled": frame.unlabelled,
-        "as_of": run.as_of.isoformat(),
-        "label_overlay": frame.overlay,
-        "feature_service": spec.feature_service,
-        "tables": frame.tables,
-        "git": {name: git[name] for name in ("commit", "branch", "dirty")},
-        "libraries": libraries,
-    }
+    dataset = Dataset(
+        fingerprint=frame.fingerprint,
+        rows=data.row_count,
+        unlabelled=frame.unlabelled,
+        as_of=run.as_of.isoformat(),
+        label_overlay=frame.overlay,
+        feature_service=spec.feature_service,
+        tables=frame.tables,
+        git={name: git[name] for name in ("commit", "branch", "dirty")},
+        libraries=libraries,
+    )
     reference = data.rows[held_out][[spec.requests.id, PREDICTION_TIME]].assign(
         **data.features[held_out], label=data.y[held_out], score=run.scores
     )

@@ -100,14 +100,14 @@ def log_small_run(settings: Settings, model: str, key: str, rounds: int = 20, bl
         reference=held_out[["id", "prediction_time", *FEATURES, "label"]].assign(score=scores),
         evidence=registry.Evidence(
             evaluation=registry.Evaluation(metrics=found, threshold=0.4, periods=periods, family="xgboost", slices=[]),
-            dataset={
-                "fingerprint": f"data-{key}",
-                "rows": 2400,
-                "as_of": "2013-02-10T00:00:00+00:00",
-                "feature_service": "flight_risk",
-                "tables": {},
-                "git": {"commit": "0" * 40, "dirty": False},
-            },
+            dataset=registry.Dataset(
+                fingerprint=f"data-{key}",
+                rows=2400,
+                as_of="2013-02-10T00:00:00+00:00",
+                feature_service="flight_risk",
+                tables={},
+                git={"commit": "0" * 40, "dirty": False},
+            ),
             model={"name": model},
         ),
         params={"family": "xgboost"},

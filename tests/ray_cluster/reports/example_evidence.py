@@ -20,7 +20,7 @@ from ray_cluster.evaluation.fairness import fairness
 from ray_cluster.evaluation.metrics import cost_evidence
 from ray_cluster.evaluation.slices import worst_slice
 from ray_cluster.monitoring.measurements import measure
-from ray_cluster.registry.evidence import Evaluation
+from ray_cluster.registry.evidence import Dataset, Evaluation
 from ray_cluster.reports.lifecycle_content import ReportContent
 
 FEATURES = [
@@ -371,14 +371,14 @@ def content(seed: int = 0) -> ReportContent:
         evaluation=facts,
         trials=trials(),
         sampling=sampling(),
-        dataset={
-            "fingerprint": "b3c1f0a5d2",
-            "rows": 291_313,
-            "as_of": "2013-12-17T00:00:00+00:00",
-            "feature_service": "flight_risk",
-            "tables": {"flights": "9a1e77c0", "weather": "77d0e1b2", "planes": "01cfa913"},
-            "git": {"commit": "994be8e", "dirty": True},
-        },
+        dataset=Dataset(
+            fingerprint="b3c1f0a5d2",
+            rows=291_313,
+            as_of="2013-12-17T00:00:00+00:00",
+            feature_service="flight_risk",
+            tables={"flights": "9a1e77c0", "weather": "77d0e1b2", "planes": "01cfa913"},
+            git={"commit": "994be8e", "dirty": True},
+        ),
         decision=promotion(
             challenger, champion, Gate(margin=0.002, minimum={"roc_auc": 0.6}), measured_beside()
         ).to_dict(),

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.tables.table_profile import profile_table
-from ray_cluster.registry.evidence import Evaluation
+from ray_cluster.registry.evidence import Dataset, Evaluation
 from ray_cluster.reports import search_charts
 from ray_cluster.reports.formats import amount, duration, percent
 from ray_cluster.reports.lifecycle_content import ReportContent, confusion, drift_bars
@@ -162,7 +162,7 @@ def test_sparse_evidence_is_enough() -> None:
         ingest=[{"table": "t", "rows_in": 0, "rows_out": 0, "quarantined": 0, "later": 0, "fingerprint": None, "columns": []}],
         evaluation=Evaluation(family="", threshold=0.5, metrics={"roc_auc": None}),
         trials=[{"trial": 1, "family": "xgboost", "params": None, "status": "failed", "iterations": 0, "metric": None, "seconds": None, "history": []}],
-        dataset={"fingerprint": "f"},
+        dataset=Dataset(fingerprint="f", rows=0, as_of="", feature_service=""),
         decision={"action": "refuse", "reasons": ["It is worse."]},
         monitoring={"measurements": {"rows": 0, "features": [], "as_of": "2013-12-31"}, "decision": {"action": "wait", "reasons": []}},
         endpoint={"url": None},
@@ -204,7 +204,7 @@ def test_nothing_comes_through_unescaped(noise: str) -> None:
                     folds={"windows": [{"start": evil, "end": evil}] * 2, "finalists": [{"trial": evil, "family": evil, "metrics": [0.1, 0.2], "mean": 0.1, "chosen": True}]}),
         trials=[{"trial": evil, "family": evil, "params": {evil: evil}, "status": evil, "iterations": 1, "metric": 0.5, "seconds": 1, "history": []}],
         decision={"action": evil, "reasons": [evil], "evidence": {"challenger": {evil: 0.1}}},
-        dataset={"fingerprint": evil, "tables": {evil: evil}, "git": {"commit": evil, "dirty": False}},
+        dataset=Dataset(fingerprint=evil, rows=1, as_of=evil, feature_service=evil, tables={evil: evil}, git={"commit": evil, "dirty": False}),
         endpoint={"url": evil, "curl": evil}, links={evil: "javascript:alert(1)"}, versions={evil: evil},
     )  # fmt: skip
     text = render(content)
