@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from feature_repo.storage.document_format import DocumentError, check_format
 from feature_repo.storage.secondary import Failure
 
-__all__ = ["Dataset", "Document", "Evaluation", "Evidence"]
+__all__ = ["Dataset", "Document", "Evaluation", "Evidence", "SamplingResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +102,22 @@ class Dataset(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SamplingResult(Document):
+    """The samplers that were compared for rare positives (:mod:`ray_cluster.training.sampling.sampler_selection`).
+
+    Attributes:
+        decision: from validation rows alone. kept: ``none``, or the sampler that is kept.
+        trial: that the samplers were fitted with.
+        contenders: of each, its validation and held-out figures and the checks of its rows.
+    """
+
+    decision: dict[str, Any]
+    kept: str
+    trial: str
+    contenders: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """The documents of one run by name; a document that the run does not keep is None or empty.
 
@@ -113,7 +129,7 @@ class Evidence:
 
     evaluation: Evaluation | None = None
     dataset: Dataset | None = None
-    sampling: dict[str, Any] | None = None
+    sampling: SamplingResult | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     decision: dict[str, Any] = field(default_factory=dict)
@@ -143,4 +159,4 @@ class Evidence:
         return cls(**found)
 
 
-_TYPED: dict[str, type[Document]] = {"evaluation": Evaluation, "dataset": Dataset}
+_TYPED: dict[str, type[Document]] = {"evaluation": Evaluation, "dataset": Dataset, "sampling": SamplingResult}

@@ -8,7 +8,7 @@ from itertools import groupby
 from math import log1p
 from typing import Any
 
-from ray_cluster.registry.evidence import Dataset, Evaluation
+from ray_cluster.registry.evidence import Dataset, Evaluation, SamplingResult
 from ray_cluster.reports.formats import words
 
 __all__ = [
@@ -55,7 +55,7 @@ class ReportContent:
     ingest: Sequence[Facts] = ()
     evaluation: Evaluation | None = None
     trials: Sequence[Facts] = ()
-    sampling: Facts | None = None
+    sampling: SamplingResult | None = None
     dataset: Dataset | None = None
     decision: Facts | None = None
     monitoring: Facts | None = None
@@ -148,10 +148,10 @@ def shares(parts: Sequence[float]) -> list[float]:
     return [100 * part / total for part in parts]
 
 
-def contender_bars(document: Facts) -> list[dict[str, Any]]:
+def contender_bars(sampling: SamplingResult) -> list[dict[str, Any]]:
     """The contenders with the gains' intervals as places in percent of one axis: ``low_at``, ``gain_at``, ``high_at``
     and ``zero_at``; those that were not compared (``none``, ``threshold``, or with an error) have no places."""
-    rows = list(document.get("contenders") or [])
+    rows = sampling.contenders
     compared = [row for row in rows if row.get("low") is not None and row["contender"] not in ("none", "threshold")]
     ends = [0.0, *(float(row[key]) for row in compared for key in ("low", "high"))]
     low, high = min(ends), max(ends)
@@ -163,20 +163,20 @@ def contender_bars(document: Facts) -> list[dict[str, Any]]:
 
     return [
         {**row, **({f"{key}_at": place(row[key]) for key in ("low", "gain", "high")} if row in compared else {})}
-        | {"zero_at": place(0.0), "later": (row.get("held_out") or {}).get(document["decision"]["evidence"]["metric"])}
+        | {"zero_at": place(0.0), "later": (row.get("held_out") or {}).get(sampling.decision["evidence"]["metric"])}
         for row in rows
     ]
 
 
-def sampling_facts(document: Facts | None) -> dict[str, Any]:
+def sampling_facts(sampling: SamplingResult | None) -> dict[str, Any]:
     """What the part about rare positives needs: ``bars``, ``decision``, ``kept``, ``metric`` in words, ``checked``."""
-    if not document:
+    if sampling is None:
         return {}
-    decision = document["decision"]
+    decision = sampling.decision
     return {
-        "bars": contender_bars(document),
+        "bars": contender_bars(sampling),
         "decision": decision,
-        "kept": document["kept"],
+        "kept": sampling.kept,
         "metric": words(decision["evidence"]["metric"]),
-        "checked": [row for row in document["contenders"] if row.get("checks")],
+        "checked": [row for row in sampling.contenders if row.get("checks")],
     }

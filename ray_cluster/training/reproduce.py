@@ -61,7 +61,7 @@ def refit(settings: Settings, spec: ModelSpec, data: TrainingData, evidence: Evi
     connected."""
     trial = TrialResult(**evidence.trials[0])
     calendar = request_features(settings, spec.feature_service)
-    sampler = (evidence.sampling or {}).get("kept", "none")
+    sampler = evidence.sampling.kept if evidence.sampling else "none"
     device = device_of(spec, cluster_resources(), trial.family)
     fitted, _ = fit_final(spec, trial, data, calendar, device, sampler)
     operating_point = operating_point_again(spec, data, trial, sampler)

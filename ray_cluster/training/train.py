@@ -23,7 +23,7 @@ from ray_cluster.lineage.environment import code_fingerprint, library_versions
 from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.lineage.provenance import gather
 from ray_cluster.parity.check import require as require_parity
-from ray_cluster.registry.evidence import Dataset, Evaluation, Evidence
+from ray_cluster.registry.evidence import Dataset, Evaluation, Evidence, SamplingResult
 from ray_cluster.training.calibration import calibrated, choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.distributed.devices import check_cluster, cluster_resources, device_of
@@ -70,7 +70,7 @@ class TrainedRun:
     context: dict[str, str]
     started: datetime
     device: str = "cpu"
-    sampling: dict[str, Any] | None = None
+    sampling: SamplingResult | None = None
     failures: Sequence[Failure] = ()
 
 
@@ -215,7 +215,7 @@ def train_model(
         context=context,
         started=started,
         device=device,
-        sampling=selection.document,
+        sampling=selection.result,
         failures=failures,
     )
     run_id = record_run(settings, run)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from feature_repo.storage.document_format import DocumentError
-from ray_cluster.registry.evidence import Evaluation, Evidence
+from ray_cluster.registry.evidence import Dataset, Evaluation, Evidence, SamplingResult
 
 #: As a run kept it before documents had the key ``format``.
 BEFORE = {
@@ -32,9 +32,16 @@ def test_a_document_without_a_format_is_of_format_1_and_keeps_its_keys() -> None
 
 
 def test_evidence_is_read_as_it_was_written() -> None:
-    evidence = Evidence(evaluation=Evaluation.from_json(BEFORE, "x"), model={"name": "m"}, trials=[{"trial": "1"}])
+    evidence = Evidence(
+        evaluation=Evaluation.from_json(BEFORE, "x"),
+        dataset=Dataset(fingerprint="f", rows=3, as_of="2013-12-17T00:00:00+00:00", feature_service="flight_risk"),
+        sampling=SamplingResult(decision={"action": "leave"}, kept="none", trial="3", contenders=[]),
+        model={"name": "m"},
+        trials=[{"trial": "1"}],
+    )
     documents = json.loads(json.dumps(evidence.to_json()))
-    assert set(documents) == {"evaluation", "model", "trials"}
+    assert set(documents) == {"evaluation", "dataset", "sampling", "model", "trials"}
+    assert all(documents[name]["format"] == 1 for name in ("evaluation", "dataset", "sampling"))
     assert Evidence.from_json({**documents, "of_a_later_version": 1}, "run r1") == evidence
 
 

@@ -20,7 +20,7 @@ from ray_cluster.evaluation.fairness import fairness
 from ray_cluster.evaluation.metrics import cost_evidence
 from ray_cluster.evaluation.slices import worst_slice
 from ray_cluster.monitoring.measurements import measure
-from ray_cluster.registry.evidence import Dataset, Evaluation
+from ray_cluster.registry.evidence import Dataset, Evaluation, SamplingResult
 from ray_cluster.reports.lifecycle_content import ReportContent
 
 FEATURES = [
@@ -264,7 +264,7 @@ def trials() -> list[dict[str, Any]]:
     return found  # the first was chosen, though another is ahead on the last window
 
 
-def sampling() -> dict[str, Any]:
+def sampling() -> SamplingResult:
     """A selection among four samplers of which one is kept, one could not contend and two did not help."""
     figures = {"class_weight": (-0.012, 0.011), "smote": (0.017, 0.011), "undersample": (-0.061, 0.013)}
     table: list[dict[str, Any]] = []
@@ -294,7 +294,8 @@ def sampling() -> dict[str, Any]:
     }  # fmt: skip
     rule = Sampling(method="select", contenders=["threshold", "class_weight", "undersample", "smote", "adasyn"])
     decision = sampling_verdict(evidence, rule)
-    return {"decision": decision.to_dict(), "kept": decision.evidence["kept"], "trial": "3", "contenders": table}
+    kept = decision.evidence["kept"]
+    return SamplingResult(decision=decision.to_dict(), kept=kept, trial="3", contenders=table)
 
 
 def measured_beside() -> dict[str, Any]:

@@ -359,7 +359,7 @@ def test_profiles_of_a_table(full: ReportContent) -> None:
 def test_the_court_is_shown_with_intervals_on_one_axis(full: ReportContent, text: str) -> None:
     from ray_cluster.reports.lifecycle_content import contender_bars
 
-    bars = {row["contender"]: row for row in contender_bars(full.sampling or {})}
+    bars = {row["contender"]: row for row in contender_bars(full.sampling)}
     assert "low_at" not in bars["none"] and "low_at" not in bars["adasyn"]
     for name in ("class_weight", "undersample", "smote"):
         assert 0 <= bars[name]["low_at"] < bars[name]["gain_at"] < bars[name]["high_at"] <= 100
