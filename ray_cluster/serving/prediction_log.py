@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,12 +73,13 @@ class PredictionLine(NamedTuple):
             KeyError: a key is missing.
         """
         check_format(content, _FORMAT, "A line of the prediction log")
-        return cls._make([content[name] if name not in cls._field_defaults else content.get(name) for name in COLUMNS])
+        return cls(*_always(content), *[content.get(name) for name in cls._field_defaults])
 
 
 #: The keys of one line, and the columns of :func:`read_predictions`.
 COLUMNS = PredictionLine._fields
 _KEYS = ("format", *COLUMNS)
+_always = itemgetter(*(name for name in COLUMNS if name not in PredictionLine._field_defaults))
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.model import ModelSpec
@@ -15,11 +14,11 @@ from configs.settings import Settings
 from feature_repo.definitions.feature_store import request_features
 from feature_repo.frames.label_overrides import overlay_version
 from feature_repo.frames.training_frame import PREDICTION_TIME, inputs_fingerprint
+from feature_repo.storage.code_files import code_fingerprint
 from feature_repo.storage.secondary import Failure
-from ray_cluster import evaluation as evaluation_package
 from ray_cluster import registry
 from ray_cluster.cluster.connection import connected
-from ray_cluster.lineage.environment import code_fingerprint, library_versions
+from ray_cluster.lineage.environment import fit_files, library_versions
 from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.lineage.provenance import gather
 from ray_cluster.parity.check import require as require_parity
@@ -236,7 +235,7 @@ def _key(spec: ModelSpec, inputs: str, as_of: datetime) -> str:
         "model": spec.model_dump(mode="json", exclude={"description", "card", "gate", "serving", "monitoring"}),
         "inputs": inputs,
         "as_of": as_of.isoformat(),
-        "code": code_fingerprint(Path(__file__).parent, Path(evaluation_package.__file__).parent),
+        "code": code_fingerprint(fit_files()),
         "libraries": library_versions(),
     }
     return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=10).hexdigest()
