@@ -1,6 +1,6 @@
 """Which of the project's own source files a module needs, found by following imports without running anything.
 
-A cached result is looked up by the code that it was made with; that code is asked here, never listed by hand.
+The key of a cached result holds the code that made it; that code is found here, and never listed by hand.
 """
 
 from __future__ import annotations
