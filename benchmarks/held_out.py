@@ -31,9 +31,9 @@ def main() -> None:
         split = spec.split.model_copy(update={"held_out": as_of - datetime(2013, 10, 1, tzinfo=UTC)})
         spec = spec.model_copy(update={"split": split})
         trained = train_model(settings, spec, as_of, {"headrace.flow_run": "benchmark"}, lambda *_: None)
-        evaluation = registry.evidence(settings, trained["run_id"])["evaluation"]
-        period = evaluation["periods"]["held_out"]
-        contenders = {**evaluation["baselines"], f"champion ({evaluation['family']})": evaluation["metrics"]}
+        evaluation = registry.evidence(settings, trained["run_id"]).evaluation
+        period = evaluation.periods["held_out"]
+        contenders = {**evaluation.baselines, f"champion ({evaluation.family})": evaluation.metrics}
         for who, figures in contenders.items():
             print(
                 f"| {name} | {period['start'][:10]} to {period['end'][:10]} | {period['rows']:,} | {who} "

@@ -48,7 +48,7 @@ def _row(settings: Any, model: str, version: str, run_id: str) -> dict[str, Any]
         found: Reproduction = reproduce(settings, model, version)
     except (ReproduceError, registry.RegistryError) as error:
         return {**row, "identical": False, "cause": str(error)}
-    provenance = registry.evidence(settings, run_id)["provenance"]
+    provenance = registry.evidence(settings, run_id).provenance
     changes: list[Change] = found.changes
     return {
         **row,

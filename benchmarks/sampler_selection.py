@@ -65,8 +65,8 @@ def _selection(frames: dict[str, Any], rows: int | None) -> None:
         spec = spec.model_copy(update={"sampling": Sampling(method="select", ratio=ratio), "tuning": tuning})
         started = perf_counter()
         selection = select_sampler(spec, trial, data)
-        assert selection.document is not None
-        for row in selection.document["contenders"]:
+        assert selection.result is not None
+        for row in selection.result.contenders:
             if row["error"]:
                 print(f"| {name} | {row['contender']} | {row['error']} | {row['seconds']:.1f} | | | | | |")
                 continue

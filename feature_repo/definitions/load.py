@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from configs.errors import HeadraceError
 from configs.reading import nearest
 from feature_repo.definitions.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition
+from feature_repo.storage.code_files import code_fingerprint, imported_files, imported_modules
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -234,26 +233,7 @@ def _code(text: str) -> str:
 
     An on-demand view often only calls a function in another module, whose text is not in the registry.
     """
-    digest, waiting, seen = hashlib.blake2b(text.encode(), digest_size=8), _imports(text), set[str]()
-    while waiting:
-        name = waiting.pop(0)
-        spec = find_spec(name) if name not in seen else None
-        seen.add(name)
-        if spec and spec.origin:
-            source = Path(spec.origin).read_text(encoding="utf-8")
-            digest.update(source.encode())
-            waiting += _imports(source)
-    return digest.hexdigest()
-
-
-def _imports(text: str) -> list[str]:
-    found: list[str] = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.append(node.module)
-        elif isinstance(node, ast.Import):
-            found += [each.name for each in node.names]
-    return sorted(name for name in found if name.split(".")[0] == "feature_repo")
+    return code_fingerprint(imported_files(imported_modules(text), ("configs*",)), text)
 
 
 def _file(module: ModuleType) -> str:

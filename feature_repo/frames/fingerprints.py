@@ -1,4 +1,4 @@
-"""Fingerprints of content: of the rows of a frame, column by column, and of a raw table's content as of a time.
+"""Fingerprints: of the rows of a frame, of a raw table's content as of a time, and the code that makes a frame.
 
 Equal content has equal fingerprints for any layout in files; another value, row or row order changes them.
 """
@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
+from feature_repo.storage.code_files import imported_files
 from feature_repo.tables import connect, manifest
 from feature_repo.tables.table_files import quoted
 
@@ -18,10 +19,37 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-__all__ = ["FrameDigest", "changed_days", "frame_fingerprint", "table_contents"]
+__all__ = ["FRAME_CODE", "FrameDigest", "changed_days", "frame_files", "frame_fingerprint", "table_contents"]
+
+#: What :func:`frame_files` starts from, and what it leaves out.
+FRAME_CODE = (
+    (
+        "feature_repo.features",  # loaded by Feast
+        "feature_repo.frames.frame_parts",
+        "feature_repo.materialization.backfill",  # computes the view files that a frame is retrieved from
+        "feature_repo.offline.offline_store",  # named in feature_store.yaml
+    ),
+    (
+        "configs*",
+        "feature_repo.definitions.apply",
+        "feature_repo.materialization.online_write",
+        "feature_repo.storage*",
+        "feature_repo.transforms",
+    ),
+)
 
 #: Whole numbers up to this one are exact in float64.
 _EXACT = 2**53
+
+
+def frame_files() -> tuple[str, ...]:
+    """Files whose change can alter a training frame (:func:`feature_repo.storage.code_files.imported_files`).
+
+    Left out: settings, as the values that count are part of a key themselves; the queries of all views, as those of
+    the model's own views are; registering definitions and bringing values online, which a frame does not read; and
+    how files are written.
+    """
+    return imported_files(*FRAME_CODE)
 
 
 class FrameDigest:

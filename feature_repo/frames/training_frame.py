@@ -6,7 +6,6 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import HeadraceError
@@ -14,9 +13,10 @@ from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.definitions.dependencies import model_tables, service_views
 from feature_repo.frames.expired_values import defaults, retrieve_as_served
-from feature_repo.frames.fingerprints import frame_fingerprint
+from feature_repo.frames.fingerprints import frame_files, frame_fingerprint
 from feature_repo.frames.label_overrides import overlay as relabels
 from feature_repo.frames.label_overrides import overlay_version, standing, with_overrides
+from feature_repo.storage.code_files import code_fingerprint
 from feature_repo.tables import connect, manifest
 from feature_repo.transforms import sql
 
@@ -40,14 +40,6 @@ __all__ = [
     "training_frame",
 ]
 
-#: Code that a training frame depends on, in addition to the queries of its views.
-_CODE = (
-    "features.py",
-    "frames/*.py",
-    "transforms/calendar.py",
-    "transforms/purchase.py",
-    "offline/*.py",
-)
 #: Column of the prediction time.
 PREDICTION_TIME = "prediction_time"
 #: Column of the time when an outcome became known.
@@ -232,10 +224,8 @@ def inputs_fingerprint(settings: Settings, spec: ModelSpec, overlay: int | None 
 
     Equal fingerprints mean equal frames; computing it takes milliseconds, the frame itself seconds.
     """
-    folder = Path(__file__).parents[1]
-    code = "".join(sql(view) for view in service_views(settings, spec.feature_service)) + "".join(
-        path.read_text(encoding="utf-8") for pattern in _CODE for path in sorted(folder.glob(pattern))
-    )
+    queries = "".join(sql(view) for view in service_views(settings, spec.feature_service))
+    code = code_fingerprint(frame_files(), queries)
     corrections = sorted((each.id, each.label) for each in standing(relabels(settings, spec.name, overlay)).values())
     return hashlib.blake2b(
         f"{table_fingerprints(settings, spec)} {code} {defaults(spec.expired)} {corrections}".encode(), digest_size=8

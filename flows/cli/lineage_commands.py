@@ -91,28 +91,28 @@ def lineage_tree(found: Lineage) -> Iterator[RenderableType]:
 def prediction_tree(found: Traced) -> Iterator[RenderableType]:
     """One prediction: the response, its input values, its version, and whether it can be recomputed."""
     line = found.line
-    score = "none (abstained)" if line["score"] is None else f"{line['score']!r}"
-    root = Tree(f"[bold]prediction {escape(line['prediction_id'])}[/bold] of {escape(line['model'])}")
+    score = "none (abstained)" if line.score is None else f"{line.score!r}"
+    root = Tree(f"[bold]prediction {escape(line.prediction_id)}[/bold] of {escape(line.model)}")
     for name, value in (
-        ("event", line["id"] or "no id given"),
-        ("as of", line["as_of"]),
-        ("served", line["served_at"]),
+        ("event", line.id or "no id given"),
+        ("as of", line.as_of),
+        ("served", line.served_at),
         ("score", score),
-        ("decision", f"{line['decision']} (threshold {line['threshold']!r})"),
+        ("decision", f"{line.decision} (threshold {line.threshold!r})"),
     ):
         root.add(f"[dim]{name}[/dim] {escape(str(value))}")
     entities = root.add("[bold]request[/bold]")
-    for name, value in {**line["entities"], **line["fields"]}.items():
+    for name, value in {**line.entities, **line.fields}.items():
         entities.add(f"{escape(name)} = {escape(str(value))}")
     views = root.add("[bold]feature views[/bold]")
     for view, age in found.ages.items():
-        fact = "no value" if age is None else f"{age:,.0f} s old, of {line['event_times'][view]}"
-        served = (line.get("view_versions") or {}).get(view)
+        fact = "no value" if age is None else f"{age:,.0f} s old, of {line.event_times[view]}"
+        served = (line.view_versions or {}).get(view)
         views.add(f"{escape(view)} [dim]query {served[:8] if served else 'unknown'}[/dim], {fact}")
-    values = root.add(f"[bold]{len(line['features'])} served values[/bold]")
-    for name, value in line["features"].items():
+    values = root.add(f"[bold]{len(line.features)} served values[/bold]")
+    for name, value in line.features.items():
         values.add(f"{escape(name)} = {escape(str(value))}")
-    version = root.add(f"[bold]version {line['version']}[/bold]")
+    version = root.add(f"[bold]version {line.version}[/bold]")
     git = found.git
     for name, value in (
         ("run", found.run_id),

@@ -76,8 +76,8 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
     card = "failed, see the log"
     with secondary("model card"):
         card = str(write_card(settings, model, number))
-    documents = registry.evidence(settings, facts.run_id)
-    decision = documents.get("decision") or {}
+    evidence = registry.evidence(settings, facts.run_id)
+    decision = evidence.decision
     parts: list[Any] = [Text(f"{model} version {number}: {status_of(facts)}", style="bold")]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     shown = {
@@ -102,9 +102,9 @@ def version_page(settings: Settings, model: str, number: int) -> Group:
         parts.append(gates)
     else:
         parts.append(Text("\nThere is no decision about it yet."))
-    if events := documents.get("history"):
+    if evidence.history:
         parts.append(Text("\nWhat happened:", style="bold"))
-        parts += [Text(_event(event)) for event in events]
+        parts += [Text(_event(event)) for event in evidence.history]
     return Group(*parts)
 
 

@@ -8,26 +8,17 @@ from datetime import datetime
 from typing import Any, Literal
 
 from configs.settings import Settings
-from feature_repo.frames.fingerprints import changed_days, table_contents
+from feature_repo.frames.fingerprints import changed_days, frame_files, table_contents
 from feature_repo.frames.label_overrides import overlay_version
 from feature_repo.materialization.view_files import state
 from feature_repo.online.layout import FeatureServiceError
 from feature_repo.transforms import VIEWS, code
-from ray_cluster.lineage.environment import code_files, git_state, library_versions, machine
+from ray_cluster.lineage.environment import code_files, fit_files, git_state, library_versions, machine
 from ray_cluster.lineage.provenance import erasures_now, on_demand_code
 
 __all__ = ["Change", "changes_since"]
 
 Kind = Literal["table", "labels", "view", "on-demand view", "erasures", "code", "library", "machine"]
-#: Code that can change a training frame, and a fit; no other file can.
-_FRAME = (
-    "feature_repo/features.py",
-    "feature_repo/frames/",
-    "feature_repo/materialization/backfill.py",
-    "feature_repo/offline/",
-    "feature_repo/transforms/",
-)
-_FIT = ("ray_cluster/training/", "ray_cluster/evaluation/")
 
 
 @dataclass(frozen=True)
@@ -133,9 +124,9 @@ def _code(settings: Settings, provenance: Mapping[str, Any]) -> Iterator[Change]
         is_now = f"{present['commit'][:10]}{', dirty' if present['dirty'] else ''}"
         files = f"{len(differ)} files differ" if differ else "no file that decides a training differs"
         yield Change("code", "commit", f"{was}, now {is_now}; {files}", "nothing")
-    if found := [path for path in differ if path.startswith(_FRAME)]:
+    if found := [path for path in differ if path in frame_files()]:
         yield Change("code", "of the frame", _listed(found), "frame")
-    if found := [path for path in differ if path.startswith(_FIT)]:
+    if found := [path for path in differ if path in fit_files()]:
         yield Change("code", "of the training", _listed(found), "fit")
 
 

@@ -16,11 +16,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from configs.settings import Settings
+from feature_repo.storage.code_files import imported_files
 
 __all__ = [
     "CodeState",
+    "FIT_CODE",
     "code_files",
-    "code_fingerprint",
+    "fit_files",
     "git_state",
     "is_commit",
     "library_versions",
@@ -76,13 +78,33 @@ def is_commit(root: Path, commit: str) -> bool:
     return _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
-def code_fingerprint(*folders: Path) -> str:
-    """Fingerprint of the Python files below the given folders."""
-    digest = hashlib.blake2b(digest_size=8)
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+#: What :func:`fit_files` starts from, and what it leaves out.
+FIT_CODE = (
+    (
+        "ray_cluster.decisions.sampler_rules",
+        "ray_cluster.evaluation.column_profile",  # of the held-out rows, recorded with the run
+        "ray_cluster.training.train",
+    ),
+    (
+        "configs*",
+        "feature_repo*",
+        "ray_cluster.cluster*",
+        "ray_cluster.decisions.decision",
+        "ray_cluster.lineage*",
+        "ray_cluster.parity*",
+        "ray_cluster.registry*",
+    ),
+)
+
+
+def fit_files() -> tuple[str, ...]:
+    """Files whose change can alter what is fitted on a frame (:func:`feature_repo.storage.code_files.imported_files`).
+
+    Left out: settings, as the values that count are part of a key themselves; what makes the frame
+    (:func:`feature_repo.frames.fingerprints.frame_files`); where a training runs, how it is recorded, and whether it
+    may begin.
+    """
+    return imported_files(*FIT_CODE)
 
 
 def code_files(root: Path) -> dict[str, str]:

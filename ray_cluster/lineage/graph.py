@@ -11,6 +11,7 @@ from feature_repo.storage.files import read_json
 from ray_cluster import registry
 from ray_cluster.lineage.changes import Change, changes_since
 from ray_cluster.lineage.prediction_trace import Served, served_by
+from ray_cluster.registry.evidence import Dataset, Evidence
 
 __all__ = ["COLUMNS", "IN_USE", "Lineage", "Node", "trace"]
 
@@ -64,13 +65,13 @@ def trace(settings: Settings, model: str, which: str | None = None) -> Lineage:
         RegistryError: there is no such version or run.
     """
     subject = registry.find(settings, model, which)
-    documents = registry.evidence(settings, subject.run.run_id)
-    provenance: dict[str, Any] = documents.get("provenance") or {}
+    evidence = registry.evidence(settings, subject.run.run_id)
+    provenance = evidence.provenance
     changes = changes_since(settings, model, provenance) if provenance else []
     nodes, edges = [], []
     for node, sources in (
-        *_data(provenance, documents.get("dataset") or {}, changes),
-        *_training(settings, subject, documents, provenance, changes),
+        *_data(provenance, evidence.dataset, changes),
+        *_training(settings, subject, evidence, changes),
         *_use(settings, subject),
     ):
         nodes.append(node)
@@ -87,9 +88,10 @@ def trace(settings: Settings, model: str, which: str | None = None) -> Lineage:
 
 
 def _data(
-    provenance: Mapping[str, Any], dataset: Mapping[str, Any], changes: list[Change]
+    provenance: Mapping[str, Any], dataset: Dataset | None, changes: list[Change]
 ) -> Iterator[tuple[Node, list[str]]]:
-    tables = provenance.get("tables") or {name: {"stored": found} for name, found in dataset.get("tables", {}).items()}
+    held = dataset.tables if dataset else {}
+    tables = provenance.get("tables") or {name: {"stored": found} for name, found in held.items()}
     for table, facts in tables.items():
         shown = {"known then": facts.get("known", ""), "stored": facts.get("stored", "")}
         if "rows" in facts:
@@ -108,7 +110,7 @@ def _data(
     for view, found in (provenance.get("on_demand") or {}).items():
         differ = [each.sentence for each in changes if each.kind == "on-demand view" and each.name == view]
         yield Node(f"on_demand:{view}", 1, view, {"function": found, "kind": "on demand, from the request"}, differ), []
-    service = provenance.get("feature_service") or dataset.get("feature_service")
+    service = provenance.get("feature_service") or (dataset.feature_service if dataset else None)
     if service:
         sources = [f"view:{view}" for view in views] + [f"on_demand:{view}" for view in provenance.get("on_demand", {})]
         yield Node("service", 2, service, {"views": str(len(sources)) if sources else ""}, []), sources
@@ -117,18 +119,15 @@ def _data(
 def _training(
     settings: Settings,
     subject: registry.Subject,
-    documents: Mapping[str, Any],
-    provenance: Mapping[str, Any],
+    evidence: Evidence,
     changes: list[Change],
 ) -> Iterator[tuple[Node, list[str]]]:
-    dataset = documents.get("dataset") or {}
-    frame = {
-        "fingerprint": dataset.get("fingerprint", ""),
-        "rows": f"{dataset['rows']:,}" if "rows" in dataset else "",
-        "as of": str(dataset.get("as_of", ""))[:16],
-    }
+    dataset, provenance = evidence.dataset, evidence.provenance
+    frame = {}
+    if dataset:
+        frame = {"fingerprint": dataset.fingerprint, "rows": f"{dataset.rows:,}", "as of": dataset.as_of[:16]}
     differ = [f"{each.kind} {each.name}: {each.sentence}" for each in changes if each.affects == "frame"]
-    labels = [f"table:{table}" for table in (provenance.get("tables") or dataset.get("tables") or {})]
+    labels = [f"table:{table}" for table in (provenance.get("tables") or (dataset.tables if dataset else {}))]
     read = {table for facts in (provenance.get("views") or {}).values() for table in facts["reads"]}
     yield (
         Node("frame", 2, "training frame", _some(frame), differ),
@@ -146,7 +145,7 @@ def _training(
         verdict = parents["monitoring"]
         shown = {"as of": verdict["as_of"][:16], "version": str(verdict["version"]), "verdict": "retrain"}
         yield Node("verdict", 2, "monitoring", shown), []
-    run, git = subject.run, provenance.get("git") or dataset.get("git") or {}
+    run, git = subject.run, provenance.get("git") or (dataset.git if dataset else {})
     facts = {
         "id": run.run_id,
         "kind": run.kind,
@@ -163,14 +162,14 @@ def _training(
     url = f"{settings.url('mlflow')}/#/runs/{run.run_id}"
     yield Node("run", 3, run.name or run.run_id[:12], _some(facts), fit, url), ["frame", "parent", "verdict"]
     if subject.version:
-        version, evaluation = subject.version, documents.get("evaluation") or {}
+        version, evaluation = subject.version, evidence.evaluation
         facts = {
             "registered": f"{version.created:%Y-%m-%d %H:%M}",
             "model": provenance.get("model_digest", {}).get("model", ""),
-            "family": str(evaluation.get("family", "")),
-            "threshold": f"{evaluation['threshold']:.4f}" if "threshold" in evaluation else "",
+            "family": evaluation.family if evaluation else "",
+            "threshold": f"{evaluation.threshold:.4f}" if evaluation else "",
             "PR AUC": f"{version.metrics['average_precision']:.4f}" if "average_precision" in version.metrics else "",
-            "decision": str((documents.get("decision") or {}).get("action", "")),
+            "decision": str(evidence.decision.get("action", "")),
         }
         url = f"{settings.url('mlflow')}/#/models/{subject.model}/versions/{version.version}"
         yield Node("version", 3, f"version {version.version}", _some(facts), [], url), ["run"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from configs import model_names
 from configs.errors import HeadraceError
 from configs.settings import Settings
 from ray_cluster import registry
-from ray_cluster.serving.prediction_log import predictions_folder
+from ray_cluster.serving.prediction_log import PredictionLine, parse_line, predictions_folder
 
 __all__ = ["PredictionError", "Served", "Traced", "served_by", "trace_prediction"]
 
@@ -35,7 +34,7 @@ class Traced:
     """One prediction and its inputs.
 
     Attributes:
-        line: the log's line (:data:`ray_cluster.serving.prediction_log.COLUMNS`).
+        line: the log's line.
         ages: view -> seconds from the value's event time to ``as_of``; None if there was no value.
         run_id, dataset, views, git, flow: of the version's run; ``views`` is view -> fingerprint of the query that it
             was trained with.
@@ -44,7 +43,7 @@ class Traced:
         notes: inconsistencies, one sentence each.
     """
 
-    line: dict[str, Any]
+    line: PredictionLine
     ages: dict[str, float | None]
     run_id: str
     dataset: str
@@ -57,18 +56,18 @@ class Traced:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self)
+        return {**asdict(self), "line": self.line.to_json()}
 
 
 def served_by(settings: Settings, model: str, version: int) -> Served:
     """Count the predictions of one version in the log."""
     count, first, last = 0, None, None
     for line in _lines(settings, model, f'"version":{version},'):
-        if line.get("version") != version:
+        if line.version != version:
             continue
         count += 1
-        first = min(first or line["as_of"], line["as_of"])
-        last = max(last or line["as_of"], line["as_of"])
+        first = min(first or line.as_of, line.as_of)
+        last = max(last or line.as_of, line.as_of)
     return Served(count, first, last)
 
 
@@ -81,30 +80,30 @@ def trace_prediction(settings: Settings, prediction_id: str, model: str | None =
     """
     names = [model] if model else model_names()
     candidates = (found for name in names for found in _lines(settings, name, prediction_id))
-    line = next((found for found in candidates if found.get("prediction_id") == prediction_id), None)
+    line = next((found for found in candidates if found.prediction_id == prediction_id), None)
     if line is None:
         where = f"of '{model}'" if model else f"of {', '.join(names)}"
         raise PredictionError(
             f"No prediction '{prediction_id}' is in the log {where} below {settings.home / 'predictions'}; expected a "
             "prediction_id from a response of the endpoint."
         )
-    loaded = registry.load_version(settings, line["model"], line["version"])
-    documents = registry.evidence(settings, loaded.run_id)
-    run = registry.find(settings, line["model"], str(line["version"])).run
-    dataset, provenance = documents.get("dataset") or {}, documents.get("provenance") or {}
+    loaded = registry.load_version(settings, line.model, line.version)
+    evidence = registry.evidence(settings, loaded.run_id)
+    run = registry.find(settings, line.model, str(line.version)).run
+    dataset, provenance = evidence.dataset, evidence.provenance
     views = {name: facts["query"] for name, facts in (provenance.get("views") or {}).items()}
-    recomputed = None if line["score"] is None else _score(settings, loaded, line["features"])
+    recomputed = None if line.score is None else _score(settings, loaded, line.features)
     notes = list(_notes(line, loaded, views, recomputed))
     return Traced(
         line=line,
         ages=_ages(line),
         run_id=loaded.run_id,
-        dataset=str(dataset.get("fingerprint", "none")),
+        dataset=dataset.fingerprint if dataset else "none",
         views=views,
-        git=dict(provenance.get("git") or dataset.get("git") or {}),
+        git=provenance.get("git") or (dataset.git if dataset else {}),
         flow={name.removeprefix("headrace."): value for name, value in run.tags.items() if "headrace.flow" in name},
         recomputed=recomputed,
-        exact=recomputed == line["score"],
+        exact=recomputed == line.score,
         notes=notes,
     )
 
@@ -126,38 +125,34 @@ def _score(settings: Settings, loaded: registry.LoadedVersion, features: Mapping
 
 
 def _notes(
-    line: Mapping[str, Any], loaded: registry.LoadedVersion, views: Mapping[str, str], recomputed: float | None
+    line: PredictionLine, loaded: registry.LoadedVersion, views: Mapping[str, str], recomputed: float | None
 ) -> Iterator[str]:
-    if line["score"] is None:
+    if line.score is None:
         yield "The model abstained, so there is no score to recompute."
-    elif recomputed != line["score"]:
-        yield f"The bundle gives {recomputed!r} for the logged features, but {line['score']!r} was logged."
-    if line["threshold"] != loaded.threshold:
-        yield f"The logged threshold is {line['threshold']!r}, but the bundle has {loaded.threshold!r}."
-    if line["score"] is not None and line["decision"] != (line["score"] >= line["threshold"]):
+    elif recomputed != line.score:
+        yield f"The bundle gives {recomputed!r} for the logged features, but {line.score!r} was logged."
+    if line.threshold != loaded.threshold:
+        yield f"The logged threshold is {line.threshold!r}, but the bundle has {loaded.threshold!r}."
+    if line.score is not None and line.decision != (line.score >= line.threshold):
         yield "The logged decision does not follow from score and threshold."
-    for view, served in (line.get("view_versions") or {}).items():
+    for view, served in (line.view_versions or {}).items():
         if served is not None and view in views and served != views[view]:
             yield f"View '{view}' was served by query {served[:8]}, and trained with {views[view][:8]}."
 
 
-def _ages(line: Mapping[str, Any]) -> dict[str, float | None]:
-    at = datetime.fromisoformat(line["as_of"])
+def _ages(line: PredictionLine) -> dict[str, float | None]:
+    at = datetime.fromisoformat(line.as_of)
     return {
         view: None if event is None else (at - datetime.fromisoformat(event)).total_seconds()
-        for view, event in line["event_times"].items()
+        for view, event in line.event_times.items()
     }
 
 
-def _lines(settings: Settings, model: str, containing: str) -> Iterator[dict[str, Any]]:
+def _lines(settings: Settings, model: str, containing: str) -> Iterator[PredictionLine]:
     """Lines of a model's log that contain a text; torn lines are left out."""
     needle = containing.encode()
     for path in sorted(predictions_folder(settings, model).glob("*/*.jsonl")):
         with path.open("rb") as file:
             for text in file:
-                if needle not in text:
-                    continue
-                try:
-                    yield json.loads(text)
-                except ValueError:
-                    continue
+                if needle in text and (line := parse_line(text)):
+                    yield line

@@ -103,31 +103,30 @@ def _differing(values: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def _compared(settings: Settings, subject: registry.Subject) -> Compared:
-    run, documents = subject.run, registry.evidence(settings, subject.run.run_id)
-    evaluation, dataset = documents.get("evaluation") or {}, documents.get("dataset") or {}
-    provenance = documents.get("provenance") or {}
-    git = provenance.get("git") or dataset.get("git") or {}
+    run, evidence = subject.run, registry.evidence(settings, subject.run.run_id)
+    evaluation, dataset, provenance = evidence.evaluation, evidence.dataset, evidence.provenance
+    git = provenance.get("git") or (dataset.git if dataset else {})
     code = sorted((provenance.get("code") or {}).items())
-    tuning = (documents.get("model") or {}).get("tuning") or {}
-    own = {"family": evaluation.get("family"), **(evaluation.get("params") or {}), "seed": tuning.get("seed")}
+    tuning = evidence.model.get("tuning") or {}
+    chosen = {"family": evaluation.family, **evaluation.params} if evaluation else {"family": None}
     return Compared(
         title=subject.title,
         run_id=run.run_id,
         kind=run.kind,
         started=f"{run.started:%Y-%m-%d %H:%M}",
         note=run.tags.get("mlflow.note.content", ""),
-        params=own,
-        period=str(evaluation.get("period", "held_out")),
-        metrics=dict(evaluation.get("metrics") or {}),
-        intervals=dict(evaluation.get("intervals") or {}),
-        dataset=str(dataset.get("fingerprint", "unknown")),
-        rows=dataset.get("rows"),
-        as_of=str(dataset.get("as_of", "unknown")),
+        params={**chosen, "seed": tuning.get("seed")},
+        period=evaluation.period if evaluation else "held_out",
+        metrics=evaluation.metrics if evaluation else {},
+        intervals=(evaluation.intervals if evaluation else None) or {},
+        dataset=dataset.fingerprint if dataset else "unknown",
+        rows=dataset.rows if dataset else None,
+        as_of=dataset.as_of if dataset else "unknown",
         code=_digest(str(code)) if code else "unknown",
         commit=f"{str(git.get('commit', 'unknown'))[:10]}{', dirty' if git.get('dirty') else ''}",
-        libraries=dict(provenance.get("libraries") or dataset.get("libraries") or {}),
+        libraries=provenance.get("libraries") or (dataset.libraries if dataset else {}),
         model_digest=str((provenance.get("model_digest") or {}).get("model", "unknown")),
-        curves=dict(evaluation.get("curves") or {}),
+        curves=(evaluation.curves if evaluation else None) or {},
     )
 
 

@@ -33,8 +33,8 @@ def challenge(
         RegistryError: a bundle is not complete, or the champion needs a feature that the rows no longer have.
     """
     rows = registry.reference(settings, run_id)
-    documents = registry.evidence(settings, run_id)
-    evaluation = documents.get("evaluation") or {}
+    evidence = registry.evidence(settings, run_id)
+    evaluation = evidence.evaluation
     new = registry.load_version(settings, spec.name, challenger)
     old = registry.load_version(settings, spec.name, champion) if champion is not None else None
     if old:
@@ -46,9 +46,9 @@ def challenge(
     measured: dict[str, Any] = {
         "latency_ms": latency(names, rows),
         "size_mb": {name: loaded.size / 1e6 for name, loaded in names.items()},
-        "behaviour": evaluation.get("behaviour"),
-        "fairness": evaluation.get("fairness"),
-        "failures": documents.get("failures", []),
+        "behaviour": evaluation.behaviour if evaluation else None,
+        "fairness": evaluation.fairness if evaluation else None,
+        "failures": evidence.failures,
     }
     if old is None or before is None:
         return metrics(y, scores, new.threshold), None, measured

@@ -47,7 +47,7 @@ def card_facts(settings: Settings, model: str, number: int) -> CardFacts:
         status=status_of(facts),
         created=facts.created.isoformat(),
         run_id=facts.run_id,
-        documents=registry.evidence(settings, facts.run_id),
+        evidence=registry.evidence(settings, facts.run_id),
         words=spoken,
     )
 
@@ -68,7 +68,7 @@ def publish_card(settings: Settings, model: str, number: int) -> None:
             registry.describe(settings, model, number, short_form(known))
         registry.annotate(settings, model, number, {"headrace.card": "card/card.md"})
     run_id = registry.version(settings, model, number).run_id
-    kept = registry.evidence(settings, run_id).get("failures", [])
+    kept = registry.evidence(settings, run_id).failures
     after = [*(each for each in kept if each["what"] != _CARD), *failures]
     if after != kept:
         registry.add_evidence(settings, run_id, {"failures": after})

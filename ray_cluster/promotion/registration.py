@@ -61,32 +61,34 @@ def register(
         RegistryError: the run is not complete, or a bundle cannot be loaded.
     """
     with registry.exclusive(settings, spec.name):
-        documents = registry.evidence(settings, run_id)
-        if lacking := [name for name in ("dataset", "evaluation") if name not in documents]:
+        evidence = registry.evidence(settings, run_id)
+        evaluation, dataset = evidence.evaluation, evidence.dataset
+        if evaluation is None or dataset is None:
+            missing = [name for name, held in (("dataset", dataset), ("evaluation", evaluation)) if held is None]
             raise registry.RegistryError(
-                f"Run {run_id} of '{spec.name}' has no evidence of its {' and '.join(lacking)}, so no gate can judge "
+                f"Run {run_id} of '{spec.name}' has no evidence of its {' and '.join(missing)}, so no gate can judge "
                 "it; run `headrace run train` again."
             )
-        if (period := documents["evaluation"].get("period", "held_out")) != "held_out":
+        if evaluation.period != "held_out":
             raise registry.RegistryError(
-                f"Run {run_id} of '{spec.name}' was measured on the {period} period, by hand, so no gate can judge "
-                "it; fit it with rows='early' in the notebook, which measures it on the held-out period, and log that."
+                f"Run {run_id} of '{spec.name}' was measured on the {evaluation.period} period, by hand, so no gate "
+                "can judge it; fit it with rows='early' in the notebook, which measures it on the held-out period, and "
+                "log that."
             )
-        dataset = documents["dataset"]
         facts = registry.register_run(
             settings,
             spec.name,
             run_id,
             tags={
-                "headrace.dataset": dataset["fingerprint"],
-                "headrace.as_of": dataset["as_of"],
-                "headrace.feature_service": dataset["feature_service"],
-                "headrace.git_commit": str(dataset["git"]["commit"]),
+                "headrace.dataset": dataset.fingerprint,
+                "headrace.as_of": dataset.as_of,
+                "headrace.feature_service": dataset.feature_service,
+                "headrace.git_commit": str(dataset.git["commit"]),
                 **context,
             },
         )
         present = registry.champion(settings, spec.name)
-        stored = Decision.from_dict(documents["decision"]) if "decision" in documents else None
+        stored = Decision.from_dict(evidence.decision) if evidence.decision else None
         settled = facts.retired_at or facts.promoted_at or registry.approval_state(facts) == "rejected"
         if stored and settled and "headrace.card" in facts.tags:
             return _registered(settings, spec, facts, stored, unchanged=True)

@@ -31,7 +31,7 @@ def approve(settings: Settings, model: str, number: int, by: str, comment: str) 
     """
     with registry.exclusive(settings, model):
         facts = _waiting(settings, model, number, by)
-        decision = Decision.from_dict(registry.evidence(settings, facts.run_id)["decision"])
+        decision = Decision.from_dict(registry.evidence(settings, facts.run_id).decision)
         present = registry.champion(settings, model)
         if not still_holds(decision, present.version if present else None):
             then = decision.evidence["versions"]["champion"]

@@ -9,6 +9,7 @@ from ray_cluster.registry.approval import (
     withdraw,
 )
 from ray_cluster.registry.bundles import TRUSTED, LoadedVersion, explain, load_version
+from ray_cluster.registry.evidence import Dataset, Evaluation, Evidence, SamplingResult
 from ray_cluster.registry.mlflow_client import KIND, RegistryError, exclusive
 from ray_cluster.registry.runs import (
     RunFacts,
@@ -50,10 +51,14 @@ __all__ = [
     "ALIASES",
     "AliasError",
     "ApprovalError",
+    "Dataset",
+    "Evaluation",
+    "Evidence",
     "KIND",
     "LoadedVersion",
     "RegistryError",
     "RunFacts",
+    "SamplingResult",
     "Subject",
     "TRUSTED",
     "VersionFacts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from configs.settings import Settings
 from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.registry.bundles import check_types, write_bundle
+from ray_cluster.registry.evidence import Evidence
 from ray_cluster.registry.mlflow_client import KIND, RegistryError, connect
 from ray_cluster.registry.versions import VersionFacts, champion, versions
 
@@ -59,7 +60,7 @@ def log_run(
     pipeline: Pipeline,
     example: pd.DataFrame,
     reference: pd.DataFrame,
-    documents: Mapping[str, Any],
+    evidence: Evidence,
     params: Mapping[str, Any],
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
@@ -73,13 +74,13 @@ def log_run(
     """
     trusted = check_types(settings, model, pipeline)
     profiles: dict[str, Any] = {}
-    failures: list[Failure] = [*documents.get("failures", [])]
+    failures: list[Failure] = [*evidence.failures]
     with secondary("profile of the held-out rows", failures):
         from ray_cluster.evaluation.column_profile import profile
 
         columns = [name for name in (*metadata["features"], "score") if name in reference]
         profiles = {name: column.to_dict() for name, column in profile(reference[columns]).items()}
-    documents = {**documents, "failures": failures} if failures else documents
+    documents = replace(evidence, failures=failures).to_json()
     client = connect(settings)
     import mlflow
     from mlflow.models import infer_signature
@@ -145,11 +146,12 @@ def add_texts(settings: Settings, run_id: str, texts: Mapping[str, str]) -> None
         client.log_text(run_id, text, path)
 
 
-def evidence(settings: Settings, run_id: str) -> dict[str, Any]:
-    """Every evidence document of a run, by name.
+def evidence(settings: Settings, run_id: str) -> Evidence:
+    """Every evidence document of a run.
 
     Raises:
         RegistryError: there is no such run.
+        DocumentError: a document is of a newer format.
     """
     client = connect(settings)
     from mlflow.exceptions import MlflowException
@@ -164,10 +166,11 @@ def evidence(settings: Settings, run_id: str) -> dict[str, Any]:
             "creates one."
         ) from error
     if not listed:
-        return {}
+        return Evidence()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(client.download_artifacts(run_id, "evidence", folder))
-        return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(path.glob("*.json"))}
+        found = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in path.glob("*.json")}
+    return Evidence.from_json(found, f"run {run_id}")
 
 
 def reference(settings: Settings, run_id: str) -> pd.DataFrame:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ray_cluster.registry.evidence import Evaluation
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -106,10 +108,10 @@ def svg(drawing: Figure, name: str, alt: str) -> str:
     return f"{start}<title>{escape(alt)}</title>{text[len(opening) :]}"
 
 
-def cost_curve(evaluation: Mapping[str, Any]) -> str | None:
+def cost_curve(evaluation: Evaluation) -> str | None:
     """Mean cost per row over the threshold, with the selected and the theoretical threshold, and the costs of flagging
     all or nothing; None if the threshold was not chosen by cost."""
-    kept = evaluation.get("costs") or {}
+    kept = evaluation.costs or {}
     curve = kept.get("curve") or {}
     if not curve.get("threshold"):
         return None
@@ -125,15 +127,7 @@ def cost_curve(evaluation: Mapping[str, Any]) -> str | None:
             linewidth=1.4,
             label=f"theoretical {kept['theoretical_threshold']:.3f}",
         )
-        threshold = evaluation.get("threshold")
-        if threshold is not None:
-            dot: Any = {
-                "color": COLOURS["vermillion"],
-                "markeredgecolor": COLOURS["surface"],
-                "markersize": 7,
-                "zorder": 4,
-            }
-            axes.plot(min(threshold, 1.0), kept["mean"], "o", label=f"threshold {threshold:.3f}", **dot)
+        axes.plot(min(evaluation.threshold, 1.0), kept["mean"], "o", label=_threshold(evaluation), **_dot())
         axes.set(xlabel="Threshold", ylabel="Mean cost per row", xlim=(0, min(1.0, float(thresholds.max()) * 1.05)))
         low = min([*curve["cost"], 0.0])
         axes.set_ylim(
@@ -146,7 +140,7 @@ def cost_curve(evaluation: Mapping[str, Any]) -> str | None:
 Values = np.ndarray[Any, Any]
 
 
-def roc(evaluation: Mapping[str, Any]) -> str | None:
+def roc(evaluation: Evaluation) -> str | None:
     """The ROC curve with the chance line and the operating point; None without a curve."""
     curve = _curve(evaluation, "roc", "x", "y")
     if curve is None:
@@ -154,7 +148,7 @@ def roc(evaluation: Mapping[str, Any]) -> str | None:
     with figure() as (drawing, axes):
         axes.plot([0, 1], [0, 1], "--", color=COLOURS["muted"], linewidth=1, label="chance")
         axes.fill_between(curve[0], curve[1], color=COLOURS["blue"], alpha=0.1, linewidth=0)
-        value = evaluation.get("metrics", {}).get("roc_auc")
+        value = evaluation.metrics.get("roc_auc")
         axes.plot(*curve, color=COLOURS["blue"], label="model" if value is None else f"model, area {value:.3f}")
         point = _operating_point(evaluation)
         if point:
@@ -164,17 +158,17 @@ def roc(evaluation: Mapping[str, Any]) -> str | None:
         return svg(drawing, "roc", "ROC curve of the held-out rows, above the diagonal of chance")
 
 
-def precision_recall(evaluation: Mapping[str, Any]) -> str | None:
+def precision_recall(evaluation: Evaluation) -> str | None:
     """The precision-recall curve with the base rate and the operating point; None without a curve."""
     curve = _curve(evaluation, "pr", "x", "y")
     if curve is None:
         return None
     with figure() as (drawing, axes):
-        held_out = evaluation.get("periods", {}).get("held_out", {})
+        held_out = evaluation.periods.get("held_out", {})
         if held_out.get("rows"):
             rate = held_out["positives"] / held_out["rows"]
             axes.axhline(rate, linestyle="--", color=COLOURS["muted"], linewidth=1, label=f"base rate {rate:.3f}")
-        value = evaluation.get("metrics", {}).get("average_precision")
+        value = evaluation.metrics.get("average_precision")
         label = "model" if value is None else f"model, average precision {value:.3f}"
         axes.fill_between(curve[0], curve[1], color=COLOURS["blue"], alpha=0.1, linewidth=0)
         axes.plot(*curve, color=COLOURS["blue"], label=label)
@@ -186,14 +180,14 @@ def precision_recall(evaluation: Mapping[str, Any]) -> str | None:
         return svg(drawing, "pr", "Precision against recall on the held-out rows, above the base rate")
 
 
-def calibration(evaluation: Mapping[str, Any]) -> str | None:
+def calibration(evaluation: Evaluation) -> str | None:
     """Observed share of positives against the predicted one, with points scaled by their bins, also before calibration
     if there was one; None without a curve."""
     curve = _curve(evaluation, "calibration", "predicted", "observed")
     if curve is None:
         return None
-    rows = np.asarray(evaluation["curves"]["calibration"].get("rows") or np.ones(len(curve[0])), dtype=float)
-    kept = evaluation.get("calibration") or {}
+    curves, kept = evaluation.curves or {}, evaluation.calibration or {}
+    rows = np.asarray(curves["calibration"].get("rows") or np.ones(len(curve[0])), dtype=float)
     before = _curve(evaluation, "calibration_before", "predicted", "observed")
     before = None if kept.get("method", "none") == "none" else before
     drawn = [curve, before] if before is not None else [curve]
@@ -220,9 +214,9 @@ def calibration(evaluation: Mapping[str, Any]) -> str | None:
         return svg(drawing, "calibration", "Observed share of positives against the predicted probability, by bin")
 
 
-def scores(evaluation: Mapping[str, Any]) -> str | None:
+def scores(evaluation: Evaluation) -> str | None:
     """Distribution of the scores of positives and negatives; from the calibration bins if there is no histogram."""
-    curves = evaluation.get("curves") or {}
+    curves = evaluation.curves or {}
     kept, bins = curves.get("scores"), curves.get("calibration") or {}
     if kept:
         edges = np.asarray(kept["edges"], dtype=float)
@@ -239,16 +233,15 @@ def scores(evaluation: Mapping[str, Any]) -> str | None:
             density = counts / (max(counts.sum(), 1) * np.diff(edges))
             axes.stairs(density, edges, fill=True, color=COLOURS[colour], alpha=0.3)
             axes.stairs(density, edges, color=COLOURS[colour], linewidth=1.6, label=f"{side} ({counts.sum():,.0f})")
-        if evaluation.get("threshold") is not None:
-            axes.axvline(evaluation["threshold"], color=COLOURS["ink"], linewidth=1.2, label=_threshold(evaluation))
+        axes.axvline(evaluation.threshold, color=COLOURS["ink"], linewidth=1.2, label=_threshold(evaluation))
         axes.set(xlabel="Score", ylabel="Density", xlim=(float(edges[0]), float(edges[-1])))
         axes.set_ylim(bottom=0)
         axes.legend(loc="upper right")
         return svg(drawing, "scores", "Distribution of the scores of held-out positives and negatives")
 
 
-def _curve(evaluation: Mapping[str, Any], name: str, x: str, y: str) -> tuple[Values, Values] | None:
-    found = (evaluation.get("curves") or {}).get(name) or {}
+def _curve(evaluation: Evaluation, name: str, x: str, y: str) -> tuple[Values, Values] | None:
+    found = (evaluation.curves or {}).get(name) or {}
     if not found.get(x):
         return None
     return np.asarray(found[x], dtype=float), np.asarray(found[y], dtype=float)
@@ -258,9 +251,9 @@ def _with_error(name: str, error: Any) -> str:
     return name if error is None else f"{name}, ECE {error:.4f}"
 
 
-def _operating_point(evaluation: Mapping[str, Any]) -> dict[str, float] | None:
+def _operating_point(evaluation: Evaluation) -> dict[str, float] | None:
     """Rates at the threshold, from precision, recall and the counts of the held-out period."""
-    metrics, held_out = evaluation.get("metrics", {}), evaluation.get("periods", {}).get("held_out", {})
+    metrics, held_out = evaluation.metrics, evaluation.periods.get("held_out", {})
     precision, recall = metrics.get("precision"), metrics.get("recall")
     rows, positives = held_out.get("rows"), held_out.get("positives")
     if not precision or recall is None or not positives or rows == positives:
@@ -277,6 +270,5 @@ def _dot() -> dict[str, Any]:
     return {"color": COLOURS["vermillion"], "markeredgecolor": COLOURS["surface"], "markersize": 7, "zorder": 4}
 
 
-def _threshold(evaluation: Mapping[str, Any]) -> str:
-    value = evaluation.get("threshold")
-    return "operating point" if value is None else f"threshold {value:.3f}"
+def _threshold(evaluation: Evaluation) -> str:
+    return f"threshold {evaluation.threshold:.3f}"

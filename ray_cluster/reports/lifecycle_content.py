@@ -8,6 +8,7 @@ from itertools import groupby
 from math import log1p
 from typing import Any
 
+from ray_cluster.registry.evidence import Dataset, Evaluation, SamplingResult
 from ray_cluster.reports.formats import words
 
 __all__ = [
@@ -35,7 +36,7 @@ class ReportContent:
         steps: ``{name, seconds, note}`` in order.
         ingest: per table ``{table, rows_in, rows_out, quarantined, later, fingerprint, profiled, columns}``, columns
             as :func:`feature_repo.tables.table_profile.profile_table` returns them, of ``profiled`` rows.
-        evaluation, trials, sampling, dataset, decision: as stored with the run; ``evaluation["curves"]`` may have
+        evaluation, trials, sampling, dataset, decision: as stored with the run; ``evaluation.curves`` may have
             ``scores`` (``{edges, positives, negatives}``: counts of held-out rows per bin of the score).
         monitoring: ``MonitoringResult.to_dict()``.
         failures: ``{what, why}`` of secondary work that failed and is therefore missing.
@@ -52,10 +53,10 @@ class ReportContent:
     as_of: str | None = None
     steps: Sequence[Facts] = ()
     ingest: Sequence[Facts] = ()
-    evaluation: Facts | None = None
+    evaluation: Evaluation | None = None
     trials: Sequence[Facts] = ()
-    sampling: Facts | None = None
-    dataset: Facts | None = None
+    sampling: SamplingResult | None = None
+    dataset: Dataset | None = None
     decision: Facts | None = None
     monitoring: Facts | None = None
     failures: Sequence[Mapping[str, str]] = ()
@@ -65,27 +66,21 @@ class ReportContent:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def scored_rows(evaluation: Facts) -> list[dict[str, Any]]:
+def scored_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """The model and its baselines with their metrics, the model last: ``{name, roc_auc, average_precision, model}``."""
-    rows = [{"name": name, **values, "model": False} for name, values in (evaluation.get("baselines") or {}).items()]
-    return [*rows, {"name": "This version", **(evaluation.get("metrics") or {}), "model": True}]
+    rows = [{"name": name, **values, "model": False} for name, values in evaluation.baselines.items()]
+    return [*rows, {"name": "This version", **evaluation.metrics, "model": True}]
 
 
-def best_baseline(evaluation: Facts, metric: str) -> tuple[str, float] | None:
+def best_baseline(evaluation: Evaluation, metric: str) -> tuple[str, float] | None:
     """Name and value of the best baseline in ``metric``."""
-    values = {
-        name: values[metric]
-        for name, values in (evaluation.get("baselines") or {}).items()
-        if values.get(metric) is not None
-    }
+    values = {name: values[metric] for name, values in evaluation.baselines.items() if values.get(metric) is not None}
     return max(values.items(), key=lambda item: item[1]) if values else None
 
 
-def confusion(evaluation: Facts) -> dict[str, int] | None:
-    """Counts at the threshold: as stored, or computed from precision, recall and the held-out counts."""
-    if evaluation.get("confusion"):
-        return dict(evaluation["confusion"])
-    metrics, held_out = evaluation.get("metrics") or {}, (evaluation.get("periods") or {}).get("held_out") or {}
+def confusion(evaluation: Evaluation) -> dict[str, int] | None:
+    """Counts at the threshold, computed from precision, recall and the held-out counts."""
+    metrics, held_out = evaluation.metrics, evaluation.periods.get("held_out") or {}
     precision, recall = metrics.get("precision"), metrics.get("recall")
     if recall is None or not precision or not held_out.get("rows"):
         return None
@@ -99,9 +94,9 @@ def confusion(evaluation: Facts) -> dict[str, int] | None:
     }
 
 
-def slice_groups(evaluation: Facts) -> list[tuple[str, list[Facts]]]:
+def slice_groups(evaluation: Evaluation) -> list[tuple[str, list[Facts]]]:
     """Slices by their column, in the order given; numeric values in order."""
-    slices = sorted(evaluation.get("slices") or [], key=lambda part: str(part["slice"]))
+    slices = sorted(evaluation.slices or [], key=lambda part: str(part["slice"]))
     return [(name, sorted(parts, key=_place)) for name, parts in groupby(slices, key=lambda part: str(part["slice"]))]
 
 
@@ -153,11 +148,11 @@ def shares(parts: Sequence[float]) -> list[float]:
     return [100 * part / total for part in parts]
 
 
-def contender_bars(document: Facts) -> list[dict[str, Any]]:
+def contender_bars(sampling: SamplingResult) -> list[dict[str, Any]]:
     """The contenders with the gains' intervals as positions in percent of one axis: ``low_at``, ``gain_at``,
     ``high_at`` and ``zero_at``; those that were not compared (``none``, ``threshold``, or with an error) have no
     positions."""
-    rows = list(document.get("contenders") or [])
+    rows = sampling.contenders
     compared = [row for row in rows if row.get("low") is not None and row["contender"] not in ("none", "threshold")]
     ends = [0.0, *(float(row[key]) for row in compared for key in ("low", "high"))]
     low, high = min(ends), max(ends)
@@ -169,20 +164,20 @@ def contender_bars(document: Facts) -> list[dict[str, Any]]:
 
     return [
         {**row, **({f"{key}_at": place(row[key]) for key in ("low", "gain", "high")} if row in compared else {})}
-        | {"zero_at": place(0.0), "later": (row.get("held_out") or {}).get(document["decision"]["evidence"]["metric"])}
+        | {"zero_at": place(0.0), "later": (row.get("held_out") or {}).get(sampling.decision["evidence"]["metric"])}
         for row in rows
     ]
 
 
-def sampling_facts(document: Facts | None) -> dict[str, Any]:
+def sampling_facts(sampling: SamplingResult | None) -> dict[str, Any]:
     """Data of the section about rare positives: ``bars``, ``decision``, ``kept``, ``metric`` in words, ``checked``."""
-    if not document:
+    if sampling is None:
         return {}
-    decision = document["decision"]
+    decision = sampling.decision
     return {
-        "bars": contender_bars(document),
+        "bars": contender_bars(sampling),
         "decision": decision,
-        "kept": document["kept"],
+        "kept": sampling.kept,
         "metric": words(decision["evidence"]["metric"]),
-        "checked": [row for row in document["contenders"] if row.get("checks")],
+        "checked": [row for row in sampling.contenders if row.get("checks")],
     }

@@ -48,9 +48,8 @@ def write_lifecycle_report(
     monitoring: Mapping[str, Any],
 ) -> Path:
     """Write ``reports/<model>-v<version>-<as_of>.html``, and the same page as ``reports/latest.html``."""
-    documents = registry.evidence(settings, run_id)
+    evidence = registry.evidence(settings, run_id)
     tables = [(name, held) for name in settings.tables if (held := manifest(settings, name))]
-    dataset = documents.get("dataset", {})
     serve, mlflow = settings.url("serve"), settings.url("mlflow")
     content = ReportContent(
         title=f"{spec.name}: version {version}",
@@ -73,14 +72,14 @@ def write_lifecycle_report(
             }
             for name, held in tables
         ],
-        evaluation=documents.get("evaluation"),
-        trials=documents.get("trials", []),
-        sampling=documents.get("sampling"),
-        dataset=dataset,
-        decision=documents.get("decision"),
+        evaluation=evidence.evaluation,
+        trials=evidence.trials,
+        sampling=evidence.sampling,
+        dataset=evidence.dataset,
+        decision=evidence.decision,
         failures=[
             *(failure for _, held in tables for failure in held.failures),
-            *documents.get("failures", []),
+            *evidence.failures,
             *monitoring.get("failures", []),
         ],
         monitoring=monitoring,
@@ -92,7 +91,7 @@ def write_lifecycle_report(
             "Ray dashboard": settings.url("ray_dashboard"),
             "Endpoint documentation": f"{serve}/models/{spec.name}/docs",
         },
-        versions=dataset.get("libraries", {}),
+        versions=evidence.dataset.libraries if evidence.dataset else {},
     )
     folder = settings.home / "reports"
     path = write_report(folder / f"{spec.name}-v{version}-{as_of:%Y%m%dT%H%MZ}.html", content)

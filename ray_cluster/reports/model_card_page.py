@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ray_cluster.registry.evidence import Evidence
 from ray_cluster.reports.formats import amount, metric, moment, percent, words
 
 __all__ = [
@@ -26,14 +27,14 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CardFacts:
-    """The facts for a card; ``documents`` is the evidence of the version's run, by name."""
+    """The facts for a card; ``evidence`` is that of the version's run."""
 
     model: str
     version: int
     status: str
     created: str
     run_id: str
-    documents: Facts = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
     words: Facts = field(default_factory=dict)
 
 
@@ -63,26 +64,25 @@ def card_parts(facts: CardFacts) -> list[Part]:
 
 
 def _details(facts: CardFacts) -> Part:
-    spec, evaluation, said = facts.documents.get("model") or {}, facts.documents.get("evaluation") or {}, facts.words
-    params = evaluation.get("params") or {}
+    spec, evaluation, said = facts.evidence.model, facts.evidence.evaluation, facts.words
     found = [
         f"Model {facts.model}, version {facts.version}, registered {moment(facts.created)}: {facts.status}.",
         f"Owner: {said['owner']}." if said.get("owner") else "Owner: not given in the model's file (card.owner).",
-        f"Type: {evaluation['family']}" + (f" with {_settings(params)}." if params else ".")
-        if evaluation.get("family")
+        f"Type: {evaluation.family}" + (f" with {_settings(evaluation.params)}." if evaluation.params else ".")
+        if evaluation
         else "Type: not recorded.",
     ]
-    if calibration := evaluation.get("calibration"):
-        kind = calibration.get("method") or calibration.get("chosen") or calibration.get("calibration")
+    if evaluation and (calibration := evaluation.calibration):
+        kind = calibration.get("method")
         found.append(f"Calibration: {kind}." if kind else "Calibration: see the evidence.")
-    if evaluation.get("threshold") is not None:
-        found.append(f"Threshold of the decision: {metric(evaluation['threshold'], 4)}.")
+    if evaluation:
+        found.append(f"Threshold of the decision: {metric(evaluation.threshold, 4)}.")
     blocks: list[str | tuple[str, ...]] = [spec["description"]] if spec.get("description") else []
     return Part("details", "Model details", (*blocks, tuple(found)))
 
 
 def _use(facts: CardFacts) -> Part:
-    requests, said = (facts.documents.get("model") or {}).get("requests") or {}, facts.words
+    requests, said = facts.evidence.model.get("requests") or {}, facts.words
     found = [
         said.get("intended_use") or "The intended use is not given in the model's file (card.intended_use).",
         f"Out of scope: {said['out_of_scope']}"
@@ -97,10 +97,10 @@ def _use(facts: CardFacts) -> Part:
 
 
 def _factors(facts: CardFacts) -> Part:
-    parts = (facts.documents.get("evaluation") or {}).get("slices") or []
-    if not parts:
+    evaluation = facts.evidence.evaluation
+    if evaluation is None or not evaluation.slices:
         return _nothing("factors", "Factors", "This model declares no slices, so none were measured.")
-    worst = (facts.documents.get("evaluation") or {}).get("worst_slice")
+    worst = evaluation.worst_slice
     rows = tuple(
         (
             f"{part['slice']} = {part['value']}",
@@ -109,7 +109,7 @@ def _factors(facts: CardFacts) -> Part:
             _with_interval(part, "roc_auc"),
             _with_interval(part, "average_precision"),
         )
-        for part in parts
+        for part in evaluation.slices
     )
     named = (
         (f"The worst slice is {worst['slice']} = {worst['value']}, with ROC AUC {metric(worst['roc_auc'])}.",)
@@ -121,24 +121,26 @@ def _factors(facts: CardFacts) -> Part:
 
 
 def _metrics(facts: CardFacts) -> Part:
-    evaluation, decision = facts.documents.get("evaluation") or {}, facts.documents.get("decision") or {}
-    found, sure = evaluation.get("metrics") or {}, evaluation.get("intervals") or {}
-    if not found:
+    evaluation, decision = facts.evidence.evaluation, facts.evidence.decision
+    if evaluation is None or not evaluation.metrics:
         return _nothing("metrics", "Metrics", "This version was not evaluated.")
-    rows = tuple((words(name), metric(value, 4), _interval(sure.get(name))) for name, value in found.items())
+    sure = evaluation.intervals or {}
+    rows = tuple(
+        (words(name), metric(value, 4), _interval(sure.get(name))) for name, value in evaluation.metrics.items()
+    )
     blocks: list[str | Rows] = [Rows(("On the held-out rows", "Value", "95 % interval"), rows)]
     if not sure:
         blocks.append("No intervals were measured.")
-    if baselines := evaluation.get("baselines"):
+    if evaluation.baselines:
         compared = tuple(
             (name, metric(each.get("average_precision"), 4), metric(each.get("roc_auc"), 4))
-            for name, each in baselines.items()
+            for name, each in evaluation.baselines.items()
         )
         blocks.append(Rows(("Baseline", "Average precision", "ROC AUC"), compared))
-    if tests := evaluation.get("behaviour"):
+    if evaluation.behaviour:
         tested = tuple(
             (test["name"], test["says"], {True: "passed", False: "failed", None: "too few rows"}[test["passed"]])
-            for test in tests
+            for test in evaluation.behaviour
         )
         blocks.append(Rows(("Behavioural test", "Expected", "Result"), tested, text=3))
     if decision.get("gates"):
@@ -151,7 +153,7 @@ def _metrics(facts: CardFacts) -> Part:
 
 
 def _evaluation_data(facts: CardFacts) -> Part:
-    held_out = ((facts.documents.get("evaluation") or {}).get("periods") or {}).get("held_out")
+    held_out = _periods(facts).get("held_out")
     if not held_out:
         return _nothing("evaluation-data", "Evaluation data", "The run has no record of the held-out rows.")
     return Part(
@@ -162,21 +164,20 @@ def _evaluation_data(facts: CardFacts) -> Part:
 
 
 def _training_data(facts: CardFacts) -> Part:
-    dataset = facts.documents.get("dataset") or {}
-    periods = (facts.documents.get("evaluation") or {}).get("periods") or {}
-    if not dataset:
+    dataset, periods = facts.evidence.dataset, _periods(facts)
+    if dataset is None:
         return _nothing("training-data", "Training data", "The run has no record of the training rows.")
     found = [
-        f"{amount(dataset.get('rows'))} rows of feature service {dataset.get('feature_service')}, as known at "
-        f"{moment(dataset.get('as_of'))}; fingerprint {dataset.get('fingerprint')}.",
+        f"{amount(dataset.rows)} rows of feature service {dataset.feature_service}, as known at "
+        f"{moment(dataset.as_of)}; fingerprint {dataset.fingerprint}.",
         *(f"{name.capitalize()}: {_period(periods[name])}." for name in ("train", "validation") if name in periods),
     ]
-    if dataset.get("unlabelled"):
-        found.append(f"{amount(dataset['unlabelled'])} more rows were left out, because their label is null.")
-    label = (facts.documents.get("model") or {}).get("label") or {}
+    if dataset.unlabelled:
+        found.append(f"{amount(dataset.unlabelled)} more rows were left out, because their label is null.")
+    label = facts.evidence.model.get("label") or {}
     if label:
         found.append(f"A row is positive if {label.get('positive')} (table {label.get('table')}).")
-    tables = tuple((name, str(fingerprint)) for name, fingerprint in (dataset.get("tables") or {}).items())
+    tables = tuple(dataset.tables.items())
     blocks: list[tuple[str, ...] | Rows] = [tuple(found)]
     if tables:
         blocks.append(Rows(("Table", "Fingerprint"), tables, text=2))
@@ -184,7 +185,8 @@ def _training_data(facts: CardFacts) -> Part:
 
 
 def _ethics(facts: CardFacts) -> Part:
-    gaps = (facts.documents.get("evaluation") or {}).get("fairness") or []
+    evaluation = facts.evidence.evaluation
+    gaps = (evaluation.fairness if evaluation else None) or []
     said = tuple(facts.words.get("ethical_considerations") or ())
     if not gaps:
         none = "This model declares no groups, so no gap between groups was measured."
@@ -208,35 +210,33 @@ def _ethics(facts: CardFacts) -> Part:
 
 def _caveats(facts: CardFacts) -> Part:
     said = [str(each) for each in facts.words.get("caveats") or ()]
-    evaluation, dataset = facts.documents.get("evaluation") or {}, facts.documents.get("dataset") or {}
-    if (dataset.get("git") or {}).get("dirty"):
+    evaluation, dataset, decision = facts.evidence.evaluation, facts.evidence.dataset, facts.evidence.decision
+    if dataset and dataset.git.get("dirty"):
         said.append("It was trained from a working tree with uncommitted changes.")
-    said += [
-        f"The {each['what']} failed and is left out: {each['why']}." for each in facts.documents.get("failures") or []
-    ]
-    failed = [test["name"] for test in evaluation.get("behaviour") or [] if test["passed"] is False]
+    said += [f"The {each['what']} failed and is left out: {each['why']}." for each in facts.evidence.failures]
+    tests = (evaluation.behaviour if evaluation else None) or []
+    failed = [test["name"] for test in tests if test["passed"] is False]
     if failed:
         said.append(f"Behavioural tests that fail: {', '.join(failed)}.")
-    reasons = (facts.documents.get("decision") or {}).get("reasons") or []
-    if (facts.documents.get("decision") or {}).get("action") == "refuse":
-        said += [str(reason) for reason in reasons]
+    if decision.get("action") == "refuse":
+        said += [str(reason) for reason in decision["reasons"]]
     if not said:
         return _nothing("caveats", "Caveats and recommendations", "None are given in the model's file (card.caveats).")
     return Part("caveats", "Caveats and recommendations", (tuple(said),))
 
 
 def _provenance(facts: CardFacts) -> Part:
-    dataset = facts.documents.get("dataset") or {}
-    git, libraries = dataset.get("git") or {}, dataset.get("libraries") or {}
+    dataset = facts.evidence.dataset
     found = [f"MLflow run {facts.run_id}."]
-    if git:
+    if dataset and (git := dataset.git):
         found.append(f"git commit {git.get('commit')}{', with uncommitted changes' if git.get('dirty') else ''}.")
-    if libraries:
-        found.append(f"Libraries: {', '.join(f'{name} {version}' for name, version in libraries.items())}.")
+    if dataset and dataset.libraries:
+        found.append(f"Libraries: {', '.join(f'{name} {version}' for name, version in dataset.libraries.items())}.")
     blocks: list[tuple[str, ...] | Rows] = [tuple(found)]
-    if events := facts.documents.get("history"):
+    if facts.evidence.history:
         rows = tuple(
-            (moment(event["at"]), str(event["what"]), str(event["by"]), str(event.get("why") or "")) for event in events
+            (moment(event["at"]), str(event["what"]), str(event["by"]), str(event.get("why") or ""))
+            for event in facts.evidence.history
         )
         blocks.append(Rows(("When", "What", "By", "Why"), rows, text=4))
     return Part("provenance", "Provenance and history", tuple(blocks))
@@ -248,6 +248,11 @@ def _nothing(id_: str, title: str, sentence: str) -> Part:
 
 def _settings(params: Facts) -> str:
     return ", ".join(f"{name} = {amount(value)}" for name, value in params.items())
+
+
+def _periods(facts: CardFacts) -> dict[str, dict[str, Any]]:
+    evaluation = facts.evidence.evaluation
+    return evaluation.periods if evaluation else {}
 
 
 def _period(facts: Facts) -> str:
@@ -276,14 +281,17 @@ def _passed(passed: bool | None) -> str:
 
 def short_form(facts: CardFacts) -> str:
     """A few lines of Markdown for the version's page in MLflow."""
-    spec, decision = facts.documents.get("model") or {}, facts.documents.get("decision") or {}
-    found = facts.documents.get("evaluation", {}).get("metrics") or {}
+    evaluation, decision = facts.evidence.evaluation, facts.evidence.decision
+    found = evaluation.metrics if evaluation else {}
     figures = ", ".join(
         f"{words(name)} {metric(found[name])}"
         for name in ("average_precision", "roc_auc", "ece")
         if found.get(name) is not None
     )
-    lines = [f"**{facts.model} version {facts.version}**: {facts.status}.", spec.get("description") or ""]
+    lines = [
+        f"**{facts.model} version {facts.version}**: {facts.status}.",
+        facts.evidence.model.get("description") or "",
+    ]
     lines.append(f"Held out: {figures}." if figures else "It was not evaluated.")
     if decision:
         lines.append(f"Decision of the gate: *{decision['action']}*. {' '.join(decision['reasons'])}")

@@ -66,8 +66,28 @@ def render(content: ReportContent) -> str:
             image = chart(*arguments)
         return None if image is None else Markup(image)  # SVG from our charts, with escaped texts
 
-    evaluation, trials = content.evaluation or {}, list(content.trials)
+    evaluation, trials = content.evaluation, list(content.trials)
     metric = words(content.metric)
+    drawings = {
+        "histories": drawn(search_charts.histories, trials, metric),
+        "parallel": drawn(search_charts.parallel_coordinates, trials, metric),
+    }
+    measured: dict[str, Any] = {}
+    if evaluation:
+        measured = {
+            "rows": lifecycle_content.scored_rows(evaluation),
+            "best_baseline": lambda name: lifecycle_content.best_baseline(evaluation, name),
+            "confusion": lifecycle_content.confusion(evaluation),
+            "worst": evaluation.worst_slice,
+            "slices": lifecycle_content.slice_groups(evaluation),
+        }
+        drawings |= {
+            "roc": drawn(charts.roc, evaluation),
+            "pr": drawn(charts.precision_recall, evaluation),
+            "calibration": drawn(charts.calibration, evaluation),
+            "scores": drawn(charts.scores, evaluation),
+            "costs": drawn(charts.cost_curve, evaluation),
+        }
     monitoring = content.monitoring or {}
     measurements = monitoring.get("measurements") or {}
     verdict = monitoring.get("decision") or {}
@@ -79,23 +99,11 @@ def render(content: ReportContent) -> str:
             content=content,
             failures=failures,
             evaluation=evaluation,
-            charts={
-                "roc": drawn(charts.roc, evaluation),
-                "pr": drawn(charts.precision_recall, evaluation),
-                "calibration": drawn(charts.calibration, evaluation),
-                "scores": drawn(charts.scores, evaluation),
-                "costs": drawn(charts.cost_curve, evaluation),
-                "histories": drawn(search_charts.histories, trials, metric),
-                "parallel": drawn(search_charts.parallel_coordinates, trials, metric),
-            },
+            charts=drawings,
             shares=lifecycle_content.shares([float(step.get("seconds") or 0) for step in content.steps]),
             chosen=search_charts.chosen_trial(trials),
             sampling=sampling_facts(content.sampling),
-            rows=lifecycle_content.scored_rows(evaluation),
-            best_baseline=lambda name: lifecycle_content.best_baseline(evaluation, name),
-            confusion=lifecycle_content.confusion(evaluation),
-            worst=evaluation.get("worst_slice"),
-            slices=lifecycle_content.slice_groups(evaluation),
+            **measured,
             measurements=measurements,
             verdict=verdict,
             drift=lifecycle_content.drift_bars(measurements, bound),

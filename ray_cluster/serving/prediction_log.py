@@ -12,40 +12,89 @@ import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from configs.settings import Settings
 from feature_repo.frames.request_ids import id_texts
+from feature_repo.storage.document_format import DocumentError, check_format
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "PredictionLog", "predictions_folder", "read_predictions"]
+__all__ = ["COLUMNS", "PredictionLine", "PredictionLog", "parse_line", "predictions_folder", "read_predictions"]
 
 logger = logging.getLogger(__name__)
 
+_FORMAT = 1
+
+
+class PredictionLine(NamedTuple):
+    """One line of the log: a tuple, because one is made per response and a frozen dataclass takes three times as long.
+
+    Attributes:
+        id: of the request's event, as text.
+        as_of, served_at: ISO times in UTC.
+        event_times: feature view -> ISO time of its value; None if there was no value.
+        score, decision: None if the model abstained.
+        known_until: view -> as-of time of the online store's materialization.
+        expired: view -> ``age``, ``ttl`` and ``policy``, if a value had expired.
+        view_versions: view -> fingerprint of its code. Older lines have None for the last three.
+    """
+
+    prediction_id: str
+    model: str
+    version: int
+    id: str | None
+    as_of: str
+    served_at: str
+    entities: dict[str, Any]
+    fields: dict[str, Any]
+    features: dict[str, Any]
+    event_times: dict[str, str | None]
+    score: float | None
+    decision: bool | None
+    threshold: float
+    known_until: dict[str, str | None] | None = None
+    expired: dict[str, dict[str, Any]] | None = None
+    view_versions: dict[str, str | None] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form, with ``format``."""
+        return dict(zip(_KEYS, (_FORMAT, *self), strict=True))
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> PredictionLine:
+        """Read the JSON form.
+
+        Raises:
+            DocumentError: the format is newer than this version of Headrace.
+            KeyError: a key is missing.
+        """
+        check_format(content, _FORMAT, "A line of the prediction log")
+        return cls(*_always(content), *[content.get(name) for name in cls._field_defaults])
+
+
 #: The keys of one line, and the columns of :func:`read_predictions`.
-COLUMNS = (
-    "prediction_id",
-    "model",
-    "version",
-    "id",
-    "as_of",
-    "served_at",
-    "entities",
-    "fields",
-    "features",
-    "event_times",
-    "score",
-    "decision",
-    "threshold",
-    "known_until",
-    "expired",
-    "view_versions",
-)
-#: Keys that older lines do not have; they are read as null.
-_LATER = {"known_until", "expired", "view_versions"}
+COLUMNS = PredictionLine._fields
+_KEYS = ("format", *COLUMNS)
+_always = itemgetter(*(name for name in COLUMNS if name not in PredictionLine._field_defaults))
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def parse_line(text: bytes) -> PredictionLine | None:
+    """One line of a file of the log; None if it is torn by a kill during the write.
+
+    Raises:
+        DocumentError: the format is newer than this version of Headrace.
+    """
+    try:
+        return PredictionLine.from_json(json.loads(text))
+    except DocumentError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def predictions_folder(settings: Settings, model: str) -> Path:
@@ -61,18 +110,15 @@ class PredictionLog:
         self._file = f"{replica}.jsonl"
         self._torn: set[Path] = set()
 
-    def append(self, lines: Sequence[dict[str, Any]]) -> None:
-        """Write the lines, those of one day at once; on return they are passed to the operating system.
-
-        Each line has the keys in :data:`COLUMNS`; ``as_of`` is an ISO time in UTC, whose day selects the file.
+    def append(self, lines: Sequence[PredictionLine]) -> None:
+        """Write the lines, those of one UTC day of ``as_of`` at once; on return the operating system has them.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.
         """
         days: dict[str, list[str]] = {}
         for line in lines:
-            text = json.dumps(line, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-            days.setdefault(line["as_of"][:10], []).append(text)
+            days.setdefault(line.as_of[:10], []).append(_encode(line.to_json()))
         for day, texts in days.items():
             self._write(self._folder / day / self._file, ("\n".join(texts) + "\n").encode())
 
@@ -119,28 +165,27 @@ def read_predictions(
     """Predictions of ``model`` with ``as_of`` in [start, end), sorted by ``as_of``.
 
     Returns:
-        One row per prediction with the columns :data:`COLUMNS`: ``as_of`` and ``served_at`` are UTC timestamps,
-        ``id`` is text or None (:mod:`feature_repo.frames.request_ids`),
-        ``entities``, ``fields``, ``features``, ``event_times``, ``known_until`` (view -> as-of time of the online
-        store's materialization), ``expired`` (view -> age, TTL and policy, if a value had expired) and
-        ``view_versions`` (view -> fingerprint of its code) are dicts; ``score`` is NaN and ``decision`` None if the
+        One row per prediction with the attributes of :class:`PredictionLine` as columns: ``as_of`` and ``served_at``
+        are UTC timestamps, ``id`` is text or None (:mod:`feature_repo.frames.request_ids`); ``score`` is NaN if the
         model abstained. ``attrs["torn"]`` counts the lines that could not be read, because of a kill during a
         write; they are skipped.
+
+    Raises:
+        DocumentError: a line's format is newer than this version of Headrace.
     """
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
+    rows: list[PredictionLine] = []
     torn = 0
     for path in sorted(predictions_folder(settings, model).glob("*/*.jsonl")):
         if not _overlaps(path.parent.name, start, end):
             continue
         with path.open("rb") as file:
-            for line in file:
-                try:
-                    row = json.loads(line)
-                    rows.append({name: row.get(name) if name in _LATER else row[name] for name in COLUMNS})
-                except (ValueError, KeyError, TypeError):
-                    torn += bool(line.strip())
+            for text in file:
+                if line := parse_line(text):
+                    rows.append(line)
+                else:
+                    torn += bool(text.strip())
     if torn:
         logger.warning("%s lines of the prediction log of %s are torn and were skipped", torn, model)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))

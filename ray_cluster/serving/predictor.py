@@ -17,7 +17,7 @@ from configs.model import Expired, Requests
 from feature_repo.frames.expired_values import check
 from feature_repo.frames.request_ids import id_text
 from ray_cluster.serving.expiry import ExpiredValue, expired_values, hold_to
-from ray_cluster.serving.prediction_log import PredictionLog
+from ray_cluster.serving.prediction_log import PredictionLine, PredictionLog
 from ray_cluster.serving.schema import RequestSchema
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class VersionError(HeadraceError, RuntimeError):
 class Prediction:
     """One answered row. ``line`` is stored in the log; the other fields are only returned."""
 
-    line: dict[str, Any]
+    line: PredictionLine
     status: str
     unknown_entities: list[str]
     missing_features: int
@@ -222,31 +222,29 @@ class Predictor:
         times = [{view: _iso(value) for view, value in row.items()} for row in vectors.event_times.to_dict("records")]
         known = {view: _iso(moment) for view, moment in vectors.known_until.items()}
         threshold = float(version.threshold)
-        every = {
-            "model": self.model,
-            "version": version.version,
-            "served_at": served_at,
-            "threshold": threshold,
-            "known_until": known,
-            "view_versions": dict(self._view_versions()),
-        }
+        view_versions = dict(self._view_versions())
         predictions = []
         for number, (row, score) in enumerate(zip(rows, self._scores(version, inputs, abstains), strict=True)):
-            line = {
-                **every,
-                "prediction_id": uuid.uuid4().hex,
-                "id": id_text(row.get(self._requests.id)),
-                "as_of": moments[number].astimezone(UTC).isoformat(),
-                "entities": {name: plain(row[name]) for name in self._requests.entities},
-                "fields": {name: plain(row[name]) for name in self._requests.fields},
-                "features": values[number],
-                "event_times": times[number],
-                "score": score,
-                "decision": None if score is None else bool(score >= threshold),
-                "expired": {
+            line = PredictionLine(
+                prediction_id=uuid.uuid4().hex,
+                model=self.model,
+                version=version.version,
+                id=id_text(row.get(self._requests.id)),
+                as_of=moments[number].astimezone(UTC).isoformat(),
+                served_at=served_at,
+                entities={name: plain(row[name]) for name in self._requests.entities},
+                fields={name: plain(row[name]) for name in self._requests.fields},
+                features=values[number],
+                event_times=times[number],
+                score=score,
+                decision=None if score is None else bool(score >= threshold),
+                threshold=threshold,
+                known_until=known,
+                expired={
                     each.view: {"age": each.age, "ttl": each.ttl, "policy": each.policy} for each in found[number]
                 },
-            }
+                view_versions=view_versions,
+            )
             status, unknown = self._status(row, times[number])
             if abstains[number]:
                 status = "abstained"

@@ -208,14 +208,14 @@ def routes(
 def _answer(prediction: Prediction, explain: bool) -> dict[str, Any]:
     """A prediction as :class:`Answer` describes it."""
     line = prediction.line
-    answer = {
-        "prediction_id": line["prediction_id"],
-        "id": line["id"],
-        "probability": line["score"],
-        "decision": line["decision"],
-        "model": line["model"],
-        "version": line["version"],
-        "as_of": line["as_of"],
+    answer: dict[str, Any] = {
+        "prediction_id": line.prediction_id,
+        "id": line.id,
+        "probability": line.score,
+        "decision": line.decision,
+        "model": line.model,
+        "version": line.version,
+        "as_of": line.as_of,
         "status": prediction.status,
         "missing_features": prediction.missing_features,
     }
@@ -224,28 +224,28 @@ def _answer(prediction: Prediction, explain: bool) -> dict[str, Any]:
     if prediction.status == "abstained":
         answer["reason"] = reason(prediction.expired)
     if explain:
-        moment = datetime.fromisoformat(line["as_of"])
+        moment = datetime.fromisoformat(line.as_of)
         views = {
-            view: {"event_time": seen, "age_seconds": _age(moment, seen)} for view, seen in line["event_times"].items()
+            view: {"event_time": seen, "age_seconds": _age(moment, seen)} for view, seen in line.event_times.items()
         }
-        answer["explanation"] = {"features": line["features"], "views": views}
+        answer["explanation"] = {"features": line.features, "views": views}
     return answer
 
 
 def _ages(prediction: Prediction, views: Mapping[str, ViewTraits]) -> dict[str, Any]:
     """The age of each view's value, see :class:`ray_cluster.serving.schema.ViewFreshness`."""
     line = prediction.line
-    moment = datetime.fromisoformat(line["as_of"])
+    moment = datetime.fromisoformat(line.as_of)
     return {
         view: {
             "event_time": seen,
             "age_seconds": _age(moment, seen),
             "ttl_seconds": views[view].ttl or None,
-            "expired": view in line["expired"],
-            "known_until": line["known_until"].get(view),
-            "features": [name for name in views[view].features if name in line["features"]],
+            "expired": view in (line.expired or {}),
+            "known_until": (line.known_until or {}).get(view),
+            "features": [name for name in views[view].features if name in line.features],
         }
-        for view, seen in line["event_times"].items()
+        for view, seen in line.event_times.items()
     }
 
 

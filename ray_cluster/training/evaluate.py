@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ray_cluster.evaluation.fairness import fairness
 from ray_cluster.evaluation.importance import permutation_importance, shap_importance
 from ray_cluster.evaluation.metrics import cost_evidence, curves, metrics, ranking, reliability
 from ray_cluster.evaluation.slices import slices, worst_slice
+from ray_cluster.registry.evidence import Evaluation
 from ray_cluster.training.calibration import Calibrated, OperatingPoint
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.finalists import Chosen
@@ -64,7 +66,7 @@ def evaluate(
     pipeline: Pipeline,
     baselines: dict[str, Values],
     failures: list[Failure] | None = None,
-) -> tuple[dict[str, Any], Values]:
+) -> tuple[Evaluation, Values]:
     """Measure the finished bundle on the held-out rows; returns the evidence, and the scores, shape (held out,).
 
     If a part of the evidence that decides nothing fails, such as importance, it is left out and added to ``failures``.
@@ -87,25 +89,26 @@ def evaluate(
     while isinstance(classifier, Calibrated | PriorCorrected):
         classifier = classifier.classifier
     measured = metrics(y, scores, threshold)
-    found: dict[str, Any] = {
-        "periods": data.periods.describe(data.rows["label"]),
-        "folds": chosen.evidence,
-        "family": chosen.trial.family,
-        "params": {**chosen.trial.params, "iterations": chosen.trial.iterations},
-        "threshold": threshold,
-        "metrics": measured,
-        "baselines": {},
-        "calibration": {
+    main = Evaluation(
+        periods=data.periods.describe(data.rows["label"]),
+        folds=chosen.evidence,
+        family=chosen.trial.family,
+        params={**chosen.trial.params, "iterations": chosen.trial.iterations},
+        threshold=threshold,
+        metrics=measured,
+        calibration={
             **operating_point.evidence,
             "ece_before": metrics(y, raw, threshold)["ece"],
             "ece_after": measured["ece"],
         },
-        "behaviour": run_behaviour(spec.behaviour, features, rows[spec.requests.id].tolist(), y, score, threshold),
-        "inputs": learned(encode, spec.inputs),
-    }
+        behaviour=run_behaviour(spec.behaviour, features, rows[spec.requests.id].tolist(), y, score, threshold),
+        inputs=learned(encode, spec.inputs),
+    )
+    measured_baselines: dict[str, dict[str, float]] = {}
     for name, values in baselines.items():
         with secondary(f"metrics of the baseline {name}", failures):
-            found["baselines"][name] = ranking(y, values)
+            measured_baselines[name] = ranking(y, values)
+    found: dict[str, Any] = {"baselines": measured_baselines}
     beside: dict[str, Callable[[], Any]] = {
         "intervals": lambda: {
             name: list(ends)
@@ -127,4 +130,4 @@ def evaluate(
     for name, measure in beside.items():
         with secondary(name, failures):
             found[name] = measure()
-    return found, scores
+    return replace(main, **found), scores

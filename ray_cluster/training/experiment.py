@@ -18,11 +18,12 @@ from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster import registry
 from ray_cluster.evaluation.metrics import curves, metrics, ranking
+from ray_cluster.registry.evidence import Evaluation
 from ray_cluster.training.calibration import choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.families import assemble, fit_steps, preprocessing
 from ray_cluster.training.search import Search, TrialResult
-from ray_cluster.training.train import record_run
+from ray_cluster.training.train import TrainedRun, record_run
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -71,7 +72,7 @@ def fit_point(
     return Fitted(pipeline, rows, trial, scores, started)
 
 
-def evaluate(spec: ModelSpec, data: TrainingData, fitted: Fitted) -> dict[str, Any]:
+def evaluate(spec: ModelSpec, data: TrainingData, fitted: Fitted) -> Evaluation:
     """Measure a fitted point on rows it was not fitted on: the validation period, or for ``early`` the held-out period.
 
     Use the held-out period last, and once: a choice made on it can no longer be measured on it. The threshold is that
@@ -85,23 +86,20 @@ def evaluate(spec: ModelSpec, data: TrainingData, fitted: Fitted) -> dict[str, A
     period = "validation" if fitted.rows == "train" else "held_out"
     mask = getattr(data.periods, period)
     scores = fitted.pipeline.predict_proba(data.features[mask])[:, 1]
-    return {
-        "period": period,
-        "periods": data.periods.describe(data.rows["label"]),
-        "family": fitted.trial.family,
-        "params": {**fitted.trial.params, "iterations": fitted.trial.iterations},
-        "threshold": threshold,
-        "metrics": metrics(data.y[mask], scores, threshold),
-        "baselines": {"base rate": ranking(data.y[mask], np.full(int(mask.sum()), data.y[data.early].mean()))},
-        "curves": curves(data.y[mask], scores),
-        "slices": [],
-        "importance": [],
-        "inputs": {},
-    }
+    return Evaluation(
+        period=period,
+        periods=data.periods.describe(data.rows["label"]),
+        family=fitted.trial.family,
+        params={**fitted.trial.params, "iterations": fitted.trial.iterations},
+        threshold=threshold,
+        metrics=metrics(data.y[mask], scores, threshold),
+        baselines={"base rate": ranking(data.y[mask], np.full(int(mask.sum()), data.y[data.early].mean()))},
+        curves=curves(data.y[mask], scores),
+    )
 
 
 def log_experiment(
-    settings: Settings, spec: ModelSpec, data: TrainingData, fitted: Fitted, evaluated: dict[str, Any], note: str = ""
+    settings: Settings, spec: ModelSpec, data: TrainingData, fitted: Fitted, evaluated: Evaluation, note: str = ""
 ) -> str:
     """Log the experiment as a run next to the trainings, with the same evidence and provenance; returns the run's id.
 
@@ -113,9 +111,19 @@ def log_experiment(
     tags = {registry.KIND: "notebook", "mlflow.note.content": note, "headrace.started_by": "a notebook"}
     search = Search([fitted.trial], fitted.validation_scores)
     key = f"notebook-{uuid.uuid4().hex}"
-    return record_run(
-        settings, spec, as_of, key, data, search, fitted.pipeline, scores, evaluated, tags, fitted.started
+    run = TrainedRun(
+        spec=spec,
+        as_of=as_of,
+        key=key,
+        data=data,
+        search=search,
+        pipeline=fitted.pipeline,
+        scores=scores,
+        evaluation=evaluated,
+        context=tags,
+        started=fitted.started,
     )
+    return record_run(settings, run)
 
 
 def _fit(

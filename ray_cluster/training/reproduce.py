@@ -21,6 +21,7 @@ from ray_cluster.cluster.connection import connected
 from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.lineage.changes import Change, changes_since
 from ray_cluster.lineage.model_digest import model_digest
+from ray_cluster.registry.evidence import Evaluation, Evidence
 from ray_cluster.training.calibration import OperatingPoint, calibrated, choose_operating_point
 from ray_cluster.training.data import SplitError, TrainingData, prepare
 from ray_cluster.training.distributed.devices import Device, again_on, cluster_resources, device_of, on_device
@@ -55,12 +56,12 @@ class Refitted:
     metrics: dict[str, float]
 
 
-def refit(settings: Settings, spec: ModelSpec, data: TrainingData, documents: Mapping[str, Any]) -> Refitted:
-    """Fit the chosen trial in a run's evidence ``documents`` again, with calibration and threshold; the cluster must be
+def refit(settings: Settings, spec: ModelSpec, data: TrainingData, evidence: Evidence) -> Refitted:
+    """Fit the chosen trial of a run's ``evidence`` again, with calibration and threshold; the cluster must be
     connected."""
-    trial = TrialResult(**documents["trials"][0])
+    trial = TrialResult(**evidence.trials[0])
     calendar = request_features(settings, spec.feature_service)
-    sampler = documents.get("sampling", {}).get("kept", "none")
+    sampler = evidence.sampling.kept if evidence.sampling else "none"
     device = device_of(spec, cluster_resources(), trial.family)
     fitted, _ = fit_final(spec, trial, data, calendar, device, sampler)
     operating_point = operating_point_again(spec, data, trial, sampler)
@@ -114,27 +115,27 @@ class Reproduction:
         return asdict(self)
 
 
-def recorded(settings: Settings, subject: registry.Subject) -> tuple[ModelSpec, dict[str, Any]]:
-    """The model's file at the time of the training, and the run's evidence documents.
+def recorded(settings: Settings, subject: registry.Subject) -> tuple[ModelSpec, Evidence]:
+    """The model's file at the time of the training, and the run's evidence.
 
     Raises:
         ReproduceError: the run has no provenance, or the current code cannot read its model file.
     """
-    documents = registry.evidence(settings, subject.run.run_id)
-    if not {"provenance", "model", "trials"} <= set(documents):
+    evidence = registry.evidence(settings, subject.run.run_id)
+    if not (evidence.provenance and evidence.model and evidence.trials):
         raise ReproduceError(
             f"Run {subject.run.run_id} of '{subject.model}' has no provenance to rebuild it from; it was trained "
             "before Headrace recorded provenance, or by hand: train again with `headrace run train`."
         )
     try:
-        spec = validated(ModelSpec, documents["model"], f"the model file of {subject.title}")
+        spec = validated(ModelSpec, evidence.model, f"the model file of {subject.title}")
     except ConfigError as error:
-        commit = documents["provenance"]["git"]["commit"]
+        commit = evidence.provenance["git"]["commit"]
         raise ReproduceError(
             f"The current code cannot read the model file of '{subject.model}' {subject.title} "
             f"({error}); check out commit {commit} to rebuild it."
         ) from error
-    return spec, documents
+    return spec, evidence
 
 
 def reproduce(settings: Settings, model: str, which: str | None = None) -> Reproduction:
@@ -153,20 +154,20 @@ def reproduce(settings: Settings, model: str, which: str | None = None) -> Repro
             f"Run {subject.run.run_id} of '{model}' was logged from a {subject.run.kind}, by hand, so no recorded "
             "steps can rebuild it; run the notebook, or train with `headrace run train`."
         )
-    spec, documents = recorded(settings, subject)
-    provenance = documents["provenance"]
+    spec, evidence = recorded(settings, subject)
+    provenance = evidence.provenance
     data = _rebuilt(settings, spec, subject, provenance)
     try:
         with connected(settings):
             then: Device = provenance.get("device", "cpu")
             now = again_on(spec, then, cluster_resources())
-            again = refit(settings, on_device(spec, now), data, documents)
+            again = refit(settings, on_device(spec, now), data, evidence)
     finally:
         data.release()
     checks = [
         *_frame_checks(provenance["dataset"], data),
         *_model_checks(provenance["model_digest"], model_digest(again.pipeline)),
-        *_number_checks(documents["evaluation"], again.threshold, again.metrics),
+        *_number_checks(evidence.evaluation, again.threshold, again.metrics),
         _score_check(spec, registry.reference(settings, subject.run.run_id), data, again.scores),
     ]
     data.release()
@@ -231,8 +232,8 @@ def _model_checks(then: Mapping[str, str], now: Mapping[str, str]) -> list[Check
     ]
 
 
-def _number_checks(evaluation: Mapping[str, Any], threshold: float, metrics: Mapping[str, float]) -> list[Check]:
-    then = {"threshold": evaluation["threshold"], **evaluation["metrics"]}
+def _number_checks(evaluation: Evaluation | None, threshold: float, metrics: Mapping[str, float]) -> list[Check]:
+    then = {"threshold": evaluation.threshold, **evaluation.metrics} if evaluation else {}
     now = {"threshold": threshold, **metrics}
     return [
         Check(name, f"{value:.10g}", f"{now[name]:.10g}", value == now[name])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.model import ModelSpec
@@ -15,13 +14,15 @@ from configs.settings import Settings
 from feature_repo.definitions.feature_store import request_features
 from feature_repo.frames.label_overrides import overlay_version
 from feature_repo.frames.training_frame import PREDICTION_TIME, inputs_fingerprint
+from feature_repo.storage.code_files import code_fingerprint
 from feature_repo.storage.secondary import Failure
-from ray_cluster import evaluation, registry
+from ray_cluster import registry
 from ray_cluster.cluster.connection import connected
-from ray_cluster.lineage.environment import code_fingerprint, library_versions
+from ray_cluster.lineage.environment import fit_files, library_versions
 from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.lineage.provenance import gather
 from ray_cluster.parity.check import require as require_parity
+from ray_cluster.registry.evidence import Dataset, Evaluation, Evidence, SamplingResult
 from ray_cluster.training.calibration import calibrated, choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.distributed.devices import check_cluster, cluster_resources, device_of
@@ -39,102 +40,112 @@ if TYPE_CHECKING:
 __all__ = [
     "record_run",
     "Trained",
+    "TrainedRun",
     "train_model",
 ]
 
 
-def record_run(
-    settings: Settings,
-    spec: ModelSpec,
-    as_of: datetime,
-    key: str,
-    data: TrainingData,
-    search: Search,
-    pipeline: Pipeline,
-    scores: np.ndarray[Any, Any],
-    evaluated: dict[str, Any],
-    context: dict[str, str],
-    started: datetime,
-    device: str = "cpu",
-    sampling: dict[str, Any] | None = None,
-    failures: Sequence[Failure] = (),
-) -> str:
-    """Log the whole run; returns its id. ``scores`` are the pipeline's on the held-out rows, shape (held out,).
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A finished training, with everything that is recorded about it.
 
-    ``device``: the device of the final fit. ``sampling``: the result of the sampler selection, if there was one.
-    ``failures``: of secondary work, recorded as the evidence ``failures`` if there are any.
+    Attributes:
+        key: of the training; the same key means the same result.
+        scores: of the pipeline on the held-out rows, shape (held out,).
+        context: tags of the flow run.
+        device: on which the final fit ran.
+        sampling: the result of the sampler selection, if there was one.
+        failures: of secondary work.
     """
+
+    spec: ModelSpec
+    as_of: datetime
+    key: str
+    data: TrainingData
+    search: Search
+    pipeline: Pipeline
+    scores: np.ndarray[Any, Any]
+    evaluation: Evaluation
+    context: dict[str, str]
+    started: datetime
+    device: str = "cpu"
+    sampling: SamplingResult | None = None
+    failures: Sequence[Failure] = ()
+
+
+def record_run(settings: Settings, run: TrainedRun) -> str:
+    """Log the whole run; returns its id."""
+    spec, data, evaluation = run.spec, run.data, run.evaluation
     frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
     provenance = gather(
         settings,
         spec,
-        as_of,
+        run.as_of,
         {
             "fingerprint": frame.fingerprint,
             "columns": frame.columns,
             "rows": data.row_count,
             "label_overlay": frame.overlay,
         },
-        model_digest(pipeline),
+        model_digest(run.pipeline),
         {"version": champion.version, "run_id": champion.run_id} if champion else None,
-        context,
-        started,
-        device,
+        run.context,
+        run.started,
+        run.device,
     )
     git, libraries = provenance.document["git"], provenance.document["libraries"]
-    dataset = {
-        "fingerprint": frame.fingerprint,
-        "rows": data.row_count,
-        "unlabelled": frame.unlabelled,
-        "as_of": as_of.isoformat(),
-        "label_overlay": frame.overlay,
-        "feature_service": spec.feature_service,
-        "tables": frame.tables,
-        "git": {name: git[name] for name in ("commit", "branch", "dirty")},
-        "libraries": libraries,
-    }
-    reference = data.rows[held_out][[spec.requests.id, PREDICTION_TIME]].assign(
-        **data.features[held_out], label=data.y[held_out], score=scores
+    dataset = Dataset(
+        fingerprint=frame.fingerprint,
+        rows=data.row_count,
+        unlabelled=frame.unlabelled,
+        as_of=run.as_of.isoformat(),
+        label_overlay=frame.overlay,
+        feature_service=spec.feature_service,
+        tables=frame.tables,
+        git={name: git[name] for name in ("commit", "branch", "dirty")},
+        libraries=libraries,
     )
-    threshold = evaluated["threshold"]
+    reference = data.rows[held_out][[spec.requests.id, PREDICTION_TIME]].assign(
+        **data.features[held_out], label=data.y[held_out], score=run.scores
+    )
     return registry.log_run(
         settings,
         spec.name,
-        key,
-        pipeline,
+        run.key,
+        run.pipeline,
         example=data.features[held_out].head(3),
         reference=reference,
-        documents={
-            "evaluation": evaluated,
-            "trials": [asdict(trial) for trial in search.trials],
-            "dataset": dataset,
-            "provenance": provenance.document,
-            "model": spec.model_dump(mode="json"),
-            **({"sampling": sampling} if sampling else {}),
-            **({"failures": list(failures)} if failures else {}),
-        },
-        params={"family": search.best.family, "seed": spec.tuning.seed, **evaluated["params"]},
+        evidence=Evidence(
+            evaluation=evaluation,
+            trials=[asdict(trial) for trial in run.search.trials],
+            dataset=dataset,
+            provenance=provenance.document,
+            model=spec.model_dump(mode="json"),
+            sampling=run.sampling,
+            failures=list(run.failures),
+        ),
+        params={"family": run.search.best.family, "seed": spec.tuning.seed, **evaluation.params},
         metrics={
-            **evaluated["metrics"],
-            "threshold": threshold,
-            "validation_" + spec.tuning.metric: search.metric,
+            **evaluation.metrics,
+            "threshold": evaluation.threshold,
+            "validation_" + spec.tuning.metric: run.search.metric,
         },
         tags={
             "headrace.dataset": frame.fingerprint,
-            "headrace.as_of": as_of.isoformat(),
+            "headrace.as_of": run.as_of.isoformat(),
             "headrace.feature_service": spec.feature_service,
             "headrace.git_commit": str(git["commit"]),
             "headrace.git_dirty": str(git["dirty"]).lower(),
             **provenance.tags,
-            **context,
+            **run.context,
         },
         files=provenance.files,
         metadata={
-            "threshold": threshold,
+            "threshold": evaluation.threshold,
             "features": frame.features,
             "feature_service": spec.feature_service,
             "dataset": frame.fingerprint,
-            "as_of": as_of.isoformat(),
+            "as_of": run.as_of.isoformat(),
             "libraries": libraries,
         },
     )
@@ -189,24 +200,24 @@ def train_model(
     operating_point = choose_operating_point(spec, chosen.y, chosen.scores, chosen.days)
     pipeline = calibrated(fitted, operating_point.calibrator)
     progress("measuring on the held-out period", 0.85)
-    evaluated, scores = evaluate(spec, data, chosen, operating_point, pipeline, baselines, failures)
+    measured, scores = evaluate(spec, data, chosen, operating_point, pipeline, baselines, failures)
     progress("recording the run", 0.92)
-    run_id = record_run(
-        settings,
-        spec,
-        as_of,
-        key,
-        data,
-        chosen.search,
-        pipeline,
-        scores,
-        evaluated,
-        context,
-        started,
-        device,
-        selection.document,
-        failures,
+    run = TrainedRun(
+        spec=spec,
+        as_of=as_of,
+        key=key,
+        data=data,
+        search=chosen.search,
+        pipeline=pipeline,
+        scores=scores,
+        evaluation=measured,
+        context=context,
+        started=started,
+        device=device,
+        sampling=selection.result,
+        failures=failures,
     )
+    run_id = record_run(settings, run)
     data.release()
     progress("done", 1.0)
     return Trained(
@@ -214,7 +225,7 @@ def train_model(
         unchanged=False,
         unlabelled=data.frame.unlabelled,
         failures=failures,
-        **evaluated["metrics"],
+        **measured.metrics,
     )
 
 
@@ -224,7 +235,7 @@ def _key(spec: ModelSpec, inputs: str, as_of: datetime) -> str:
         "model": spec.model_dump(mode="json", exclude={"description", "card", "gate", "serving", "monitoring"}),
         "inputs": inputs,
         "as_of": as_of.isoformat(),
-        "code": code_fingerprint(Path(__file__).parent, Path(evaluation.__file__).parent),
+        "code": code_fingerprint(fit_files()),
         "libraries": library_versions(),
     }
     return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=10).hexdigest()

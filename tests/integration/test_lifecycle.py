@@ -47,16 +47,16 @@ def test_a_champion_is_live_with_its_evidence(headrace, lifecycle):
     assert facts.version == 1 and facts.metrics["roc_auc"] > 0.65
     for tag in ("headrace.dataset", "headrace.git_commit", "headrace.flow_run", "headrace.feature_service"):
         assert facts.tags[tag]
-    documents = registry.evidence(headrace.settings, facts.run_id)
-    assert set(documents) >= {"evaluation", "trials", "dataset", "decision", "model"}
-    assert set(documents["evaluation"]["baselines"]) == {
+    evidence = registry.evidence(headrace.settings, facts.run_id)
+    assert set(evidence.to_json()) >= {"evaluation", "trials", "dataset", "decision", "model"}
+    assert set(evidence.evaluation.baselines) == {
         "base rate",
         "logistic regression, calendar only",
         "XGBoost defaults, all features",
     }
-    periods = documents["evaluation"]["periods"]
+    periods = evidence.evaluation.periods
     assert periods["train"]["end"] == periods["validation"]["start"] < periods["held_out"]["start"]
-    assert {trial["family"] for trial in documents["trials"]} == {"xgboost", "hist_gradient_boosting"}
+    assert {trial["family"] for trial in evidence.trials} == {"xgboost", "hist_gradient_boosting"}
 
 
 def test_the_registered_bundle_scores_its_own_reference_the_same(headrace, lifecycle):

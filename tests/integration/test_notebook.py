@@ -33,8 +33,8 @@ def test_the_notebook_explores_tries_and_logs(headrace, lifecycle, monkeypatch):
     newest = registry.runs_of(settings, "flight_delay")[0]
     assert newest.kind == "notebook" and newest.tags["mlflow.note.content"] == "shallow trees, few rounds"
     assert registry.newest_run(settings, "flight_delay") == trained
-    documents = registry.evidence(settings, newest.run_id)
-    assert documents["evaluation"]["period"] == "validation" and documents["provenance"]["dataset"]["columns"]
+    evidence = registry.evidence(settings, newest.run_id)
+    assert evidence.evaluation.period == "validation" and evidence.provenance["dataset"]["columns"]
 
     compared = headrace("compare", "flight_delay", "1", newest.run_id[:12])
     assert compared.returncode == 0, compared.stderr

@@ -17,7 +17,7 @@ from feature_repo.definitions import feature_store
 from feature_repo.materialization.view_files import ViewState, remember, state, view_folder
 from feature_repo.online.layout import ViewLayout, layouts
 from feature_repo.online.reader import OnlineReader
-from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder
+from ray_cluster.serving.prediction_log import PredictionLine, PredictionLog, predictions_folder
 from ray_cluster.serving.predictor import Predictor
 from ray_cluster.serving.schema import RequestSchema
 
@@ -95,9 +95,10 @@ class World:
         append = log.append
 
         def edited(lines: Any) -> None:
-            for line in lines:
-                self.edit(line)
-            append(lines)
+            documents = [line.to_json() for line in lines]
+            for document in documents:
+                self.edit(document)
+            append([PredictionLine.from_json(document) for document in documents])
 
         log.append = edited  # type: ignore[method-assign]
         schema = RequestSchema(SPEC.requests, 1000)

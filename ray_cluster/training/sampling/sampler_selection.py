@@ -17,6 +17,7 @@ from ray_cluster.cluster.connection import wait
 from ray_cluster.decisions.decision import Decision, sampling_verdict
 from ray_cluster.evaluation.bootstrap import intervals, paired_bootstrap
 from ray_cluster.evaluation.metrics import f1_threshold
+from ray_cluster.registry.evidence import SamplingResult
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import fit_steps, preprocessing
 from ray_cluster.training.sampling.copula import copula
@@ -74,14 +75,13 @@ class SamplerSelection:
         method: "none", or the sampler that is kept.
         validation_scores: of the kept sampler's fit, corrected for its prior shift, shape (validation rows,); None
             if no sampler was tried, or none is kept: then the search's validation scores are used.
-        document: the evidence ``sampling``: the decision, and ``contenders`` with their held-out figures and the
-            checks of their rows; None if the model's file requests no sampling.
-        failures: of checks of rows; those checks are None in the document.
+        result: the evidence ``sampling``; None if the model's file requests no sampling.
+        failures: of checks of rows; those checks are None in the result.
     """
 
     method: str
     validation_scores: Values | None = None
-    document: dict[str, Any] | None = None
+    result: SamplingResult | None = None
     failures: tuple[Failure, ...] = ()
 
     def applied(self, search: Search) -> Search:
@@ -107,7 +107,7 @@ def select_sampler(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> S
     return SamplerSelection(
         kept,
         None if kept == "none" else np.asarray(results[kept]["validation"]),
-        {"decision": decision.to_dict(), "kept": kept, "trial": trial.trial, "contenders": table},
+        SamplingResult(decision=decision.to_dict(), kept=kept, trial=trial.trial, contenders=table),
         tuple(failure for result in results.values() for failure in result.get("failures", [])),
     )
 

@@ -28,7 +28,7 @@ from feature_repo.tables import manifest, table_path
 from ray_cluster.erasure.documents import Mention
 from ray_cluster.erasure.erasure import ErasureError, erase, resolve
 from ray_cluster.erasure.records import erase_predictions
-from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder, read_predictions
+from ray_cluster.serving.prediction_log import PredictionLine, PredictionLog, predictions_folder, read_predictions
 from tests.feature_repo.raw_tables import END, put, raw, small_settings
 from tests.ray_cluster.serving.test_prediction_log import line as logged_line
 
@@ -95,9 +95,9 @@ def filled(settings: Settings) -> Settings:
     return settings
 
 
-def line(name: str, plane: str) -> dict[str, object]:
+def line(name: str, plane: str) -> PredictionLine:
     made = logged_line(name, "2013-03-20T12:00:00+00:00")
-    return {**made, "prediction_id": name, "id": name, "entities": {**made["entities"], "tailnum": plane}}
+    return made._replace(id=name, entities={**made.entities, "tailnum": plane})
 
 
 def mentions(settings: Settings, value: str) -> list[str]:

@@ -34,10 +34,10 @@ def test_a_first_version_is_promoted_with_all_its_evidence_and_once(settings, ru
     assert facts.aliases == ("champion",) and status_of(facts) == "champion"
     assert facts.tags["headrace.action"] == "promote" and facts.tags["headrace.promoted_by"] == "the gate"
     assert facts.description.startswith("**first version 1**")
-    documents = registry.evidence(settings, run_id)
-    stored = Decision.from_dict(documents["decision"])
+    evidence = registry.evidence(settings, run_id)
+    stored = Decision.from_dict(evidence.decision)
     assert replay(stored) == stored == done.decision
-    assert [event["what"] for event in documents["history"]] == ["decided: promote", "promoted"]
+    assert [event["what"] for event in evidence.history] == ["decided: promote", "promoted"]
     assert {gate["gate"] for gate in stored.gates} >= {"gain in average precision", "size of the bundle, MB"}
 
 
@@ -96,7 +96,7 @@ def test_a_blind_challenger_is_refused_and_a_better_one_wins_on_the_same_rows(se
             call()
     with pytest.raises(registry.RegistryError, match=r"its model files were removed on"):
         registry.load_version(settings, "contest", 2)
-    assert registry.evidence(settings, refused.run_id)["decision"]["action"] == "refuse"
+    assert registry.evidence(settings, refused.run_id).decision["action"] == "refuse"
     assert len(registry.reference(settings, refused.run_id)) == 1200
     with pytest.raises(registry.AliasError, match=r"There is no alias 'shadw'. Did you mean 'shadow'\?"):
         registry.point(settings, "contest", 1, "shadw")
@@ -125,8 +125,8 @@ def test_an_approval_is_waited_for_and_kept(settings, run):
     approved = approve(asking, "asked", 1, "ann", "looks right")
     assert approved.aliases == ("champion",) and approved.tags["headrace.approval_comment"] == "looks right"
     kept = registry.evidence(settings, run_id)
-    assert kept["approval"]["by"] == "ann" and kept["approval"]["state"] == "approved"
-    assert [event["what"] for event in kept["history"]].count("promoted") == 1
+    assert kept.approval["by"] == "ann" and kept.approval["state"] == "approved"
+    assert [event["what"] for event in kept.history].count("promoted") == 1
     with pytest.raises(registry.ApprovalError, match=r"not wait for approval: it was approved by ann on .* none\."):
         approve(asking, "asked", 1, "bob", "")
     assert register(asking, spec, run_id, {}).unchanged
@@ -192,7 +192,7 @@ def test_two_processes_at_once_make_two_versions_and_one_champion(settings, run,
     known = registry.versions(settings, "twins")
     assert len(known) == 2 and sum("champion" in each.aliases for each in known) == 1
     later = next(each for each in known if each.version == 2)
-    assert registry.evidence(settings, later.run_id)["decision"]["evidence"]["versions"]["champion"] == 1
+    assert registry.evidence(settings, later.run_id).decision["evidence"]["versions"]["champion"] == 1
 
 
 class Cut(BaseException):

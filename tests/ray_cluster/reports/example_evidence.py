@@ -20,6 +20,7 @@ from ray_cluster.evaluation.fairness import fairness
 from ray_cluster.evaluation.metrics import cost_evidence
 from ray_cluster.evaluation.slices import worst_slice
 from ray_cluster.monitoring.measurements import measure
+from ray_cluster.registry.evidence import Dataset, Evaluation, SamplingResult
 from ray_cluster.reports.lifecycle_content import ReportContent
 
 FEATURES = [
@@ -73,8 +74,8 @@ def frame(rows: int, start: str, days: int, shift: float, seed: int) -> pd.DataF
     return table
 
 
-def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
-    """An evaluation in the format kept with a run."""
+def evaluation(rows: pd.DataFrame) -> Evaluation:
+    """An evaluation as it is kept with a run."""
     labels, scores = rows["label"].to_numpy(), rows["score"].to_numpy()
     threshold = 0.42
     flagged = scores >= threshold
@@ -102,7 +103,7 @@ def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
     auc, area = roc_auc_score(labels, scores), average_precision_score(labels, scores)
     hit, share = labels[flagged].mean(), flagged[labels == 1].mean()
     period = {"rows": len(rows), "positives": int(labels.sum())}
-    return {
+    found = {
         "periods": {
             "train": {
                 "start": "2013-01-01T00:00:00+00:00",
@@ -165,6 +166,7 @@ def evaluation(rows: pd.DataFrame) -> dict[str, Any]:
         "worst_slice": worst_slice(slices),
         **judged(rows, labels, scores, threshold),
     }
+    return Evaluation.from_json(found, "an example")
 
 
 def judged(rows: pd.DataFrame, labels: Any, scores: Any, threshold: float) -> dict[str, Any]:
@@ -262,7 +264,7 @@ def trials() -> list[dict[str, Any]]:
     return found  # the first was chosen, though another is ahead on the last window
 
 
-def sampling() -> dict[str, Any]:
+def sampling() -> SamplingResult:
     """A selection among four samplers of which one is kept, one could not contend and two did not help."""
     figures = {"class_weight": (-0.012, 0.011), "smote": (0.017, 0.011), "undersample": (-0.061, 0.013)}
     table: list[dict[str, Any]] = []
@@ -295,7 +297,8 @@ def sampling() -> dict[str, Any]:
     }  # fmt: skip
     rule = Sampling(method="select", contenders=["threshold", "class_weight", "undersample", "smote", "adasyn"])
     decision = sampling_verdict(evidence, rule)
-    return {"decision": decision.to_dict(), "kept": decision.evidence["kept"], "trial": "3", "contenders": table}
+    kept = decision.evidence["kept"]
+    return SamplingResult(decision=decision.to_dict(), kept=kept, trial="3", contenders=table)
 
 
 def measured_beside() -> dict[str, Any]:
@@ -331,9 +334,9 @@ def content(seed: int = 0) -> ReportContent:
     )
     measured = measure(spec, log, live[["id", "label"]], held_out, pd.Timestamp("2013-12-31", tz="UTC"))
     champion = {
-        name: value - 0.011 for name, value in facts["metrics"].items() if name in ("average_precision", "roc_auc")
+        name: value - 0.011 for name, value in facts.metrics.items() if name in ("average_precision", "roc_auc")
     }
-    challenger = {name: facts["metrics"][name] for name in champion}
+    challenger = {name: facts.metrics[name] for name in champion}
     tables = []
     for name, quarantined, later in (("flights", 37, 14_120), ("weather", 0, 1_003), ("planes", 4, 0)):
         table = held_out.drop(columns=["label", "score"]).iloc[:, : {"flights": 12, "weather": 8, "planes": 5}[name]]
@@ -372,14 +375,14 @@ def content(seed: int = 0) -> ReportContent:
         evaluation=facts,
         trials=trials(),
         sampling=sampling(),
-        dataset={
-            "fingerprint": "b3c1f0a5d2",
-            "rows": 291_313,
-            "as_of": "2013-12-17T00:00:00+00:00",
-            "feature_service": "flight_risk",
-            "tables": {"flights": "9a1e77c0", "weather": "77d0e1b2", "planes": "01cfa913"},
-            "git": {"commit": "994be8e", "dirty": True},
-        },
+        dataset=Dataset(
+            fingerprint="b3c1f0a5d2",
+            rows=291_313,
+            as_of="2013-12-17T00:00:00+00:00",
+            feature_service="flight_risk",
+            tables={"flights": "9a1e77c0", "weather": "77d0e1b2", "planes": "01cfa913"},
+            git={"commit": "994be8e", "dirty": True},
+        ),
         decision=promotion(
             challenger, champion, Gate(margin=0.002, minimum={"roc_auc": 0.6}), measured_beside()
         ).to_dict(),

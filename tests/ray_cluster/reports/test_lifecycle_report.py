@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.tables.table_profile import profile_table
+from ray_cluster.registry.evidence import Dataset, Evaluation
 from ray_cluster.reports import search_charts
 from ray_cluster.reports.formats import amount, duration, percent
 from ray_cluster.reports.lifecycle_content import ReportContent, confusion, drift_bars
@@ -144,7 +145,7 @@ def test_any_one_part_may_be_missing(full: ReportContent, part: str, monkeypatch
     field = next(f for f in dataclasses.fields(ReportContent) if f.name == part)
     empty = field.default if field.default is not dataclasses.MISSING else {}
     failure = {"what": "costs", "why": "OSError: no space left"}
-    thin = dataclasses.replace(full, evaluation={**(full.evaluation or {}), "curves": {}}, failures=[failure])
+    thin = dataclasses.replace(full, evaluation=dataclasses.replace(full.evaluation, curves={}), failures=[failure])
     shown, said = PARTS[part]
     whole, without = render(thin), render(dataclasses.replace(thin, **{part: empty}))
     assert shown in whole and (said is None or said not in whole)
@@ -160,9 +161,9 @@ def test_sparse_evidence_is_enough() -> None:
         "Run", "m",
         steps=[{"name": "ingest", "seconds": 0.0, "note": None}],
         ingest=[{"table": "t", "rows_in": 0, "rows_out": 0, "quarantined": 0, "later": 0, "fingerprint": None, "columns": []}],
-        evaluation={"metrics": {"roc_auc": None}},
+        evaluation=Evaluation(family="", threshold=0.5, metrics={"roc_auc": None}),
         trials=[{"trial": 1, "family": "xgboost", "params": None, "status": "failed", "iterations": 0, "metric": None, "seconds": None, "history": []}],
-        dataset={"fingerprint": "f"},
+        dataset=Dataset(fingerprint="f", rows=0, as_of="", feature_service=""),
         decision={"action": "refuse", "reasons": ["It is worse."]},
         monitoring={"measurements": {"rows": 0, "features": [], "as_of": "2013-12-31"}, "decision": {"action": "wait", "reasons": []}},
         endpoint={"url": None},
@@ -195,16 +196,16 @@ def test_nothing_comes_through_unescaped(noise: str) -> None:
         evil, evil, description=evil, run_id=evil, as_of=evil,
         steps=[{"name": evil, "seconds": 1, "note": evil}],
         ingest=[{"table": evil, "rows_in": 4, "rows_out": 4, "quarantined": 0, "later": 0, "fingerprint": evil, "columns": [column]}],
-        evaluation={"family": evil, "baselines": {evil: {"roc_auc": 0.5}}, "metrics": {"roc_auc": 0.6, evil: 1.0}, "importance": [{"feature": evil, "importance": 1.0}],
-                    "slices": [{"slice": evil, "value": evil, "rows": 99, "positives": 40, "roc_auc": 0.6, "average_precision": 0.5}],
-                    "worst_slice": {"slice": evil, "value": evil, "rows": 99, "roc_auc": 0.6}, "shap": [{"feature": evil, "contribution": 0.1}],
-                    "behaviour": [{"name": evil, "test": evil, "required": True, "passed": False, "says": evil, "where": evil, "rows": 3, "failing": 0.5,
+        evaluation=Evaluation(family=evil, threshold=0.5, baselines={evil: {"roc_auc": 0.5}}, metrics={"roc_auc": 0.6, evil: 1.0}, importance=[{"feature": evil, "importance": 1.0}],
+                    slices=[{"slice": evil, "value": evil, "rows": 99, "positives": 40, "roc_auc": 0.6, "average_precision": 0.5}],
+                    worst_slice={"slice": evil, "value": evil, "rows": 99, "roc_auc": 0.6}, shap=[{"feature": evil, "contribution": 0.1}],
+                    behaviour=[{"name": evil, "test": evil, "required": True, "passed": False, "says": evil, "where": evil, "rows": 3, "failing": 0.5,
                                    "example": {"id": evil, "change": evil, "before": 0.1, "after": 0.2}}],
-                    "fairness": [{"column": evil, "groups": [{"group": evil, "rows": 1, "positives": 1}], "too_small": [evil], "gaps": {evil: None}, "worst": evil, "bound": 0.1, "within": None}],
-                    "folds": {"windows": [{"start": evil, "end": evil}] * 2, "finalists": [{"trial": evil, "family": evil, "metrics": [0.1, 0.2], "mean": 0.1, "chosen": True}]}},
+                    fairness=[{"column": evil, "groups": [{"group": evil, "rows": 1, "positives": 1}], "too_small": [evil], "gaps": {evil: None}, "worst": evil, "bound": 0.1, "within": None}],
+                    folds={"windows": [{"start": evil, "end": evil}] * 2, "finalists": [{"trial": evil, "family": evil, "metrics": [0.1, 0.2], "mean": 0.1, "chosen": True}]}),
         trials=[{"trial": evil, "family": evil, "params": {evil: evil}, "status": evil, "iterations": 1, "metric": 0.5, "seconds": 1, "history": []}],
         decision={"action": evil, "reasons": [evil], "evidence": {"challenger": {evil: 0.1}}},
-        dataset={"fingerprint": evil, "tables": {evil: evil}, "git": {"commit": evil, "dirty": False}},
+        dataset=Dataset(fingerprint=evil, rows=1, as_of=evil, feature_service=evil, tables={evil: evil}, git={"commit": evil, "dirty": False}),
         endpoint={"url": evil, "curl": evil}, links={evil: "javascript:alert(1)"}, versions={evil: evil},
     )  # fmt: skip
     text = render(content)
@@ -220,8 +221,9 @@ def test_labels_of_charts_are_escaped(full: ReportContent) -> None:
 
 
 def test_a_chart_that_fails_and_what_failed_before_are_named_and_the_rest_is_shown(full: ReportContent) -> None:
-    evaluation = dict(full.evaluation or {})
-    evaluation["curves"] = {**evaluation["curves"], "roc": {"x": ["?"], "y": [1]}}
+    assert full.evaluation is not None and full.evaluation.curves is not None
+    curves = {**full.evaluation.curves, "roc": {"x": ["?"], "y": [1]}}
+    evaluation = dataclasses.replace(full.evaluation, curves=curves)
     earlier = {"what": "baseline <b>", "why": "ValueError: no"}
     page = render(dataclasses.replace(full, evaluation=evaluation, failures=[earlier]))
     assert "Failed and left out" in page and "<li>The chart roc: ValueError: " in page
@@ -237,10 +239,12 @@ def test_writing_replaces_the_page_at_once(tmp_path: Path) -> None:
 
 
 def test_the_confusion_matrix() -> None:
-    facts: dict[str, Any] = {
-        "metrics": {"precision": 0.5, "recall": 0.4},
-        "periods": {"held_out": {"rows": 1000, "positives": 100}},
-    }
+    facts = Evaluation(
+        family="xgboost",
+        threshold=0.5,
+        metrics={"precision": 0.5, "recall": 0.4},
+        periods={"held_out": {"rows": 1000, "positives": 100}},
+    )
     assert confusion(facts) == {
         "true_positives": 40, "false_positives": 40, "false_negatives": 60, "true_negatives": 860,
     }  # fmt: skip
@@ -248,8 +252,8 @@ def test_the_confusion_matrix() -> None:
 
 def test_the_evaluation_is_shown_with_what_it_is_sure_of(full: ReportContent, text: str) -> None:
     words = " ".join(" ".join(Page(text).words).split())
-    facts = full.evaluation or {}
-    low, high = facts["intervals"]["average_precision"]
+    assert full.evaluation is not None and full.evaluation.intervals is not None
+    low, high = full.evaluation.intervals["average_precision"]
     assert f"{low:.3f} to {high:.3f}" in words
     for phrase in (
         "Calibrated by a sigmoid function, chosen on 41,002 validation rows", "before calibration, ECE 0.0610",
@@ -356,7 +360,7 @@ def test_profiles_of_a_table(full: ReportContent) -> None:
 def test_the_court_is_shown_with_intervals_on_one_axis(full: ReportContent, text: str) -> None:
     from ray_cluster.reports.lifecycle_content import contender_bars
 
-    bars = {row["contender"]: row for row in contender_bars(full.sampling or {})}
+    bars = {row["contender"]: row for row in contender_bars(full.sampling)}
     assert "low_at" not in bars["none"] and "low_at" not in bars["adasyn"]
     for name in ("class_weight", "undersample", "smote"):
         assert 0 <= bars[name]["low_at"] < bars[name]["gain_at"] < bars[name]["high_at"] <= 100

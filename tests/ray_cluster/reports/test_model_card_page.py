@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from ray_cluster.registry.evidence import Evidence
 from ray_cluster.reports.model_card_page import CardFacts, card_html, card_markdown, card_parts, short_form
 from tests.ray_cluster.reports.example_evidence import content
 
@@ -22,16 +24,16 @@ TITLES = [
 
 def full() -> CardFacts:
     page = content()
-    evaluation = {
-        **page.evaluation,
-        "intervals": {"average_precision": [0.40, 0.43]},
-        "worst_slice": page.evaluation["slices"][0],
-        "behaviour": [{"name": "later", "says": "later is worse", "passed": True}],
-        "fairness": [
+    evaluation = replace(
+        page.evaluation,
+        intervals={"average_precision": [0.40, 0.43]},
+        worst_slice=page.evaluation.slices[0],
+        behaviour=[{"name": "later", "says": "later is worse", "passed": True}],
+        fairness=[
             {"column": "origin", "gaps": {"equal_opportunity": {"gap": 0.05, "low": 0.01, "high": 0.09}}, "bound": 0.1,
              "too_small": ["JFK"]}
         ],
-    }  # fmt: skip
+    )  # fmt: skip
     history = [{"at": "2013-12-17T00:00:00+00:00", "what": "promoted", "by": "ann", "why": "looks right"}]
     return CardFacts(
         model="flight_delay",
@@ -39,10 +41,10 @@ def full() -> CardFacts:
         status="champion",
         created="2013-12-17T00:00:00+00:00",
         run_id=page.run_id,
-        documents={
-            "evaluation": evaluation, "dataset": page.dataset, "decision": page.decision, "history": history,
-            "model": {"description": page.description, "label": {"positive": "arr_delay >= 30", "table": "outcomes"}},
-        },
+        evidence=Evidence(
+            evaluation=evaluation, dataset=page.dataset, decision=page.decision, history=history,
+            model={"description": page.description, "label": {"positive": "arr_delay >= 30", "table": "outcomes"}},
+        ),
         words={"owner": "the operations desk", "intended_use": "To warn <planners> | crews.", "caveats": ["One year."]},
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,18 +15,26 @@ from typing import Any
 import pytest
 
 from configs import Settings, load_settings
-from ray_cluster.serving.prediction_log import COLUMNS, PredictionLog, predictions_folder, read_predictions
+from feature_repo.storage.document_format import DocumentError
+from ray_cluster.serving.prediction_log import (
+    COLUMNS,
+    PredictionLine,
+    PredictionLog,
+    parse_line,
+    predictions_folder,
+    read_predictions,
+)
 
 
-def line(identity: str, as_of: str) -> dict[str, Any]:
-    values = {
+def line(identity: str, as_of: str) -> PredictionLine:
+    values: dict[str, Any] = {
         "prediction_id": identity,
         "as_of": as_of,
         "served_at": as_of,
         "entities": {"carrier": "UA"},
         "score": 0.5,
     }
-    return {name: values.get(name) for name in COLUMNS}
+    return PredictionLine(**{name: values.get(name) for name in COLUMNS})
 
 
 @pytest.fixture
@@ -54,15 +63,42 @@ def test_no_predictions_is_an_empty_frame_with_the_same_columns(settings: Settin
 
 def test_lines_without_the_later_keys_and_without_a_score_are_read(settings: Settings) -> None:
     folder = predictions_folder(settings, "m")
-    old = line("a", "2013-12-17T00:00:00+00:00")
-    for name in ("known_until", "expired", "view_versions"):
+    old = line("a", "2013-12-17T00:00:00+00:00").to_json()
+    for name in ("format", "known_until", "expired", "view_versions"):
         del old[name]
-    abstained = {**line("b", "2013-12-17T01:00:00+00:00"), "score": None, "known_until": {"weather": None}}
-    PredictionLog(folder, "r1").append([old, abstained])
+    abstained = line("b", "2013-12-17T01:00:00+00:00")._replace(score=None, known_until={"weather": None})
+    PredictionLog(folder, "r1").append([abstained])
+    (path,) = folder.glob("*/*.jsonl")
+    path.write_text(json.dumps(old) + "\n" + path.read_text())
     frame = read_predictions(settings, "m")
     assert frame["known_until"].tolist() == [None, {"weather": None}]
     assert str(frame["score"].dtype) == "float64" and frame["score"].isna().tolist() == [False, True]
     assert frame.attrs["torn"] == 0
+
+
+def test_a_line_is_read_as_it_was_written_and_its_format_is_named(settings: Settings) -> None:
+    written = line("a", "2013-12-17T00:00:00+00:00")._replace(features={"wind": 7.5, "gust": None}, decision=True)
+    folder = predictions_folder(settings, "m")
+    PredictionLog(folder, "r1").append([written])
+    (path,) = folder.glob("*/*.jsonl")
+    assert parse_line(path.read_bytes()) == written
+    assert list(json.loads(path.read_text())) == ["format", *COLUMNS]
+
+
+def test_a_line_of_a_newer_format_is_an_error_and_not_torn(settings: Settings) -> None:
+    folder = predictions_folder(settings, "m")
+    PredictionLog(folder, "r1").append([line("a", "2013-12-17T00:00:00+00:00")])
+    (path,) = folder.glob("*/*.jsonl")
+    path.write_text(path.read_text().replace('"format":1', '"format":2'))
+    with pytest.raises(
+        DocumentError, match=r"^A line of the prediction log has format 2, and this version of Headrace "
+    ):
+        read_predictions(settings, "m")
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"12", b"[]", b"null", b'{"prediction_id": "a"}', b'{"format": 1'])
+def test_what_is_no_whole_line_is_torn(text: bytes) -> None:
+    assert parse_line(text) is None
 
 
 def test_a_torn_last_line_is_skipped_and_counted(settings: Settings) -> None:
@@ -99,11 +135,12 @@ def test_a_killed_writer_leaves_whole_lines(settings: Settings) -> None:
     folder = predictions_folder(settings, "m")
     program = (
         "import sys, itertools, pathlib\n"
-        "from ray_cluster.serving.prediction_log import COLUMNS, PredictionLog\n"
+        "from ray_cluster.serving.prediction_log import COLUMNS, PredictionLine, PredictionLog\n"
         "log = PredictionLog(pathlib.Path(sys.argv[1]), 'r1')\n"
         "for n in itertools.count():\n"
         "    row = dict.fromkeys(COLUMNS) | {'prediction_id': str(n), 'as_of': '2013-12-17T00:00:00+00:00'}\n"
-        "    log.append([row | {'served_at': row['as_of'], 'features': {'f': 'x' * 2000}}] * 5)\n"
+        "    row |= {'served_at': row['as_of'], 'features': {'f': 'x' * 2000}}\n"
+        "    log.append([PredictionLine(**row)] * 5)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(folder)])
     deadline = time.monotonic() + 30

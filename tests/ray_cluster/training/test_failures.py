@@ -66,16 +66,16 @@ def test_the_run_is_finished_and_its_evidence_says_what_failed(here, monkeypatch
     failed = ["baseline logistic regression, calendar only", "slices", "importance", "fairness"]
     assert done["failures"] == [{"what": name, "why": why} for name in failed]
     assert registry.newest_run(here, spec.name) == done["run_id"]  # it finished
-    documents = registry.evidence(here, done["run_id"])
-    assert documents["failures"] == done["failures"]
-    assert set(documents["evaluation"]["baselines"]) == {"base rate", "XGBoost defaults, all features"}
-    assert documents["evaluation"]["shap"] and "importance" not in documents["evaluation"]
+    evidence = registry.evidence(here, done["run_id"])
+    assert evidence.failures == done["failures"]
+    assert set(evidence.evaluation.baselines) == {"base rate", "XGBoost defaults, all features"}
+    assert evidence.evaluation.shap and evidence.evaluation.importance is None
 
-    page = render(ReportContent(title="t", model=spec.name, failures=documents["failures"], **{
-        name: documents[name] for name in ("evaluation", "dataset", "trials")
+    page = render(ReportContent(title="t", model=spec.name, failures=evidence.failures, **{
+        name: getattr(evidence, name) for name in ("evaluation", "dataset", "trials")
     }))  # fmt: skip
     assert "Failed and left out" in page and "The importance: ValueError: could not convert string" in page
-    card = card_markdown(CardFacts(spec.name, 1, "", "2013-04-25T00:00:00", done["run_id"], documents))
+    card = card_markdown(CardFacts(spec.name, 1, "", "2013-04-25T00:00:00", done["run_id"], evidence))
     assert f"The importance failed and is left out: {why}." in card
 
     # a gate that asks for what failed is not passed; the card fails too, and is made when it can be
@@ -86,8 +86,8 @@ def test_the_run_is_finished_and_its_evidence_says_what_failed(here, monkeypatch
     assert registered.decision.action == "refuse" and registered.version == 1
     gate = next(gate for gate in registered.decision.gates if gate["gate"] == "fairness")
     assert gate["passed"] is False and why in gate["reason"]
-    assert registry.evidence(here, done["run_id"])["failures"][-1] == {"what": "model card", "why": why}
+    assert registry.evidence(here, done["run_id"]).failures[-1] == {"what": "model card", "why": why}
     assert "headrace.card" not in registry.version(here, spec.name, 1).tags
     again = register(here, asking, done["run_id"], {})
     assert again.version == 1 and registry.version(here, spec.name, 1).tags["headrace.card"]
-    assert registry.evidence(here, done["run_id"])["failures"] == done["failures"]
+    assert registry.evidence(here, done["run_id"]).failures == done["failures"]

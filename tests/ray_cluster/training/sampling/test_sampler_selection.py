@@ -44,10 +44,10 @@ def asked(**sampling) -> object:
 
 def test_the_court_measures_all_contenders_and_holds_to_its_rule(cluster):
     found = select_sampler(asked(method="select"), TRIAL, data())
-    document = found.document
-    table = {row["contender"]: row for row in document["contenders"]}
+    result = found.result
+    table = {row["contender"]: row for row in result.contenders}
     assert list(table) == ["none", "threshold", "class_weight", "undersample", "smote", "smotenc", "adasyn", "copula"]
-    decision = Decision.from_dict(document["decision"])
+    decision = Decision.from_dict(result.decision)
     assert replay(decision) == decision and decision.action == ("leave" if found.method == "none" else "resample")
     best = max((row["low"] for name, row in table.items() if name not in ("none", "threshold")), default=0)
     assert (found.method == "none") == (best <= 0) and decision.evidence["level"] == pytest.approx(1 - 0.05 / 6)
@@ -66,9 +66,9 @@ def test_a_method_that_the_file_names_is_kept_and_measured(cluster):
     mine = data()
     found = select_sampler(asked(method="undersample"), TRIAL, mine)
     assert found.method == "undersample" and len(found.validation_scores) == mine.periods.validation.sum()
-    assert "requests undersample, so it is kept" in found.document["decision"]["reasons"][1]
+    assert "requests undersample, so it is kept" in found.result.decision["reasons"][1]
     none = select_sampler(asked(), TRIAL, mine)
-    assert (none.method, none.validation_scores, none.document) == ("none", None, None)
+    assert (none.method, none.validation_scores, none.result) == ("none", None, None)
 
 
 @pytest.mark.parametrize("method", ["none", "class_weight", "smotenc", "copula"])
