@@ -6,15 +6,15 @@ Files are named by their content, so a day that did not change keeps its file.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from configs.settings import Settings
-from feature_repo.storage.files import read_json
+from feature_repo.storage.files import read_json, replacing
+from feature_repo.storage.sql import quoted, text_literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,8 +24,6 @@ __all__ = [
     "Manifest",
     "connect",
     "manifest",
-    "profile",
-    "quoted",
     "scan",
     "table_path",
     "content_fingerprint",
@@ -82,12 +80,6 @@ def manifest(settings: Settings, table: str) -> Manifest | None:
     return Manifest(**content) if content else None
 
 
-def profile(settings: Settings, table: str) -> list[dict[str, Any]]:
-    """Each column of the table at its last ingest (:func:`feature_repo.tables.table_profile.profile_table`)."""
-    content = read_json(table_path(settings, table) / "profile.json")
-    return content["columns"] if isinstance(content, dict) else []
-
-
 def connect(
     settings: Settings, as_of: datetime | None = None, only: Collection[str] | None = None
 ) -> duckdb.DuckDBPyConnection:
@@ -113,14 +105,9 @@ def connect(
     return connection
 
 
-def quoted(name: str) -> str:
-    """A quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def scan(paths: Iterable[Path]) -> str:
     """The DuckDB table function that reads these Parquet files."""
-    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    listed = ", ".join(map(text_literal, paths))
     return f"read_parquet([{listed}], hive_partitioning=false)"
 
 
@@ -137,10 +124,8 @@ def write_days(folder: Path, days: Iterable[tuple[str, pa.Table]], by_day: bool)
         file = f"day={day}/{fingerprint}.parquet" if by_day else f"{fingerprint}.parquet"
         path = folder / file
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # after a kill, the next ingest removes it
-            pq.write_table(rows.combine_chunks(), temporary, coerce_timestamps="us", compression="zstd")
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                pq.write_table(rows.combine_chunks(), temporary, coerce_timestamps="us", compression="zstd")
         files[day] = file
     return files
 
