@@ -152,22 +152,22 @@ def test_the_evidence_of_a_whole_training() -> None:
     found, operating_point = chosen(spec(), given)
     fitted, baselines = fit_final(spec(), found.trial, given, ["rain"])
     pipeline = calibrated(fitted, operating_point.calibrator)
-    evidence, scores = evaluate(spec(), given, found, operating_point, pipeline, baselines)
+    evaluation, scores = evaluate(spec(), given, found, operating_point, pipeline, baselines)
     held_out = given.periods.held_out
     assert isinstance(pipeline[-1], Calibrated)
     np.testing.assert_array_equal(scores, pipeline.predict_proba(given.features[held_out])[:, 1])
-    for name, (low, high) in evidence["intervals"].items():
-        assert low <= evidence["metrics"][name] <= high or name == "ece"
-    assert set(evidence["intervals"]) == set(evidence["metrics"])
-    assert evidence["calibration"]["ece_after"] == evidence["metrics"]["ece"]
-    assert evidence["calibration"]["method"] == "sigmoid"
-    assert evidence["curves"]["calibration_before"] != evidence["curves"]["calibration"]
-    assert evidence["worst_slice"]["slice"] == "carrier" and len(evidence["slices"]) == 2
-    assert evidence["importance"][0]["feature"] == "wind" and evidence["shap"][0]["feature"] == "wind"
-    assert evidence["costs"]["mean"] < min(evidence["costs"]["flag_all"], evidence["costs"]["flag_none"])
-    assert [result["name"] for result in evidence["behaviour"]] == ["wind", "storms"]
-    assert evidence["behaviour"][1]["passed"] is False and evidence["behaviour"][1]["example"]["id"].startswith("f")
-    assert evidence["fairness"][0]["column"] == "carrier" and len(evidence["fairness"][0]["groups"]) == 2
+    for name, (low, high) in evaluation.intervals.items():
+        assert low <= evaluation.metrics[name] <= high or name == "ece"
+    assert set(evaluation.intervals) == set(evaluation.metrics)
+    assert evaluation.calibration["ece_after"] == evaluation.metrics["ece"]
+    assert evaluation.calibration["method"] == "sigmoid"
+    assert evaluation.curves["calibration_before"] != evaluation.curves["calibration"]
+    assert evaluation.worst_slice["slice"] == "carrier" and len(evaluation.slices) == 2
+    assert evaluation.importance[0]["feature"] == "wind" and evaluation.shap[0]["feature"] == "wind"
+    assert evaluation.costs["mean"] < min(evaluation.costs["flag_all"], evaluation.costs["flag_none"])
+    assert [result["name"] for result in evaluation.behaviour] == ["wind", "storms"]
+    assert evaluation.behaviour[1]["passed"] is False and evaluation.behaviour[1]["example"]["id"].startswith("f")
+    assert evaluation.fairness[0]["column"] == "carrier" and len(evaluation.fairness[0]["groups"]) == 2
 
 
 def test_without_request_features_there_is_no_baseline_on_them_and_a_failing_one_ends_nothing() -> None:
