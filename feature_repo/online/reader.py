@@ -13,8 +13,9 @@ import pandas as pd
 from configs.settings import Settings
 from feature_repo.online import open_values
 from feature_repo.online.codec import Features, decode, layout_id
-from feature_repo.online.columns import NAT, Arrangement, Block, Columns, Stored, frame_of
+from feature_repo.online.columns import NAT, Arrangement, Columns, Stored
 from feature_repo.online.entity_keys import component
+from feature_repo.online.pandas_private import Block, frame_of
 from feature_repo.online.service import OnDemand, feature_service
 from feature_repo.online.values import OnlineValues
 

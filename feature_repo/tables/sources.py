@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Since", "SourceError", "batches", "probe", "source_fingerprint"]
 
+#: The texts that pandas reads as null in a CSV file by default.
+_NULL_TEXTS = [
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
+    *("NULL", "NaN", "None", "n/a", "nan", "null"),
+]
 #: Hive's name of a null in a folder's name.
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -159,7 +164,6 @@ def _function(name: str, source: Source) -> Callable[..., Any]:
 def _csv(name: str, table: Table) -> Iterator[pd.DataFrame]:
     """Text is read as text ("007" stays) and only its empty cells are null ("NA" is Namibia); integers are exact."""
     import pandas as pd
-    from pandas._libs.parsers import STR_NA_VALUES
 
     texts = [column for column, spec in table.columns.items() if spec.type == "string"]
     exact = [*texts, *(column for column, spec in table.columns.items() if spec.type == "integer")]
@@ -171,7 +175,7 @@ def _csv(name: str, table: Table) -> Iterator[pd.DataFrame]:
                 chunksize=table.source.batch_rows,
                 dtype={column: str for column in exact if column in header},
                 keep_default_na=False,
-                na_values={column: [""] if column in texts else sorted(STR_NA_VALUES) for column in header},
+                na_values={column: [""] if column in texts else _NULL_TEXTS for column in header},
                 low_memory=False,
             )
             with reader:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from configs.errors import HeadraceError
 from configs.tuning import Tuning
+from ray_cluster.cluster.ray_private import free_resources
 
 __all__ = [
     "Capacity",
@@ -16,7 +17,6 @@ __all__ = [
     "capacity",
     "check_resources",
     "cpus_each",
-    "free_resources",
     "share",
     "this_node",
 ]
@@ -39,13 +39,6 @@ def this_node() -> str:
 
     here = all_resources()[ray.get_runtime_context().get_node_id()]
     return next(name for name in here if name.startswith("node:") and name != "node:__internal_head__")
-
-
-def free_resources() -> Mapping[str, Mapping[str, float]]:
-    """Node -> resource -> amount that is free now."""
-    from ray._private.state import available_resources_per_node
-
-    return available_resources_per_node()  # type: ignore[no-any-return, no-untyped-call]
 
 
 def share(cpus: float, workers: int = 1) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 
 from configs.errors import HeadraceError
 from configs.settings import Settings
+from ray_cluster.cluster.ray_private import keep_loopback_address
 
 __all__ = ["ClusterError", "connected", "wait"]
 
@@ -38,14 +39,11 @@ def connected(settings: Settings) -> Iterator[None]:
             f"No Ray cluster answers at {settings.ray_address} ({error}); run `headrace up`, or set ray.address."
         ) from None
     import ray
-    from ray._private import ray_constants
 
     if ray.is_initialized():
         yield
         return
-    # Ray reads this from RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER when it is imported, which may be before the settings are
-    # loaded. If it is true, Ray replaces a loopback address by one on which this cluster does not listen.
-    ray_constants.ENABLE_RAY_CLUSTER = not settings.one_machine
+    keep_loopback_address(settings.one_machine)
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     ray.init(

@@ -94,8 +94,8 @@ class Endpoint:
     def __init__(self, args: dict[str, Any]) -> None:
         from ray.util import get_node_ip_address
 
+        from ray_cluster.cluster.ray_private import keep_on_loopback
         from ray_cluster.serving.error_log import log_errors
-        from ray_cluster.serving.loopback import keep_on_loopback
         from ray_cluster.serving.metrics_export import Measures
         from ray_cluster.serving.prediction_log import PredictionLog, predictions_folder
         from ray_cluster.serving.predictor import Predictor

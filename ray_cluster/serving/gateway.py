@@ -84,7 +84,7 @@ class Gateway:
     def __init__(self) -> None:
         from ray.util import get_node_ip_address
 
-        from ray_cluster.serving.loopback import keep_on_loopback
+        from ray_cluster.cluster.ray_private import keep_on_loopback
 
         keep_on_loopback(get_node_ip_address())  # type: ignore[no-untyped-call]
         log_errors(load_settings(), GATEWAY)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ray_cluster.training.sampling.imblearn_private import remembering
 from ray_cluster.training.sampling.sampled_rows import Sampled, SamplingError, as_they_are, missing_positives, searched
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "places",
     "texts",
     "whole_numbers",
-    "remembering",
     "smote",
     "smotenc",
     "adasyn",
@@ -123,20 +123,6 @@ def smote(features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> 
     new = between(rows.features, whole_numbers(rows.features), first, second, sampler.steps_)
     ids = rows.origin["parent"].to_numpy()
     return rows.with_rows(new, "smote", ids[first], ids[second], seed, note)
-
-
-def remembering(kind: type) -> Any:
-    """A sampler class that stores the parents of its rows: ``first_`` and ``second_``, and ``steps_``."""
-
-    class Remembering(kind):  # type: ignore[misc]
-        def _generate_samples(
-            self, x: Any, nn_data: Any, nn_num: Any, rows: Any, cols: Any, steps: Any, *more: Any, **named: Any
-        ) -> Any:
-            self.first_, self.second_, self.steps_ = rows, nn_num[rows, cols], steps[:, 0]
-            return super()._generate_samples(x, nn_data, nn_num, rows, cols, steps, *more, **named)
-
-    Remembering.__name__ = kind.__name__
-    return Remembering
 
 
 _NONE = "\x00missing"  # a missing text is a category; no text of a table contains this

@@ -39,7 +39,7 @@ class Asha(ASHAScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, trial)
         for rung, value in trial.last_result.get("rungs", ()):
-            self.on_trial_result(tune_controller, trial, {RUNG: rung, self._metric: value})
+            self.on_trial_result(tune_controller, trial, {RUNG: rung, self.metric: value})
 
 
 class Median(MedianStoppingRule):

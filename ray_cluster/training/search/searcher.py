@@ -27,17 +27,7 @@ class SeededSearch(OptunaSearch):  # type: ignore[misc]
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.tuning = tuning
         first = [{"family": family.key} for family in tuning.families]
-        super().__init__(self._point, BEST, "max", points_to_evaluate=first)
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        number = len(self._ot_trials)
-        seed = int(np.random.SeedSequence((self.tuning.seed, number)).generate_state(1)[0])
-        options: dict[str, Any] = self.tuning.searcher.model_dump(exclude={"name"})
-        sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed=seed)
-        if self.tuning.searcher.name == "tpe":
-            sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True, **options)
-        self._ot_study.sampler = sampler  # type: ignore[attr-defined]
-        return super().suggest(trial_id)  # type: ignore[no-any-return]
+        super().__init__(self._point, BEST, "max", points_to_evaluate=first, sampler=_SamplerPerTrial(tuning))
 
     def _point(self, trial: optuna.Trial) -> None:
         """Draw the input of :meth:`configs.tuning.Family.parameters`."""
@@ -51,3 +41,28 @@ class SeededSearch(OptunaSearch):  # type: ignore[misc]
                 trial.suggest_int(known, dimension["low"], dimension["high"], log=log)
             else:
                 trial.suggest_float(known, float(dimension["low"]), float(dimension["high"]), log=log)
+
+
+class _SamplerPerTrial(optuna.samplers.BaseSampler):
+    """A new sampler for each trial, whose seed depends on the search's seed and the trial's number."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self.tuning = tuning
+        self.sampler: optuna.samplers.BaseSampler
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        seed = int(np.random.SeedSequence((self.tuning.seed, trial.number)).generate_state(1)[0])
+        options: dict[str, Any] = self.tuning.searcher.model_dump(exclude={"name"})
+        if self.tuning.searcher.name == "tpe":
+            self.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True, **options)
+        else:
+            self.sampler = optuna.samplers.RandomSampler(seed=seed)
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        return self.sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
+        return self.sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        return self.sampler.sample_independent(study, trial, param_name, param_distribution)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from feature_repo.storage.files import locked
-from ray_cluster.cluster.capacity import all_resources, capacity, check_resources, free_resources, share, this_node
+from ray_cluster.cluster.capacity import all_resources, capacity, check_resources, share, this_node
+from ray_cluster.cluster.ray_private import free_resources
 from ray_cluster.training.search.checkpoint import SearchCheckpoint
 from ray_cluster.training.search.results import Search, SearchError
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from configs.table import Table
 from feature_repo.tables.quality import check
-from feature_repo.tables.sources import SourceError, batches, source_fingerprint
+from feature_repo.tables.sources import _NULL_TEXTS, SourceError, batches, source_fingerprint
 
 
 def declared(kind: str, location: object, columns: dict[str, str] | None = None, **source: Any) -> Table:
@@ -156,3 +156,9 @@ def test_times_of_files_are_utc(tmp_path):
     frame.to_parquet(Path(tmp_path) / "x.parquet")
     table = declared("parquet", tmp_path / "x.parquet", {"carrier": "string", "at": "time"})
     assert check(read(table), table, "airlines").valid["at"].tolist() == [datetime(2013, 5, 1, 12, tzinfo=UTC)]
+
+
+def test_the_texts_that_are_null_are_those_of_pandas() -> None:
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    assert sorted(_NULL_TEXTS) == sorted(STR_NA_VALUES)

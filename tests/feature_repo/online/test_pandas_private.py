@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.online.columns import frame_of
+from feature_repo.online.pandas_private import frame_of
 
 NAT = np.iinfo(np.int64).min
 
