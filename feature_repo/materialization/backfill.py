@@ -8,7 +8,6 @@ computations.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from configs.settings import Settings
 from feature_repo.materialization.view_files import MissingDataError, ViewState, remember, state, sweep, view_folder
-from feature_repo.storage.files import locked
+from feature_repo.storage.files import locked, replacing
 from feature_repo.tables.table_files import Manifest, manifest, quoted, scan, table_path
 from feature_repo.transforms import VIEWS, Query, code, sql
 
@@ -146,13 +145,11 @@ def _write(
         within = f"WHERE event_timestamp >= TIMESTAMPTZ {start} AND event_timestamp < TIMESTAMPTZ {end}"
     names = [name for name, *_ in connection.execute(f"DESCRIBE {sql(view)}").fetchall()]
     order = ", ".join(map(quoted, ["event_timestamp", *names[: names.index("event_timestamp")]]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    connection.execute(
-        f"COPY (SELECT * FROM ({sql(view)}) {within} ORDER BY {order}) "
-        f"TO {_text(str(temporary))} (FORMAT parquet, COMPRESSION zstd)"
-    )
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        connection.execute(
+            f"COPY (SELECT * FROM ({sql(view)}) {within} ORDER BY {order}) "
+            f"TO {_text(str(temporary))} (FORMAT parquet, COMPRESSION zstd)"
+        )
 
 
 def _extent(paths: list[Path]) -> tuple[int, datetime | None]:

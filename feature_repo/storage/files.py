@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["locked", "read_json", "replacing", "write_json"]
+__all__ = ["locked", "read_json", "replacing", "write_json", "write_text"]
 
 
 @contextmanager
@@ -45,10 +45,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text atomically, in UTF-8."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, default=str))
 
 
 def read_json(path: Path) -> Any:

@@ -6,7 +6,6 @@ Files are named by their content, so a day that did not change keeps its file.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
-from feature_repo.storage.files import read_json
+from feature_repo.storage.files import read_json, replacing
 
 if TYPE_CHECKING:
     import duckdb
@@ -137,10 +136,8 @@ def write_days(folder: Path, days: Iterable[tuple[str, pa.Table]], by_day: bool)
         file = f"day={day}/{fingerprint}.parquet" if by_day else f"{fingerprint}.parquet"
         path = folder / file
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # after a kill, the next ingest removes it
-            pq.write_table(rows.combine_chunks(), temporary, coerce_timestamps="us", compression="zstd")
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                pq.write_table(rows.combine_chunks(), temporary, coerce_timestamps="us", compression="zstd")
         files[day] = file
     return files
 

@@ -15,6 +15,7 @@ import psutil
 
 from configs.errors import HeadraceError
 from configs.settings import Settings
+from feature_repo.storage.files import write_json
 from flows.stack.services import MARK, Service, ray_folder
 
 __all__ = ["Record", "StackError", "end", "log_path", "processes_of", "read_record", "start", "stop", "tail"]
@@ -91,10 +92,7 @@ def start(settings: Settings, service: Service) -> Record:
         ) from None
     record = Record(service.name, child.pid, _created(child.pid))
     path = record_path(settings, service.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(asdict(record)), encoding="utf-8")
-    fresh.replace(path)
+    write_json(path, asdict(record))
     return record
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from configs.model import ModelSpec
 from configs.settings import Settings
-from feature_repo.storage.files import locked
+from feature_repo.storage.files import locked, write_text
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
@@ -103,10 +103,7 @@ def performance_run(
 
 def write_html(run: Snapshot, path: Path) -> Path:
     """Render one run as a self-contained page at ``path``; a reader sees the old page or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(run.get_html_str(as_iframe=False), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, run.get_html_str(as_iframe=False))
     return path
 
 

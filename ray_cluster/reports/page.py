@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feature_repo.storage.files import write_text
 from feature_repo.storage.secondary import secondary
 from ray_cluster.reports import charts, lifecycle_content, search_charts
 from ray_cluster.reports.formats import FILTERS, words
@@ -28,10 +28,7 @@ def write_report(path: Path, content: ReportContent) -> Path:
 
 def write_page(path: Path, page: str) -> Path:
     """Write a page to ``path`` and return it; a reader sees the old page or the complete new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, page)
     return path
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from feature_repo.frames.expired_values import in_words
-from feature_repo.storage.files import replacing
+from feature_repo.storage.files import write_text
 from ray_cluster.reports.charts import COLOURS, SERIES, figure, svg
 from ray_cluster.reports.formats import FILTERS
 
@@ -24,8 +24,7 @@ def write_parity_page(path: Path, result: Mapping[str, Any], causes: Mapping[str
     ``causes``: cause -> sentence that explains it, in the order of the page. ``minimum``: the bound of the model's
     file, if it has one.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(render_parity(result, causes, minimum), encoding="utf-8")
+    write_text(path, render_parity(result, causes, minimum))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import yaml
 from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.settings import Settings
+from feature_repo.storage.files import write_text
 from ray_cluster.serving.app import DEPLOYMENT, AppArgs
 
 __all__ = [
@@ -148,14 +148,8 @@ def put(settings: Settings, config: Mapping[str, Any]) -> None:
 def keep(settings: Settings, config: Mapping[str, Any]) -> None:
     """Write the configuration to ``serve/config.yaml`` under home, atomically; ``serve deploy`` can read it."""
     path = settings.home / "serve" / "config.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(
-        "# Written by every deploy; `serve deploy` and `serve status` work with it.\n"
-        + yaml.safe_dump(dict(config), sort_keys=False),
-        encoding="utf-8",
-    )
-    temporary.replace(path)
+    comment = "# Written by every deploy; `serve deploy` and `serve status` work with it.\n"
+    write_text(path, comment + yaml.safe_dump(dict(config), sort_keys=False))
 
 
 def last_line(text: str) -> str:
