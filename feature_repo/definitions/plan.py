@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from configs.durations import in_one_unit
+
 __all__ = ["Change", "Definitions", "Effect", "OnDemandDefinition", "ServiceDefinition", "ViewDefinition", "diff"]
 
 #: ``breaks``: a model that uses one of the features cannot be served as it was trained. ``values``: it can, with values
@@ -111,7 +113,7 @@ def _views(before: Definitions, after: Definitions) -> Iterator[Change]:
             shorter = new.ttl != 0 and (old.ttl == 0 or new.ttl < old.ttl)
             effect: Effect = "breaks" if shorter else "values"
             kind = "TTL shortened" if shorter else "TTL lengthened"
-            yield Change(kind, name, effect, touched, _length(old.ttl), _length(new.ttl))
+            yield Change(kind, name, effect, touched, _ttl(old.ttl), _ttl(new.ttl))
         if old.source != new.source:
             yield Change("source changed", name, "values", touched, old.source, new.source)
         if None not in (old.query, new.query) and old.query != new.query:
@@ -179,10 +181,5 @@ def _spell(fields: tuple[tuple[str, str], ...]) -> str:
     return ", ".join(f"{name} {kind}" for name, kind in fields) or "none"
 
 
-def _length(seconds: float) -> str:
-    if seconds == 0:
-        return "never expires"
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds % size == 0:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s"
+def _ttl(seconds: float) -> str:
+    return in_one_unit(seconds, exact=True) if seconds else "never expires"

@@ -21,12 +21,9 @@ __all__ = [
     "check_model",
     "defaults",
     "fill",
-    "in_words",
     "AsServed",
     "retrieve_as_served",
 ]
-
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def check(
@@ -112,22 +109,6 @@ def fill(features: pd.DataFrame, expired: pd.DataFrame, policies: Mapping[str, E
             for feature, value in values.items():
                 if feature in features:
                     features.loc[where, feature] = value
-
-
-def in_words(seconds: float) -> str:
-    """A length of time in its two largest units.
-
-    >>> in_words(7200), in_words(27060), in_words(266400), in_words(0.4), in_words(-90)
-    ('2 h', '7 h 31 min', '3 d 2 h', '0 s', '-1 min 30 s')
-    """
-    left, sign = round(abs(seconds)), "-" if round(seconds) < 0 else ""
-    parts: list[tuple[int, str]] = []
-    for unit, size in _UNITS:
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append((count, unit))
-    shown = [f"{count} {unit}" for count, unit in parts[:2] if count] or ["0 s"]
-    return sign + " ".join(shown)
 
 
 @dataclass(frozen=True)

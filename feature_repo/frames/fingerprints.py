@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
+from feature_repo.storage.sql import quoted
 from feature_repo.tables import connect, manifest
-from feature_repo.tables.table_files import quoted
 
 if TYPE_CHECKING:
     import numpy as np

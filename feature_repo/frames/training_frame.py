@@ -17,6 +17,7 @@ from feature_repo.frames.expired_values import defaults, retrieve_as_served
 from feature_repo.frames.fingerprints import frame_fingerprint
 from feature_repo.frames.label_overrides import overlay as relabels
 from feature_repo.frames.label_overrides import overlay_version, standing, with_overrides
+from feature_repo.storage.sql import text_literal
 from feature_repo.tables import connect, manifest
 from feature_repo.transforms import sql
 
@@ -219,7 +220,7 @@ def _condition(kind: str, example: Any) -> str:
 
 
 def _literal(kind: str, example: str) -> str:
-    return "'" + example.replace("'", "''") + "'" if kind == "VARCHAR" else example
+    return text_literal(example) if kind == "VARCHAR" else example
 
 
 def model_inputs(features: pd.DataFrame) -> pd.DataFrame:

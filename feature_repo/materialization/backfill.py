@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from configs.settings import Settings
 from feature_repo.materialization.view_files import MissingDataError, ViewState, remember, state, sweep, view_folder
 from feature_repo.storage.files import locked, replacing
-from feature_repo.tables.table_files import Manifest, manifest, quoted, scan, table_path
+from feature_repo.storage.sql import quoted, text_literal
+from feature_repo.tables.table_files import Manifest, manifest, scan, table_path
 from feature_repo.transforms import VIEWS, Query, code, sql
 
 if TYPE_CHECKING:
@@ -141,14 +142,14 @@ def _write(
         connection.execute(f"CREATE OR REPLACE VIEW {quoted(table)} AS SELECT * FROM {used} {nothing}")
     within = ""
     if part != _WHOLE:
-        start, end = (_text(moment.isoformat(sep=" ")) for moment in _span(part))
+        start, end = (text_literal(moment.isoformat(sep=" ")) for moment in _span(part))
         within = f"WHERE event_timestamp >= TIMESTAMPTZ {start} AND event_timestamp < TIMESTAMPTZ {end}"
     names = [name for name, *_ in connection.execute(f"DESCRIBE {sql(view)}").fetchall()]
     order = ", ".join(map(quoted, ["event_timestamp", *names[: names.index("event_timestamp")]]))
     with replacing(path) as temporary:
         connection.execute(
             f"COPY (SELECT * FROM ({sql(view)}) {within} ORDER BY {order}) "
-            f"TO {_text(str(temporary))} (FORMAT parquet, COMPRESSION zstd)"
+            f"TO {text_literal(temporary)} (FORMAT parquet, COMPRESSION zstd)"
         )
 
 
@@ -166,7 +167,3 @@ def _extent(paths: list[Path]) -> tuple[int, datetime | None]:
                 if column.path_in_schema == "event_timestamp" and column.statistics and column.statistics.has_min_max:
                     latest = max(filter(None, (latest, column.statistics.max)))
     return rows, latest
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

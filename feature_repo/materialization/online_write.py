@@ -28,7 +28,8 @@ from feature_repo.online import open_values
 from feature_repo.online.layout import ViewLayout, layouts
 from feature_repo.online.values import OnlineValues
 from feature_repo.storage.files import locked, replacing
-from feature_repo.tables.table_files import quoted, scan
+from feature_repo.storage.sql import quoted
+from feature_repo.tables.table_files import scan
 
 if TYPE_CHECKING:
     import duckdb

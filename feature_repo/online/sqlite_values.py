@@ -15,6 +15,7 @@ from feature_repo.online.codec import STAMP_BYTES, Features, codec, pack
 from feature_repo.online.entity_keys import component, decode_key, encode_key
 from feature_repo.online.layout import ViewLayout
 from feature_repo.online.values import KNOWN_UNTIL, Found, OnlineError, moment_bytes, moment_of
+from feature_repo.storage.sql import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -202,5 +203,4 @@ class SqliteValues:
 
 
 def _table(layout: ViewLayout) -> str:
-    name = f"{layout.project}.{layout.view}".replace('"', '""')
-    return f'"{name}"'
+    return quoted(f"{layout.project}.{layout.view}")

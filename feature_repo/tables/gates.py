@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from configs.durations import in_one_unit
 from configs.table import Table
 from feature_repo.tables.table_files import Manifest
 
@@ -83,12 +84,13 @@ def fresh_enough(spec: Table, latest: datetime | None, as_of: datetime) -> list[
     if spec.gates.freshness is None:
         return []
     column = spec.known_at or spec.day
-    bound = f"at most {_length(spec.gates.freshness)} old"
+    bound = f"at most {in_one_unit(spec.gates.freshness.total_seconds())} old"
     if latest is None:
         return [Failure("freshness", f"no row has a {column} up to {as_of.isoformat()}", bound)]
     if as_of - latest <= spec.gates.freshness:
         return []
-    measured = f"the latest {column} is {latest.isoformat()}, {_length(as_of - latest)} before {as_of.isoformat()}"
+    age = in_one_unit((as_of - latest).total_seconds())
+    measured = f"the latest {column} is {latest.isoformat()}, {age} before {as_of.isoformat()}"
     return [Failure("freshness", measured, bound)]
 
 
@@ -100,11 +102,3 @@ def said(table: str, failures: list[Failure], looked: str) -> str:
         f"Table '{table}' is refused by its gate '{first.gate}': {first.measured}; expected {first.bound}{more}. "
         f"Nothing was changed. Fix the source ({looked}), or gates.{first.gate} in configs/tables/{table}.yaml."
     )
-
-
-def _length(length: timedelta) -> str:
-    seconds = length.total_seconds()
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.3g}{unit}" if seconds / size < 1000 else f"{seconds / size:,.0f}{unit}"
-    return f"{seconds:.3g}s"

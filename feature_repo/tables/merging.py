@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
 from configs.table import Table
+from feature_repo.storage.sql import quoted, text_literal
 from feature_repo.tables.staging import ORDER, Mark, Staging, rows_schema
 from feature_repo.tables.table_erasure import erasures
-from feature_repo.tables.table_files import Manifest, manifest, quoted, scan, table_path
+from feature_repo.tables.table_files import Manifest, manifest, scan, table_path
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = [
     "SQL_TYPES",
     "deduplicate",
-    "escaped",
     "literal",
     "parsed",
     "supersede",
@@ -50,11 +50,11 @@ def deduplicate(spec: Table) -> list[str]:
     unique = [[name] for name, column in spec.columns.items() if column.unique and spec.key != [name]]
     for columns in [spec.key, *unique]:
         names = _listed(columns)
-        what = "key" if columns == spec.key else "value"
+        reason = f"duplicate {'key' if columns == spec.key else 'value'} ({', '.join(columns)})"
         statements += [
             f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {names} FROM known "
             f"WHERE {_LEFT} AND {quoted(columns[0])} IS NOT NULL GROUP BY ALL HAVING count(*) > 1",
-            f"INSERT INTO lost SELECT place, 'duplicate {what} ({escaped(', '.join(columns))})' FROM (SELECT "
+            f"INSERT INTO lost SELECT place, {text_literal(reason)} FROM (SELECT "
             f"{_PLACE} AS place, row_number() OVER (PARTITION BY {names} ORDER BY {order}) AS number "
             f"FROM known SEMI JOIN repeated USING ({names}) WHERE {_LEFT}) WHERE number > 1",
         ]
@@ -88,12 +88,7 @@ def parsed(spec: Table, name: str) -> str:
 
 def literal(value: str | int | float, kind: str) -> str:
     """A value of a declared type as an SQL literal."""
-    return f"CAST('{escaped(value)}' AS {SQL_TYPES[kind]})"
-
-
-def escaped(value: object) -> str:
-    """A text escaped for an SQL string literal."""
-    return str(value).replace("'", "''")
+    return f"CAST({text_literal(value)} AS {SQL_TYPES[kind]})"
 
 
 def _listed(columns: Iterable[str]) -> str:
@@ -252,7 +247,7 @@ class Merging:
     def write_quarantine(self, path: Path) -> None:
         """Write the quarantine as Parquet: every declared column as text, and ``reason``."""
         self._run(
-            f"COPY (SELECT {self._columns}, reason FROM quarantine ORDER BY place) TO '{escaped(path)}' "
+            f"COPY (SELECT {self._columns}, reason FROM quarantine ORDER BY place) TO {text_literal(path)} "
             "(FORMAT parquet, COMPRESSION zstd)"
         )
 
@@ -344,7 +339,7 @@ class Merging:
             [f"{value} >= {literal(held.mark, self.spec.columns[cursor].type)}"] if held.mark is not None else []
         )
         for column, values in erasures(self.settings, self.table).items():
-            listed = ", ".join(f"'{escaped(value)}'" for value in values)
+            listed = ", ".join(map(text_literal, values))
             text = f"regexp_replace(CAST({quoted(column)} AS VARCHAR), '\\.0$', '')"
             numeric = self.spec.columns[column].type == "number"
             conditions.append(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from configs.settings import Settings
 from feature_repo.storage.files import locked, read_json, replacing, write_json
-from feature_repo.tables.table_files import Manifest, connect, manifest, quoted, table_path, write_days
+from feature_repo.storage.sql import quoted
+from feature_repo.tables.table_files import Manifest, connect, manifest, table_path, write_days
 
 if TYPE_CHECKING:
     import pandas as pd

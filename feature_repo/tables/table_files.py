@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from configs.settings import Settings
 from feature_repo.storage.files import read_json, replacing
+from feature_repo.storage.sql import quoted, text_literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,8 +24,6 @@ __all__ = [
     "Manifest",
     "connect",
     "manifest",
-    "profile",
-    "quoted",
     "scan",
     "table_path",
     "content_fingerprint",
@@ -81,12 +80,6 @@ def manifest(settings: Settings, table: str) -> Manifest | None:
     return Manifest(**content) if content else None
 
 
-def profile(settings: Settings, table: str) -> list[dict[str, Any]]:
-    """Each column of the table at its last ingest (:func:`feature_repo.tables.table_profile.profile_table`)."""
-    content = read_json(table_path(settings, table) / "profile.json")
-    return content["columns"] if isinstance(content, dict) else []
-
-
 def connect(
     settings: Settings, as_of: datetime | None = None, only: Collection[str] | None = None
 ) -> duckdb.DuckDBPyConnection:
@@ -112,14 +105,9 @@ def connect(
     return connection
 
 
-def quoted(name: str) -> str:
-    """A quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def scan(paths: Iterable[Path]) -> str:
     """The DuckDB table function that reads these Parquet files."""
-    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    listed = ", ".join(map(text_literal, paths))
     return f"read_parquet([{listed}], hive_partitioning=false)"
 
 

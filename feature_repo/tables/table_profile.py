@@ -6,7 +6,7 @@ The profiles of the last ingest and of the last different one are stored next to
 from __future__ import annotations
 
 from math import ceil, frexp, ldexp
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,6 @@ import pandas as pd
 from configs.settings import Settings
 from feature_repo.storage.files import read_json
 from feature_repo.tables.table_files import table_path
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = [
     "CATEGORIES",
@@ -356,8 +353,6 @@ def profile_frame(settings: Settings, table: str) -> pd.DataFrame:
     Columns: dtype, kind, nulls, distinct, minimum, maximum, mean, std, the quantiles (q1 … q99), zeros, negative,
     outliers, most_frequent, flags; NaN if a figure does not apply to the kind of column.
     """
-    import pandas as pd
-
     rows = {}
     for column in (held_profile(settings, table) or {"columns": []})["columns"]:
         outliers = column.get("outliers")

@@ -86,7 +86,7 @@ def _models(settings: Settings) -> list[tuple[str, ...]]:
 
 
 def _features(settings: Settings) -> list[tuple[str, ...]]:
-    from feature_repo.frames.expired_values import in_words
+    from configs.durations import in_words
     from feature_repo.materialization.view_files import freshness
     from feature_repo.online import open_values
     from feature_repo.online.layout import layouts

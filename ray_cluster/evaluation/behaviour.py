@@ -15,7 +15,7 @@ from configs.errors import HeadraceError
 from configs.evaluation import BehaviourTest, Direction, Invariance, Minimum
 from configs.reading import nearest
 from feature_repo.frames.request_ids import id_text
-from ray_cluster.evaluation.metrics import metrics
+from ray_cluster.evaluation.metrics import MIN_MEASURED_ROWS, metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +26,6 @@ Values = npt.NDArray[Any]
 Score = Callable[["pd.DataFrame"], Values]
 #: Number of rows for testing a changed input, spread evenly over the held-out period.
 ROWS = 2000
-#: With fewer rows of either outcome, a ranking or a decision metric is not meaningful.
-_ENOUGH = 20
 
 
 class BehaviourError(HeadraceError, ValueError):
@@ -157,7 +155,7 @@ def _minimum(
     says = f"{test.metric} is {' and '.join(bounds)}" + (f" where {test.where}" if test.where else "")
     labels = np.asarray(y)[rows]
     positives = int(labels.sum())
-    if not len(rows) or (test.metric != "mean_score" and min(positives, len(rows) - positives) < _ENOUGH):
+    if not len(rows) or (test.metric != "mean_score" and min(positives, len(rows) - positives) < MIN_MEASURED_ROWS):
         return _unjudged(says, len(rows))
     scores = score(frame.iloc[rows])
     means = test.metric == "mean_score"

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from configs.evaluation import Fairness
 from ray_cluster.evaluation.bootstrap import blocks_of, percentiles, resamples
+from ray_cluster.evaluation.metrics import MIN_MEASURED_ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["fairness"]
 
 Floats = npt.NDArray[np.float64]
-#: A rate over fewer rows than this is not meaningful: it is None, and left out of the gaps.
-_ENOUGH = 20
 _RESAMPLES = 500
 _COUNTS = ("rows", "positives", "flagged", "hits", "scores")
 
@@ -103,11 +102,11 @@ def _rates(totals: Floats) -> dict[str, Floats]:
 
 def _enough(totals: Floats) -> dict[str, np.ndarray]:
     """Mask of the groups that have enough rows for each rate."""
-    rows, positives = totals[:, 0] >= _ENOUGH, totals[:, 1] >= _ENOUGH
+    rows, positives = totals[:, 0] >= MIN_MEASURED_ROWS, totals[:, 1] >= MIN_MEASURED_ROWS
     return {
         "selection_rate": rows,
         "tpr": positives,
-        "fpr": totals[:, 0] - totals[:, 1] >= _ENOUGH,
+        "fpr": totals[:, 0] - totals[:, 1] >= MIN_MEASURED_ROWS,
         "calibration_gap": rows,
     }
 

@@ -13,6 +13,7 @@ from ray_cluster.evaluation.bootstrap import blocks_of, percentiles, resamples
 
 __all__ = [
     "MIN_CLASS_ROWS",
+    "MIN_MEASURED_ROWS",
     "calibration",
     "curves",
     "f1_threshold",
@@ -29,6 +30,8 @@ __all__ = [
 #: A ranking metric (ROC AUC, average precision) is judged only with at least this many rows of each class: with fewer,
 #: its interval is too wide to distinguish good from bad.
 MIN_CLASS_ROWS = 30
+#: A rate over fewer rows, or a ranking with fewer rows of either class, is not meaningful: it is not computed.
+MIN_MEASURED_ROWS = 20
 
 
 def metric(name: str) -> Callable[[np.ndarray, np.ndarray], float]:

@@ -9,15 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ray_cluster.evaluation.bootstrap import intervals
-from ray_cluster.evaluation.metrics import MIN_CLASS_ROWS, ranking
+from ray_cluster.evaluation.metrics import MIN_CLASS_ROWS, MIN_MEASURED_ROWS, ranking
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["judged_slices", "slice_changes", "slices", "worst_slice"]
 
-#: With fewer rows of either outcome, a slice's ranking metrics are not meaningful and are left out.
-_ENOUGH = 20
 _RESAMPLES = 200
 
 Values = np.ndarray[Any, Any]
@@ -34,7 +32,7 @@ def slices(
     """
     found: list[dict[str, Any]] = []
     by_day = None if days is None else np.asarray(days)
-    for part, rows in _parts(frame, columns, y, _ENOUGH):
+    for part, rows in _parts(frame, columns, y, MIN_MEASURED_ROWS):
         sure = intervals(
             y[rows], scores[rows], None if by_day is None else by_day[rows], count=_RESAMPLES, ranking_only=True
         )

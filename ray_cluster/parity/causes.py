@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from feature_repo.frames.expired_values import in_words
+from configs.durations import in_words
 
 __all__ = [
     "same",

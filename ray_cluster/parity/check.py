@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from configs.durations import in_words
 from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.settings import Settings
-from feature_repo.frames.expired_values import in_words
 from feature_repo.materialization.view_files import state
 from feature_repo.online.service import feature_service
 from feature_repo.storage.files import read_json, write_json

@@ -13,7 +13,7 @@ from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.frames.training_frame import requests
 from feature_repo.storage.files import replacing
-from feature_repo.tables import manifest, profile
+from feature_repo.tables import manifest
 from feature_repo.tables.table_profile import held_profile
 from ray_cluster import registry
 from ray_cluster.reports.lifecycle_content import ReportContent
@@ -68,10 +68,11 @@ def write_lifecycle_report(
                 "quarantined": held.quarantined,
                 "later": held.later,
                 "fingerprint": held.fingerprint,
-                "profiled": (held_profile(settings, name) or {}).get("rows"),
-                "columns": profile(settings, name),
+                "profiled": profile.get("rows"),
+                "columns": profile.get("columns", []),
             }
             for name, held in tables
+            for profile in [held_profile(settings, name) or {}]
         ],
         evaluation=documents.get("evaluation"),
         trials=documents.get("trials", []),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from feature_repo.frames.expired_values import in_words
+from configs.durations import in_words
 from feature_repo.storage.files import write_text
 from ray_cluster.reports.charts import COLOURS, SERIES, figure, svg
 from ray_cluster.reports.formats import FILTERS

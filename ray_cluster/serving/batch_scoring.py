@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs.durations import in_words
 from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.settings import Settings
-from feature_repo.frames.expired_values import AsServed, in_words, retrieve_as_served
+from feature_repo.frames.expired_values import AsServed, retrieve_as_served
 from feature_repo.frames.training_frame import PREDICTION_TIME, FrameError, model_inputs, requests
 from feature_repo.storage.files import replacing
 from ray_cluster import registry

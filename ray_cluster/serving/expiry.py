@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from configs.durations import in_words
 from configs.errors import HeadraceError
 from configs.model import Defaults, Expired
-from feature_repo.frames.expired_values import fill, in_words
+from feature_repo.frames.expired_values import fill
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from feature_repo.frames.expired_values import in_words
+from configs.durations import in_words
 from ray_cluster.serving.errors import (
     InvalidRequestError,
     Problem,

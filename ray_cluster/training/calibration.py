@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from configs.evaluation import CostThreshold
 from configs.model import ModelSpec
 from ray_cluster.evaluation.bootstrap import paired_bootstrap
-from ray_cluster.evaluation.metrics import cost_threshold, f1_threshold, metrics
+from ray_cluster.evaluation.metrics import MIN_MEASURED_ROWS, cost_threshold, f1_threshold, metrics
 
 __all__ = [
     "Calibrated",
@@ -145,8 +145,6 @@ def _log_odds(scores: Values) -> Floats:
 
 _METHODS = ("sigmoid", "isotonic")
 _BLOCKS = 5
-#: A block with fewer rows of either outcome is not used for fitting.
-_ENOUGH = 20
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ def choose_operating_point(spec: ModelSpec, y: Values, scores: Values, days: Val
     if asked == "auto":
         best = min(tried, key=lambda found: float(found["log_loss"]), default=None)
         method = str(best["method"]) if best and best["low"] > 0 else "none"
-    if min(int(y.sum()), len(y) - int(y.sum())) < _ENOUGH:
+    if min(int(y.sum()), len(y) - int(y.sum())) < MIN_MEASURED_ROWS:
         method = "none"
     calibrator = None if method == "none" else fit_calibrator(method, y, scores)
     probabilities = np.asarray(scores, dtype=np.float64) if calibrator is None else calibrator(scores)
@@ -203,7 +201,7 @@ def _tried(y: Values, scores: Values, days: Values) -> list[dict[str, Any]]:
     learnable = [
         number
         for number, rows in earlier.items()
-        if len(blocks[number]) and min(int(y[rows].sum()), len(rows) - int(y[rows].sum())) >= _ENOUGH
+        if len(blocks[number]) and min(int(y[rows].sum()), len(rows) - int(y[rows].sum())) >= MIN_MEASURED_ROWS
     ]
     if not learnable:
         return []
