@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import socket
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from configs.settings import Settings
 from flows.stack.processes import StackError, read_record
 from flows.stack.services import Service
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = [
     "is_free",
@@ -54,25 +58,28 @@ def request(method: str, url: str, content: Any = None, timeout: float = 5.0) ->
     Proxy settings in the environment are ignored: the stack's servers are reached directly.
 
     Raises:
-        OSError: no server answers.
+        ConnectionError: no server answers.
     """
-    import http.client
-    from urllib.error import HTTPError
-    from urllib.request import ProxyHandler, Request, build_opener
+    import httpx
 
     body = None if content is None else json.dumps(content).encode()
-    asked = Request(url, body, {"Content-Type": "application/json"}, method=method)
+    headers = {"Content-Type": "application/json"}
     try:
-        with build_opener(ProxyHandler({})).open(asked, timeout=timeout) as answer:
-            status, text = answer.status, answer.read().decode("utf-8", "replace")
-    except HTTPError as error:
-        status, text = error.code, error.read().decode("utf-8", "replace")
-    except http.client.HTTPException as error:
-        raise ConnectionError(f"{url} does not answer in HTTP ({type(error).__name__})") from None
+        answer = _client().request(method, url, content=body, headers=headers, timeout=timeout)
+    except httpx.HTTPError as error:
+        raise ConnectionError(f"{url} does not answer ({type(error).__name__}: {error})") from None
     try:
-        return status, json.loads(text)
+        return answer.status_code, answer.json()
     except ValueError:
-        return status, text
+        return answer.status_code, answer.text
+
+
+@cache
+def _client() -> httpx.Client:
+    """One client for all requests, because making one takes longer than a request; it keeps no connection open."""
+    import httpx
+
+    return httpx.Client(trust_env=False, follow_redirects=True, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def is_ready(settings: Settings, service: Service) -> bool:
