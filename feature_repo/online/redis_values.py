@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from feature_repo.online.codec import STAMP_BYTES, Features, codec, pack
 from feature_repo.online.entity_keys import component, decode_key, encode_key
 from feature_repo.online.layout import ViewLayout
-from feature_repo.online.values import KNOWN_UNTIL, Found, OnlineError, moment_bytes, moment_of
+from feature_repo.online.values import KNOWN_UNTIL, Found, OnlineError, OnlineValues, moment_bytes, moment_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -119,7 +119,7 @@ return stored
 """
 
 
-class RedisValues:
+class RedisValues(OnlineValues):
     """The online store in Redis. See :class:`feature_repo.online.values.OnlineValues`.
 
     Args:
@@ -173,18 +173,6 @@ class RedisValues:
                         self._client.script_load(_WRITE)
         return stored
 
-    def read(
-        self, layouts: Sequence[ViewLayout], keys: Sequence[Sequence[tuple[Any, ...]]]
-    ) -> list[list[bytes | None]]:
-        """Encoded values for each view's keys, in one round trip."""
-        encoded = [[encode_key(key) for key in wanted] for wanted in keys]
-        found = self.look_up(layouts, [[key for key in wanted if key is not None] for wanted in encoded]).values
-        results = []
-        for wanted, values in zip(encoded, found, strict=True):
-            rest = iter(values)
-            results.append([None if key is None else next(rest) for key in wanted])
-        return results
-
     def look_up(self, layouts: Sequence[ViewLayout], keys: Sequence[Sequence[bytes]]) -> Found:
         """Encoded values for each view's encoded keys, and each view's ``known_until``; one round trip."""
         with self._answering():
@@ -234,11 +222,6 @@ class RedisValues:
             pipeline.hexists(name, KNOWN_UNTIL)
             fields, marked = pipeline.execute()
         return int(fields) - int(marked)
-
-    def known_until(self, layouts: Sequence[ViewLayout]) -> dict[str, datetime | None]:
-        """The as-of time of each view's materialization."""
-        moments = self.look_up(layouts, [[] for _ in layouts]).known_until
-        return {layout.view: moment for layout, moment in zip(layouts, moments, strict=True)}
 
     def set_known_until(self, layout: ViewLayout, moment: datetime) -> None:
         """Record the as-of time of the view's materialization."""

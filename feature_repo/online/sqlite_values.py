@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from feature_repo.online.codec import STAMP_BYTES, Features, codec, pack
 from feature_repo.online.entity_keys import component, decode_key, encode_key
 from feature_repo.online.layout import ViewLayout
-from feature_repo.online.values import KNOWN_UNTIL, Found, OnlineError, moment_bytes, moment_of
+from feature_repo.online.values import KNOWN_UNTIL, Found, OnlineError, OnlineValues, moment_bytes, moment_of
 from feature_repo.storage.sql import quoted
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _LAYOUT = b"\0layout:"
 _FIRST_KEY = b"\1"
 
 
-class SqliteValues:
+class SqliteValues(OnlineValues):
     """The online store in the SQLite file ``path``. See :class:`feature_repo.online.values.OnlineValues`."""
 
     def __init__(self, path: Path) -> None:
@@ -56,18 +56,6 @@ class SqliteValues:
                 zip(keys, values, strict=True),
             )
             return connection.total_changes - before
-
-    def read(
-        self, layouts: Sequence[ViewLayout], keys: Sequence[Sequence[tuple[Any, ...]]]
-    ) -> list[list[bytes | None]]:
-        """Encoded values for each view's keys."""
-        encoded = [[encode_key(key) for key in wanted] for wanted in keys]
-        found = self.look_up(layouts, [[key for key in wanted if key is not None] for wanted in encoded]).values
-        results = []
-        for wanted, values in zip(encoded, found, strict=True):
-            rest = iter(values)
-            results.append([None if key is None else next(rest) for key in wanted])
-        return results
 
     def look_up(self, layouts: Sequence[ViewLayout], keys: Sequence[Sequence[bytes]]) -> Found:
         """Encoded values for each view's encoded keys, and each view's ``known_until``."""
@@ -119,11 +107,6 @@ class SqliteValues:
         return sum(
             int(number) for (number,) in self._select(layout, "count(*)", "WHERE key >= ? OR key = x''", [_FIRST_KEY])
         )
-
-    def known_until(self, layouts: Sequence[ViewLayout]) -> dict[str, datetime | None]:
-        """The as-of time of each view's materialization."""
-        moments = self.look_up(layouts, [[] for _ in layouts]).known_until
-        return {layout.view: moment for layout, moment in zip(layouts, moments, strict=True)}
 
     def set_known_until(self, layout: ViewLayout, moment: datetime) -> None:
         """Record the as-of time of the view's materialization."""

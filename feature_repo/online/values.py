@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from configs.errors import HeadraceError
+from feature_repo.online.entity_keys import encode_key
 from feature_repo.online.layout import ViewLayout
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class OnlineValues(Protocol):
         self, layouts: Sequence[ViewLayout], keys: Sequence[Sequence[tuple[Any, ...]]]
     ) -> list[list[bytes | None]]:
         """Encoded values (see ``codec``) for each view's ``keys``, tuples of join key values; one round trip."""
+        encoded = [[encode_key(key) for key in wanted] for wanted in keys]
+        found = self.look_up(layouts, [[key for key in wanted if key is not None] for wanted in encoded]).values
+        results = []
+        for wanted, values in zip(encoded, found, strict=True):
+            rest = iter(values)
+            results.append([None if key is None else next(rest) for key in wanted])
+        return results
 
     def look_up(self, layouts: Sequence[ViewLayout], keys: Sequence[Sequence[bytes]]) -> Found:
         """Like :meth:`read`, for keys that are already encoded (see ``keys``), with each view's ``known_until``."""
@@ -75,6 +83,8 @@ class OnlineValues(Protocol):
 
     def known_until(self, layouts: Sequence[ViewLayout]) -> dict[str, datetime | None]:
         """The as-of time of each view's materialization."""
+        moments = self.look_up(layouts, [[] for _ in layouts]).known_until
+        return {layout.view: moment for layout, moment in zip(layouts, moments, strict=True)}
 
     def set_known_until(self, layout: ViewLayout, moment: datetime) -> None:
         """Record the as-of time of the view's materialization; call it after the values were written."""

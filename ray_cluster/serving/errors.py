@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -225,8 +227,15 @@ def _detail(error: InvalidRequestError) -> str:
     return f"{error.count} problems{listed}. The first: {first}"
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of ``app`` with :class:`ProblemDetails`; log unexpected errors with their ``error_id``."""
+def install(
+    app: FastAPI, max_body_bytes: float = math.inf, observe: Callable[[int, float], None] = lambda status, seconds: None
+) -> None:
+    """Answer every error of ``app`` with :class:`ProblemDetails`; log unexpected errors with their ``error_id``.
+
+    Args:
+        max_body_bytes: bodies larger than this get 413.
+        observe: called with the status and the seconds of every POST.
+    """
 
     @app.exception_handler(InvalidRequestError)
     async def invalid(request: Request, error: InvalidRequestError) -> JSONResponse:
@@ -249,28 +258,52 @@ def install(app: FastAPI) -> None:
         message = f"{request.method} {shown(request.url.path)}: {error.detail}."
         return problem_response(request.scope, error.status_code, message, headers=error.headers)
 
-    app.add_middleware(_Unexpected)
+    app.add_middleware(_Requests, max_body_bytes=max_body_bytes, observe=observe)
 
 
-class _Unexpected:
-    """ASGI middleware: logs an unexpected exception under an id, and answers 500 with the id unless it is too late."""
+class _Requests:
+    """ASGI middleware: limits the body, answers an unexpected exception, and measures the time to the answer.
 
-    def __init__(self, app: ASGIApp) -> None:
+    A body with a declared Content-Length above the limit is refused unread; a chunked body is counted as it arrives,
+    and the application that reads it gets an :class:`InvalidRequestError`. An exception is logged under an id, and
+    answered by 500 with the id unless an answer has begun.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: float, observe: Callable[[int, float], None]) -> None:
         self.app = app
+        self.max_body_bytes = max_body_bytes
+        self.observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
+        arrived, body_bytes, started = time.perf_counter(), 0, False
 
-        async def noted(message: Message) -> None:
+        async def counted() -> Message:
+            nonlocal body_bytes
+            message = await receive()
+            if message["type"] == "http.request":
+                body_bytes += len(message.get("body", b""))
+                if body_bytes > self.max_body_bytes:
+                    raise InvalidRequestError([self._too_large(body_bytes)], status=413)
+            return message
+
+        async def measured(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                if scope["method"] == "POST":
+                    self.observe(message["status"], time.perf_counter() - arrived)
             await send(message)
 
+        declared = dict(scope["headers"]).get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > self.max_body_bytes:
+            problem = self._too_large(int(declared))
+            await problem_response(scope, 413, problem.message, errors=[problem])(scope, receive, measured)
+            return
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, counted, measured)
         except ClientDisconnect:
             return
         except Exception:
@@ -279,4 +312,9 @@ class _Unexpected:
             if started:
                 raise
             message = f"The server failed to answer this request. Its error log has the traceback, error_id {identity}."
-            await problem_response(scope, 500, message, error_id=identity)(scope, receive, send)
+            await problem_response(scope, 500, message, error_id=identity)(scope, receive, measured)
+
+    def _too_large(self, size: int) -> Problem:
+        expected = f"at most {self.max_body_bytes} bytes"
+        message = f"The body has {size} bytes or more: expected {expected}; send fewer rows per request."
+        return Problem(field="", value=size, expected=expected, message=message)

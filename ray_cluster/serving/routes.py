@@ -1,8 +1,7 @@
-"""The HTTP routes of one model, with limits on the body and measurements of requests."""
+"""The HTTP routes of one model."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,6 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, Field
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.durations import in_words
 from ray_cluster.serving.errors import (
@@ -21,58 +19,17 @@ from ray_cluster.serving.errors import (
     Problems,
     install,
     openapi_response,
-    problem_response,
 )
 from ray_cluster.serving.expiry import ExpiredValue, ExpiredValueError, reason
 from ray_cluster.serving.predictor import Prediction
 from ray_cluster.serving.schema import Answer, Answers, RequestSchema
 
 __all__ = [
-    "BodyLimit",
     "ModelFacts",
     "RefusedVersion",
     "ViewTraits",
     "routes",
 ]
-
-
-class BodyLimit:
-    """ASGI middleware: 413 for a request whose body has more than ``most`` bytes.
-
-    A body with a declared Content-Length is refused unread; a chunked body is counted as it arrives, and the
-    application that reads it gets an :class:`~ray_cluster.serving.errors.InvalidRequestError`.
-    """
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app = app
-        self.most = most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        declared = dict(scope["headers"]).get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > self.most:
-            problem = self._problem(int(declared))
-            await problem_response(scope, 413, problem.message, errors=[problem])(scope, receive, send)
-            return
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > self.most:
-                    raise InvalidRequestError([self._problem(seen)], status=413)
-            return message
-
-        await self.app(scope, counted, send)
-
-    def _problem(self, size: int) -> Problem:
-        expected = f"at most {self.most} bytes"
-        message = f"The body has {size} bytes or more: expected {expected}; send fewer rows per request."
-        return Problem(field="", value=size, expected=expected, message=message)
 
 
 class RefusedVersion(BaseModel):
@@ -106,27 +63,6 @@ class ViewTraits:
     features: Sequence[str]
 
 
-class _Timed:
-    """ASGI middleware: calls ``observe`` with the status and the seconds of every POST."""
-
-    def __init__(self, app: ASGIApp, observe: Callable[[int, float], None]) -> None:
-        self.app = app
-        self.observe = observe
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await self.app(scope, receive, send)
-            return
-        started = time.perf_counter()
-
-        async def noted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self.observe(message["status"], time.perf_counter() - started)
-            await send(message)
-
-        await self.app(scope, receive, noted)
-
-
 def routes(
     schema: RequestSchema,
     facts: Callable[[], ModelFacts],
@@ -147,9 +83,7 @@ def routes(
     """
     about = facts()
     app = FastAPIOffline(title=about.name, description=about.description, version="1")
-    app.add_middleware(BodyLimit, most=max_body_bytes)  # innermost first
-    install(app)
-    app.add_middleware(_Timed, observe=observe)
+    install(app, max_body_bytes, observe)
     refusals: dict[int | str, dict[str, Any]] = {
         413: openapi_response("The body is too large"),
         422: openapi_response("The request is invalid: one entry in errors per problem"),

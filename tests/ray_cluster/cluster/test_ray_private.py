@@ -39,7 +39,7 @@ def test_serve_still_opens_the_port_in_this_way() -> None:
 
 def test_a_loopback_address_is_kept_or_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)  # put back afterwards
-    monkeypatch.setattr(services, "get_node_ip_address", lambda *more: "10.0.0.7")
+    monkeypatch.setattr(services, "node_ip_address_from_perspective", lambda *more: "10.0.0.7")
     found = []
     for keep in (True, False):
         keep_loopback_address(keep)
