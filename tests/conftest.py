@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("headrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("headrace")
@@ -19,20 +21,34 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 #: Folders whose tests share a server, by a session fixture. The first takes longest, so it is begun first.
-ON_ONE_SERVER = ("integration/", "ray_cluster/registry/")
+ON_ONE_SERVER = ("tests/integration/", "tests/ray_cluster/registry/")
+#: Of these, the files that start servers of their own.
+ON_THEIR_OWN = ("tests/integration/test_production.py",)
+
+
+def scope(nodeid: str) -> str:
+    """What runs in one process: a file, as its tests share fixtures, or a folder whose tests share a server."""
+    file = nodeid.partition("::")[0]
+    folders = [folder for folder in ON_ONE_SERVER if file.startswith(folder) and file not in ON_THEIR_OWN]
+    return folders[0] if folders else file
+
+
+class ByScope(LoadScopeScheduling):
+    """Gives a worker one :func:`scope` after the other, in the order of the collection."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByScope:
+    return ByScope(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of a file in one process, as they share fixtures; and those on one server in one process."""
-
-    def place(item: pytest.Item) -> int:
-        file = item.path.relative_to(item.config.rootpath / "tests").as_posix()
-        folders = [number for number, folder in enumerate(ON_ONE_SERVER) if file.startswith(folder)]
-        item.add_marker(pytest.mark.xdist_group(ON_ONE_SERVER[folders[0]] if folders else file))
-        return folders[0] if folders else len(ON_ONE_SERVER)
-
-    items.sort(key=place)
+    """Begin with what takes longest: the folders with a server, then the files that start servers of their own."""
+    order = [*ON_ONE_SERVER, *ON_THEIR_OWN]
+    items.sort(key=lambda item: (*order, scope(item.nodeid)).index(scope(item.nodeid)))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -83,7 +83,8 @@ def test_a_search_ends_with_a_metric_even_where_the_seconds_do_not_reach_for_one
 def test_cost_ends_a_search(tmp_path: Path) -> None:
     cost = 1.0 * settings_at(tmp_path).prices.cpu_hour / 3600  # of a second
     found = search(tmp_path, spec_of({"cost": cost}, [{**SLOW, "space": {"seconds": 0.2}}]))
-    assert 5 <= len(found.trials) <= 8
+    seconds = [trial.seconds for trial in sorted(found.trials, key=lambda trial: trial.trial)]
+    assert sum(seconds) >= 1.0 > sum(seconds[:-3])  # two may run at the report that ends the search
     assert {trial.reason for trial in found.trials} <= {"", f"the budget of {cost:g} was spent"}
 
 
