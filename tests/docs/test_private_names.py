@@ -18,6 +18,8 @@ MODULES = {
     "ray_cluster/cluster/ray_private.py": "ray[default,serve,data,tune]>=2.58,<2.59",
     "ray_cluster/training/sampling/imblearn_private.py": "imbalanced-learn>=0.14,<0.15",
 }
+#: Public in spite of their underscore, so that they cannot be fields.
+NAMEDTUPLE = {"_asdict", "_field_defaults", "_fields", "_make", "_replace"}
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -35,7 +37,7 @@ def private_names(tree: ast.AST) -> Iterator[str]:
             found = [node.attr]
         for name in found:
             parts = [part for part in name.split(".") if not part.startswith("__")]
-            if any(part.startswith("_") or part == "internals" for part in parts):
+            if any(part.startswith("_") or part == "internals" for part in {*parts} - NAMEDTUPLE):
                 yield f"line {node.lineno}: {name}"  # type: ignore[attr-defined]
 
 
