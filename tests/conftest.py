@@ -20,16 +20,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 2 if config.args_source is config.ArgsSource.TESTPATHS else 0
 
 
-#: Folders whose tests share a server, by a session fixture. The first takes longest, so it is begun first.
+#: Folders whose tests share a server, by a session fixture.
 ON_ONE_SERVER = ("tests/integration/", "tests/ray_cluster/registry/")
-#: Of these, the files that start servers of their own.
-ON_THEIR_OWN = ("tests/integration/test_production.py",)
+#: A file there that starts a stack of its own.
+ON_ITS_OWN = "tests/integration/test_production.py"
+#: What takes longest comes first, so that the processes end together.
+FIRST = (*ON_ONE_SERVER, "tests/ray_cluster/")
 
 
 def scope(nodeid: str) -> str:
     """What runs in one process: a file, as its tests share fixtures, or a folder whose tests share a server."""
     file = nodeid.partition("::")[0]
-    folders = [folder for folder in ON_ONE_SERVER if file.startswith(folder) and file not in ON_THEIR_OWN]
+    folders = [folder for folder in ON_ONE_SERVER if file.startswith(folder) and file != ON_ITS_OWN]
     return folders[0] if folders else file
 
 
@@ -46,9 +48,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByScope:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: the folders with a server, then the files that start servers of their own."""
-    order = [*ON_ONE_SERVER, *ON_THEIR_OWN]
-    items.sort(key=lambda item: (*order, scope(item.nodeid)).index(scope(item.nodeid)))
+    """Sort the tests by :data:`FIRST`."""
+
+    def place(item: pytest.Item) -> int:
+        return next((number for number, folder in enumerate(FIRST) if item.nodeid.startswith(folder)), len(FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="module", autouse=True)

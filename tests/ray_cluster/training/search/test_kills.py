@@ -17,7 +17,7 @@ import pytest
 
 from configs.settings import CONFIGS
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def processes() -> list[psutil.Process]:
     return [each for each in ours if each.is_running() and "".join(each.cmdline()[:1]).startswith(names)]
 
 
-@pytest.mark.parametrize("reports", [pytest.param(n, marks=[] if n == 9 else pytest.mark.long) for n in (1, 4, 9, 60)])
+@pytest.mark.parametrize("reports", (1, 9, 60))
 def test_the_driver(address: str, tmp_path: Path, undisturbed: Any, reports: int) -> None:
     process = start(address, tmp_path, reports)
     before = process.communicate(timeout=400)[0].splitlines()
@@ -75,7 +75,6 @@ def test_the_driver(address: str, tmp_path: Path, undisturbed: Any, reports: int
     assert all(line.endswith(" last") for line in again)
 
 
-@pytest.mark.long
 def test_the_driver_and_what_it_was_writing(address: str, tmp_path: Path, undisturbed: Any) -> None:
     """Tune's state is half written: trials go on from their own checkpoints."""
     start(address, tmp_path, 30).communicate(timeout=400)
@@ -84,7 +83,6 @@ def test_the_driver_and_what_it_was_writing(address: str, tmp_path: Path, undist
     assert result(start(address, tmp_path))[0] == undisturbed
 
 
-@pytest.mark.long
 def test_the_worker(address: str, tmp_path: Path, undisturbed: Any) -> None:
     process = start(address, tmp_path)
     in_the_middle(tmp_path)

@@ -106,10 +106,9 @@ def test_all_failing_is_one_sentence(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("budget", [{"cost": 1.0}, {"seconds": 900}])
-def test_a_search_in_which_everything_fails_ends_before_its_budget(tmp_path: Path, budget: dict[str, Any]) -> None:
+def test_a_search_in_which_everything_fails_ends_before_its_budget(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match=r"None of the 2\d trials of model 'flight_delay' has a metric"):
-        search(tmp_path, spec_of(budget, [{**SLOW, "space": {"fails": True}}]))
+        search(tmp_path, spec_of({"cost": 1.0}, [{**SLOW, "space": {"fails": True}}]))
 
 
 NOT_STOPPED = {"reduction_factor": 2, "grace_iterations": 32}
