@@ -68,11 +68,14 @@ def test_seconds_end_a_search_whatever_runs(tmp_path: Path) -> None:
     boosted = {"family": "xgboost", "iterations": 100_000, "space": {"max_depth": 2}}
     asleep = {**SLOW, "space": {"seconds": 200.0}}
     started = time.monotonic()
-    found = search(tmp_path, spec_of({"seconds": 5, "trials": 2}, [boosted, asleep], grace_iterations=90_000))
-    assert 5 <= time.monotonic() - started < 150  # not until the sleeper wakes
+    found = search(tmp_path, spec_of({"seconds": 10, "trials": 2}, [boosted, asleep], grace_iterations=90_000))
+    assert 10 <= time.monotonic() - started < 150  # not until the sleeper wakes
     assert all(trial.status == "stopped early" for trial in found.trials)
-    assert {trial.reason for trial in found.trials} == {"the budget of 5 seconds was spent"}
-    assert [trial.metric is None for trial in found.trials] == [False, True]
+    assert {trial.reason for trial in found.trials} == {"the budget of 10 seconds was spent"}
+    assert found.metric > 0
+    assert all(
+        trial.metric is None for trial in found.trials[1:]
+    )  # the sleeper, which a busy machine may begin too late
 
 
 def test_a_search_ends_with_a_metric_even_where_the_seconds_do_not_reach_for_one(tmp_path: Path) -> None:
