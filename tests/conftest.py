@@ -24,8 +24,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 ON_ONE_SERVER = ("tests/integration/", "tests/ray_cluster/registry/")
 #: A file there that starts a stack of its own.
 ON_ITS_OWN = "tests/integration/test_production.py"
-#: What takes longest comes first, so that the processes end together.
-FIRST = (*ON_ONE_SERVER, "tests/ray_cluster/")
+#: What takes longest comes first, so that the processes end together. What reads the first version that the integration
+#: tests' stack registers comes before what trains another.
+FIRST = (
+    *(f"tests/integration/test_{name}.py" for name in ("lifecycle", "endpoint", "breaking_changes")),
+    *ON_ONE_SERVER,
+    "tests/ray_cluster/",
+)
 
 
 def scope(nodeid: str) -> str:
@@ -46,7 +51,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByScope:
     return ByScope(config, log)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests by :data:`FIRST`."""
 

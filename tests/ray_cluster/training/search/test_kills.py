@@ -95,7 +95,8 @@ def test_the_worker(address: str, tmp_path: Path, undisturbed: Any) -> None:
 def test_a_cancelled_search_leaves_no_actor_and_goes_on_later(address: str, tmp_path: Path, undisturbed: Any) -> None:
     process = start(address, tmp_path)
     in_the_middle(tmp_path)
-    assert len({each.cmdline()[0].split(".")[0] for each in processes()} - {"ray::Worker"}) == 1
+    kinds = {each.cmdline()[0].startswith("ray::Worker") for each in processes()}
+    assert kinds == {True, False}  # the worker, and Tune's trials
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     limit = time.monotonic() + 60
