@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, SecretStr
+from pydantic import AwareDatetime, Field, SecretStr, field_validator
 
 from configs.promotion import Approval
 from configs.reading import ConfigError, Frozen, merge, nearest, read_yaml, validated
@@ -128,6 +128,15 @@ class Settings(Frozen):
     demo: Demo
     start_timeout: float = Field(120, gt=0, description="seconds a server may take to answer")
 
+    @field_validator("host")
+    @classmethod
+    def _no_ipv6(cls, host: str) -> str:
+        if ":" in host:
+            raise ValueError(
+                f"'{host}' is an IPv6 address, which Ray's ports do not accept; give a name or an IPv4 address"
+            )
+        return host
+
     def now(self) -> datetime:
         """The default ``as_of``: the ``clock`` setting if there is one, else the current time, in UTC."""
         return (self.clock or datetime.now(UTC)).astimezone(UTC)
@@ -139,7 +148,7 @@ class Settings(Frozen):
     @property
     def one_machine(self) -> bool:
         """Whether only this machine reaches the stack: ``host`` is a loopback address and no cluster is joined."""
-        return self.host in ("127.0.0.1", "localhost", "::1") and self.ray.address is None
+        return self.host in ("127.0.0.1", "localhost") and self.ray.address is None
 
     @property
     def root(self) -> Path:

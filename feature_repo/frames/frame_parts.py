@@ -108,17 +108,21 @@ def build_parts(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: i
     folder = settings.home / "fit" / f"{spec.name}-{_key(settings, spec, as_of, overlay)}"
     lock = _lock_of(folder)
     lock.acquire()
-    remove_idle_parts(settings, f"{spec.name}-*", but=folder)
-    files = []
-    cuts = windows(request_counts(settings, spec, as_of), spec.fit.rows_per_part, as_of)
-    for number, (start, end) in enumerate(cuts):
-        file = folder / f"{number:05d}.parquet"
-        if not file.exists():
-            part, unlabelled = _part(settings, spec, as_of, overlay, start, end)
-            with replacing(file) as temporary:
-                _write(temporary, part, unlabelled)
-        files.append(file)
-    return _described(spec, as_of, overlay, folder, files, lock)
+    try:
+        remove_idle_parts(settings, f"{spec.name}-*", but=folder)
+        files = []
+        cuts = windows(request_counts(settings, spec, as_of), spec.fit.rows_per_part, as_of)
+        for number, (start, end) in enumerate(cuts):
+            file = folder / f"{number:05d}.parquet"
+            if not file.exists():
+                part, unlabelled = _part(settings, spec, as_of, overlay, start, end)
+                with replacing(file) as temporary:
+                    _write(temporary, part, unlabelled)
+            files.append(file)
+        return _described(spec, as_of, overlay, folder, files, lock)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def remove_idle_parts(settings: Settings, pattern: str = "*", but: Path | None = None) -> None:
@@ -179,7 +183,6 @@ def _described(
         features = [name for name in rows.columns if name not in others]
         row_count += len(rows)
     if len(outcomes) < 2:
-        lock.release()
         raise FrameError.unlabelled(spec, row_count, as_of)
     return FrameParts(
         folder, kept, row_count, features, digest.fingerprint(), digest.columns(), overlay, unlabelled, lock

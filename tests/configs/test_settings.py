@@ -56,6 +56,11 @@ def test_an_environment_may_lie_anywhere_and_is_merged_over_the_base(tmp_path: P
     assert found.feast_yaml == tmp_path / "acme" / "feature_store.yaml"
 
 
+def test_an_ipv6_host_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'::1' is an IPv6 address"):
+        load_settings(environment(tmp_path / "acme", 'host: "::1"\n'), {})
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings("local", {}).host = "0.0.0.0"  # type: ignore[misc]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,6 +116,10 @@ def test_a_label_that_is_no_label_is_refused_in_one_piece_and_by_parts(here):
     assert str(whole.value).startswith(
         "Model 'card_fraud': label.positive = 'card_id' returns a value other than true,"
     )
+    locks = list((here.home / "locks").glob("fit-*.lock"))
+    assert locks
+    for lock in locks:  # another process may build them
+        FileLock(lock).acquire(timeout=0).lock.release()
 
 
 def _build(settings: Settings, spec: ModelSpec) -> None:
