@@ -34,6 +34,7 @@ def test_steps_ahead_give_the_same_results_as_steps_on_demand(worker: Worker) ->
     alone = ahead
     for _ in range(5):
         ahead = worker.advance(number, family, ahead, False)
+    worker._ahead[number][1].result(timeout=30)
     worker.drop(number)
     for _ in range(5):
         alone = worker.advance(1, family, alone, True)
