@@ -111,7 +111,7 @@ def fitted(settings: Settings, memory: str) -> dict[str, float]:
     framed, frame_peak = perf_counter() - started, peak()
     if data.parts is None:
         encode = preprocessing(data.features, spec.inputs).fit(data.features[data.early])
-        x = encode.transform(data.features[data.early]).astype("float32")
+        x = encode.transform(data.features[data.early])
         classifier = fit_steps("xgboost", PARAMS, x, data.y[data.early], ROUNDS, 0, threads=1)
     else:
         encode = encoder_of_parts(spec, data, data.parts)
@@ -127,7 +127,7 @@ def fitted(settings: Settings, memory: str) -> dict[str, float]:
     seconds = perf_counter() - started
     whole = peak()
     held_out = data.periods.held_out
-    scores = classifier.predict_proba(encode.transform(data.features[held_out]).astype("float32"))[:, 1]
+    scores = classifier.predict_proba(encode.transform(data.features[held_out]))[:, 1]
     data.release()
     return {
         "rows": data.row_count,

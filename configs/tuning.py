@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -119,11 +120,12 @@ class RandomSearcher(Frozen):
 class TpeSearcher(Frozen):
     """Tree-structured Parzen estimator (Bergstra et al., NIPS 2011), which learns from previous trials.
 
-    The options are those of Optuna's ``TPESampler``; the first ``n_startup_trials`` points are random.
+    The options are those of Optuna's ``TPESampler``; the first ``n_startup_trials`` points are random, by default a
+    third of ``budget.trials`` and at most 10.
     """
 
     name: Literal["tpe"]
-    n_startup_trials: int = Field(10, ge=1)
+    n_startup_trials: int | None = Field(None, ge=1)
     n_ei_candidates: int = Field(24, ge=1)
     multivariate: bool = False
 
@@ -199,6 +201,14 @@ class Tuning(Frozen):
     seed: int = Field(0, ge=0)
     finalists: int = Field(3, ge=1)
     families: list[Family] = Field(min_length=1)
+
+    @property
+    def sampler(self) -> dict[str, Any]:
+        """Options of Optuna's sampler."""
+        options = self.searcher.model_dump(exclude={"name"})
+        if "n_startup_trials" in options and options["n_startup_trials"] is None:
+            options["n_startup_trials"] = min(10, math.ceil((self.budget.trials or 30) / 3))
+        return options
 
     def grace(self, family: Family) -> int:
         """Iterations of ``family`` before which the scheduler stops none of its trials."""

@@ -41,9 +41,7 @@ def flights(home: str) -> dict[str, np.ndarray]:
     data = prepare(settings, spec, settings.demo.as_of)
     train, validation = np.flatnonzero(data.periods.train), data.periods.validation
     encode = preprocessing(data.features, spec.inputs).fit(data.features.iloc[train])
-    x, x_validation = (
-        encode.transform(part).astype("float32") for part in (data.features.iloc[train], data.features[validation])
-    )
+    x, x_validation = (encode.transform(part) for part in (data.features.iloc[train], data.features[validation]))
     return {"x": x, "y": data.y[train], "x_validation": x_validation, "y_validation": data.y[validation]}
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from configs.errors import HeadraceError
 
 __all__ = [
+    "BINS",
     "MetricError",
     "EPSILON",
     "LOWER_IS_BETTER",
@@ -22,6 +23,7 @@ __all__ = [
     "MIN_DAYS",
     "Gain",
     "blocks_of",
+    "equal_mass_bins",
     "intervals",
     "paired_bootstrap",
     "percentiles",
@@ -40,7 +42,8 @@ Whole = npt.NDArray[np.int64]
 EPSILON = 1e-7
 #: Metrics for which lower is better.
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece"})
-_BINS = 15
+#: Number of bins of the calibration error.
+BINS = 15
 
 
 @dataclass(frozen=True)
@@ -163,10 +166,20 @@ def _columns(labels: Floats, scores: Floats, threshold: float | None) -> dict[st
     if threshold is not None:
         flagged = (scores >= threshold).astype(np.float64)
         found |= {"flagged": flagged, "right": flagged * labels}
-    bins = np.empty(len(scores), dtype=np.int64)
-    for number, group in enumerate(np.array_split(np.argsort(scores, kind="stable"), _BINS)):
-        bins[group] = number
-    return found | {f"bin{number}": (scores - labels) * (bins == number) for number in range(_BINS)}
+    bins = equal_mass_bins(scores, BINS)
+    return found | {f"bin{number}": (scores - labels) * (bins == number) for number in range(BINS)}
+
+
+def equal_mass_bins(scores: npt.ArrayLike, bins: int) -> Whole:
+    """The bin of each score, from 0, shape (rows,): bins of equal size, except that equal scores share a bin.
+
+    >>> equal_mass_bins([0.9, 0.1, 0.1, 0.1, 0.8, 0.7], 3).tolist()
+    [2, 0, 0, 0, 2, 1]
+    """
+    _, place, counts = np.unique(np.asarray(scores), return_inverse=True, return_counts=True)
+    middles = np.cumsum(counts) - counts / 2
+    found: Whole = (middles * bins / len(place)).astype(np.int64)[place]
+    return found
 
 
 MIN_DAYS = 8

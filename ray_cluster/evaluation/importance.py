@@ -101,7 +101,7 @@ def shap_importance(
     a classifier that has none."""
     random = np.random.default_rng(seed)
     taken = np.sort(random.choice(len(frame), min(rows, len(frame)), replace=False))
-    values = contributions(classifier, encode.transform(frame.iloc[taken]).astype("float32"))
+    values = contributions(classifier, encode.transform(frame.iloc[taken]))
     if values is None:
         return []
     names = [str(name) for name in encode.get_feature_names_out()]

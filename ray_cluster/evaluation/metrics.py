@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.evaluation import Costs
-from ray_cluster.evaluation.bootstrap import blocks_of, percentiles, resamples
+from ray_cluster.evaluation.bootstrap import BINS, blocks_of, equal_mass_bins, percentiles, resamples
 
 __all__ = [
     "MIN_CLASS_ROWS",
@@ -68,18 +68,17 @@ def metrics(y: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, fl
     }
 
 
-def calibration(y: np.ndarray, scores: np.ndarray, bins: int = 15) -> tuple[list[float], list[float], list[int]]:
+def calibration(y: np.ndarray, scores: np.ndarray, bins: int = BINS) -> tuple[list[float], list[float], list[int]]:
     """Mean score, share of positives and rows in ``bins`` groups of equal size by score (empty groups left out).
 
-    Expected calibration error over such groups: Naeini et al., AAAI 2015, with equal-mass bins.
+    Equal scores are in one group. Expected calibration error over such groups: Naeini et al., AAAI 2015, with
+    equal-mass bins.
     """
-    order = np.argsort(scores, kind="stable")
-    groups = [group for group in np.array_split(order, bins) if len(group)]
-    return (
-        [float(np.mean(scores[group])) for group in groups],
-        [float(np.mean(y[group])) for group in groups],
-        [len(group) for group in groups],
-    )
+    group = equal_mass_bins(scores, bins)
+    rows = np.bincount(group, minlength=bins)
+    kept = np.flatnonzero(rows)
+    predicted, observed = (np.bincount(group, weights=each, minlength=bins)[kept] / rows[kept] for each in (scores, y))
+    return predicted.tolist(), observed.tolist(), rows[kept].tolist()
 
 
 def reliability(y: np.ndarray, scores: np.ndarray) -> dict[str, list[float]]:
@@ -112,13 +111,20 @@ def curves(y: np.ndarray, scores: np.ndarray, points: int = 200) -> dict[str, di
     }
 
 
-def f1_threshold(y: np.ndarray, scores: np.ndarray) -> float:
-    """The threshold with the highest F1, clipped to (0, 1)."""
+def f1_threshold(y: np.ndarray, scores: np.ndarray, rate: float | None = None) -> float:
+    """The threshold with the highest F1 where a share ``rate`` is positive (None: as in ``y``), clipped to (0, 1)."""
     from sklearn.metrics import precision_recall_curve
 
-    precision, recall, thresholds = precision_recall_curve(y, scores)
+    weights = None if rate is None else np.where(y == 1, _lift(y, rate), 1.0)
+    precision, recall, thresholds = precision_recall_curve(y, scores, sample_weight=weights)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     return float(np.clip(thresholds[int(np.argmax(f1[:-1]))], 1e-6, 1 - 1e-6))
+
+
+def _lift(y: np.ndarray, rate: float) -> float:
+    """The weight of positives with which they are a share ``rate`` of the weighted rows; 1 if that is impossible."""
+    positives, negatives = float(np.sum(y == 1)), float(np.sum(y == 0))
+    return rate * negatives / ((1 - rate) * positives) if positives and negatives and 0 < rate < 1 else 1.0
 
 
 Values = npt.NDArray[Any]
@@ -139,10 +145,10 @@ def mean_cost(y: Values, flagged: Values, costs: Costs) -> float:
     return float(_row_costs(y, flagged, costs).mean())
 
 
-def cost_threshold(y: Values, scores: Values, costs: Costs) -> float:
-    """The threshold with the lowest mean cost of ``scores >= threshold``: the lowest score with that cost, or a value
-    just above all scores if flagging nothing is cheaper."""
-    thresholds, means = _sweep(y, scores, costs)
+def cost_threshold(y: Values, scores: Values, costs: Costs, rate: float | None = None) -> float:
+    """The threshold with the lowest mean cost of ``scores >= threshold`` where a share ``rate`` is positive (None: as
+    in ``y``): the lowest score with that cost, or a value just above all scores if flagging nothing is cheaper."""
+    thresholds, means = _sweep(y, scores, costs, 1.0 if rate is None else _lift(y, rate))
     return float(thresholds[int(np.argmin(means))])
 
 
@@ -182,20 +188,20 @@ def _row_costs(y: Values, flagged: Values, costs: Costs) -> npt.NDArray[np.float
     return np.where(np.asarray(y) == 1, when_positive, when_negative).astype(np.float64)
 
 
-def _sweep(y: Values, scores: Values, costs: Costs) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """All thresholds with different decisions, increasing, and their mean costs; the last one flags nothing."""
+def _sweep(
+    y: Values, scores: Values, costs: Costs, lift: float = 1.0
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """All thresholds with different decisions, increasing, and their mean costs with positives weighted by ``lift``;
+    the last one flags nothing."""
     values = np.asarray(scores, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     ranked, labels = values[order], np.asarray(y)[order]
     starts = np.flatnonzero(np.diff(ranked, prepend=-np.inf))
     below = np.concatenate([[0], np.cumsum(labels)])
     ends = np.append(starts, len(ranked))  # rows below each threshold
-    missed, left = below[ends], ends - below[ends]
-    total = below[-1]
-    means = (
-        missed * costs.false_negative
-        + left * costs.true_negative
-        + (total - missed) * costs.true_positive
-        + (len(ranked) - total - left) * costs.false_positive
-    ) / len(ranked)
+    missed, total = below[ends], below[-1]
+    passed, negatives = ends - missed, len(ranked) - total
+    of_positives = missed * costs.false_negative + (total - missed) * costs.true_positive
+    of_negatives = passed * costs.true_negative + (negatives - passed) * costs.false_positive
+    means = (of_positives * lift + of_negatives) / (total * lift + negatives)
     return np.append(ranked[starts], np.nextafter(ranked[-1], np.inf)), means

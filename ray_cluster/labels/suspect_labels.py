@@ -80,9 +80,9 @@ def out_of_fold(
                 "labels can be judged only if both occur. Ingest more history."
             )
         encode = preprocessing(features, inputs or {}).fit(features.iloc[rest])
-        x = encode.transform(features.iloc[rest]).astype("float32")
+        x = encode.transform(features.iloc[rest])
         model = fit_steps("xgboost", dict(_POINT), x, y[rest], _ROUNDS, seed, threads=os.cpu_count() or 1)
-        mine = encode.transform(features.iloc[block]).astype("float32")
+        mine = encode.transform(features.iloc[block])
         probability[block] = model.predict_proba(mine)[:, 1]
         moved = model.get_booster().predict(xgboost.DMatrix(mine), pred_contribs=True)[:, :-1]
         found.append(np.asarray(moved, dtype=np.float32))

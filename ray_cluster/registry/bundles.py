@@ -48,9 +48,11 @@ TRUSTED = [
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
+    "ray_cluster.training.inputs.InputEncoder",
     "ray_cluster.training.inputs.QuantileClip",
     "ray_cluster.training.inputs.WasMissing",
-    "ray_cluster.training.sampling.prior.PriorCorrected",
+    "ray_cluster.training.families.prior.PriorCorrected",
+    "ray_cluster.training.sampling.prior.PriorCorrected",  # its name in bundles of earlier versions
     "ray_cluster.training.calibration.Calibrated",
     "ray_cluster.training.calibration.Isotonic",
     "ray_cluster.training.calibration.Sigmoid",
@@ -235,8 +237,6 @@ def _not_whole(facts: VersionFacts, why: str) -> RegistryError:
 def _booster(pipeline: Any) -> Any:
     """The XGBoost classifier at the end of a pipeline, also inside a calibrator that wraps it; None for others."""
     found = pipeline[-1] if hasattr(pipeline, "__getitem__") else pipeline
-    for _ in range(3):
-        if hasattr(found, "get_booster"):
-            return found
+    while found is not None and not hasattr(found, "get_booster"):
         found = getattr(found, "classifier", None) or getattr(found, "estimator", None)
-    return None
+    return found

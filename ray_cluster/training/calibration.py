@@ -156,12 +156,15 @@ class OperatingPoint:
     evidence: dict[str, Any]
 
 
-def choose_operating_point(spec: ModelSpec, y: Values, scores: Values, days: Values) -> OperatingPoint:
+def choose_operating_point(
+    spec: ModelSpec, y: Values, scores: Values, days: Values, rate: float | None = None
+) -> OperatingPoint:
     """Choose calibration and threshold on validation rows.
 
     Args:
         y, scores, days: labels 0 or 1, scores of models that were not fitted on these rows, and the day of each row, in
             time order, shape (rows,).
+        rate: the expected share of positives, for which the threshold is chosen; None: that of ``y``.
 
     ``auto`` splits the validation rows into five blocks: each method is fitted on the blocks before a block and
     measured on that block. The method with the lowest log loss is used if it improves on the uncalibrated scores on
@@ -176,9 +179,9 @@ def choose_operating_point(spec: ModelSpec, y: Values, scores: Values, days: Val
     calibrator = None if method == "none" else fit_calibrator(method, y, scores)
     probabilities = np.asarray(scores, dtype=np.float64) if calibrator is None else calibrator(scores)
     if isinstance(spec.threshold, CostThreshold):
-        threshold = cost_threshold(y, probabilities, spec.threshold.costs)
+        threshold = cost_threshold(y, probabilities, spec.threshold.costs, rate)
     else:
-        threshold = f1_threshold(y, probabilities) if spec.threshold == "f1" else float(spec.threshold)
+        threshold = f1_threshold(y, probabilities, rate) if spec.threshold == "f1" else float(spec.threshold)
     return OperatingPoint(
         calibrator,
         threshold,
@@ -188,6 +191,7 @@ def choose_operating_point(spec: ModelSpec, y: Values, scores: Values, days: Val
             "tried": tried,
             "rows": len(y),
             "positives": int(y.sum()),
+            "expected_rate": float(np.mean(y)) if rate is None else rate,
             "validation_ece": metrics(y, np.asarray(scores), 0.5)["ece"] if 0 < y.sum() < len(y) else None,
         },
     )

@@ -218,6 +218,11 @@ class TrainingData:
         return self.parts.row_count if self.parts else len(self.rows)
 
     @property
+    def row_counts(self) -> dict[str, int]:
+        """Rows of each period of the whole frame, in memory or not."""
+        return {name: each["rows"] for name, each in self.periods.describe(self.rows["label"]).items()}
+
+    @property
     def days(self) -> np.ndarray[Any, Any]:
         """The day of each row's prediction, as a number, shape (rows,): the units that a bootstrap draws."""
         days: np.ndarray[Any, Any] = self.rows[PREDICTION_TIME].dt.floor("D").astype("int64").to_numpy()

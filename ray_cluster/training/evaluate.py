@@ -22,9 +22,10 @@ from ray_cluster.evaluation.slices import slices, worst_slice
 from ray_cluster.registry.evidence import Evaluation
 from ray_cluster.training.calibration import Calibrated, OperatingPoint
 from ray_cluster.training.data import TrainingData
+from ray_cluster.training.families.prior import PriorCorrected
+from ray_cluster.training.final_fit import for_all_rows
 from ray_cluster.training.finalists import Chosen
 from ray_cluster.training.inputs import learned
-from ray_cluster.training.sampling.prior import PriorCorrected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ def evaluate(
     scores = score(features)
     raw = scores
     if isinstance(classifier, Calibrated):
-        raw = classifier.classifier.predict_proba(encode.transform(features).astype("float32"))[:, 1]
+        raw = classifier.classifier.predict_proba(encode.transform(features))[:, 1]
     while isinstance(classifier, Calibrated | PriorCorrected):
         classifier = classifier.classifier
     measured = metrics(y, scores, threshold)
@@ -93,7 +94,7 @@ def evaluate(
         periods=data.periods.describe(data.rows["label"]),
         folds=chosen.evidence,
         family=chosen.trial.family,
-        params={**chosen.trial.params, "iterations": chosen.trial.iterations},
+        params={**chosen.trial.params, "iterations": for_all_rows(spec, chosen.trial, data).iterations},
         threshold=threshold,
         metrics=measured,
         calibration={

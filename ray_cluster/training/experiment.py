@@ -137,5 +137,5 @@ def _fit(
     rows = data.features[mask]
     encode = preprocessing(data.features, spec.inputs, family).fit(rows)
     threads = max(1, int(spec.tuning.cpus_per_trial))
-    x = encode.transform(rows).astype("float32")
+    x = encode.transform(rows)
     return assemble(encode, fit_steps(family, params, x, data.y[mask], iterations, spec.tuning.seed, threads))

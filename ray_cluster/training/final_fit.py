@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from configs.model import ModelSpec
@@ -14,7 +16,9 @@ from ray_cluster.training.distributed.out_of_core import encoder_of_parts, share
 from ray_cluster.training.distributed.shares import ArrayShare, deal
 from ray_cluster.training.distributed.workers import fit_by_workers
 from ray_cluster.training.families import Rows, assemble, fit_steps, preprocessing
-from ray_cluster.training.sampling.prior import PriorCorrected, prior_shift
+from ray_cluster.training.families.family import fit_class
+from ray_cluster.training.families.prior import PriorCorrected, weight_shift
+from ray_cluster.training.sampling.prior import prior_shift
 from ray_cluster.training.sampling.sampler_selection import resample
 from ray_cluster.training.search import TrialResult
 
@@ -27,10 +31,14 @@ __all__ = [
     "baseline_scores",
     "start_baselines",
     "fit_final",
+    "for_all_rows",
 ]
 
 #: Maximum of categories per column; the rarest ones share a category.
 _CATEGORIES = 32
+
+#: Exponent by which boosting rounds increase with rows, from ``benchmarks/rounds.py``.
+_GROWTH = 0.7
 
 
 def start_baselines(data: TrainingData, encode: Any, calendar: list[str]) -> dict[str, Any]:
@@ -47,8 +55,8 @@ def start_baselines(data: TrainingData, encode: Any, calendar: list[str]) -> dic
         started["logistic regression, calendar only"] = (
             ray.remote(_logistic).options(num_cpus=cpus).remote(plain[early], data.y[early], plain[held_out])
         )
-    x = encode.transform(data.features[early]).astype("float32")
-    x_held_out = encode.transform(data.features[held_out]).astype("float32")
+    x = encode.transform(data.features[early])
+    x_held_out = encode.transform(data.features[held_out])
     started["XGBoost defaults, all features"] = (
         ray.remote(_defaults).options(num_cpus=cpus).remote(x, data.y[early], x_held_out)
     )
@@ -119,6 +127,16 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index)
 
 
+def for_all_rows(spec: ModelSpec, best: TrialResult, data: TrainingData) -> TrialResult:
+    """The trial for the final fit: its boosting rounds, chosen on the search's rows, increase with the number of rows
+    to the power of :data:`_GROWTH`."""
+    if not fit_class(best.family).boosts:
+        return best
+    searched = min(data.row_counts["train"], spec.tuning.rows)
+    grown = (data.row_counts["train"] + data.row_counts["validation"]) / searched
+    return replace(best, iterations=max(1, round(best.iterations * grown**_GROWTH)))
+
+
 def fit_final(
     spec: ModelSpec,
     best: TrialResult,
@@ -130,25 +148,28 @@ def fit_final(
 ) -> tuple[Pipeline, dict[str, np.ndarray[Any, Any]]]:
     """Fit ``best`` and the baselines in parallel on the cluster.
 
-    ``best`` is fitted on the rows that ``sampler`` returns, and its scores are corrected for the share of added
-    positives; encoding and cleaning are fitted on the real rows, and so are the baselines.
+    ``best`` is fitted :func:`for_all_rows`, on those that ``sampler`` returns, and its scores are corrected for the
+    share of added positives; encoding and cleaning are fitted on the real rows, and so are the baselines.
 
     Returns the fitted pipeline (preprocessing, classifier), and each baseline's scores on the held-out rows; a baseline
     that fails is left out and added to ``failures``.
     """
     baselines: dict[str, Any] = {}
+    best = for_all_rows(spec, best, data)
     if data.parts is not None:  # unchanged: rows on disk are not sampled
         encode = encoder_of_parts(spec, data, data.parts)
         with secondary("baselines", failures):
             baselines = start_baselines(data, encode, calendar)
         with shares_on_disk(spec, best.params, data, data.parts, encode, paged=device == "cpu") as shares:
             fitted: Any = fit_by_workers(spec, best.params, best.iterations, shares, device)
+            if weights := shares[0].class_weights:
+                fitted = PriorCorrected(fitted, math.log(weights[1] / weights[0]))
     else:
         early = data.early
         encode = preprocessing(data.features, spec.inputs, best.family).fit(data.features[early])
         ids = data.rows[spec.requests.id].to_numpy()[early]
         sampled = resample(sampler, data.features[early], data.y[early], ids, spec.sampling.ratio, spec.tuning.seed)
-        rows = Rows(encode.transform(sampled.features).astype("float32"), sampled.y, sampled.fit_weights)
+        rows = Rows(encode.transform(sampled.features), sampled.y, sampled.fit_weights)
         with secondary("baselines", failures):
             trees = preprocessing(data.features, spec.inputs).fit(data.features[early])
             baselines = start_baselines(data, trees, calendar)
@@ -189,4 +210,6 @@ def _by_workers(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) 
     weights = rows.weighted(best.params.get("class_weight")).weights
     columns = (rows.x, rows.y) if weights is None else (rows.x, rows.y, weights)
     shares = [ray.put(ArrayShare(*deal(rank, workers, *columns))) for rank in range(workers)]
-    return fit_by_workers(spec, best.params, best.iterations, shares, device)
+    fitted = fit_by_workers(spec, best.params, best.iterations, shares, device)
+    shift = weight_shift(rows.y, weights, rows.weights)
+    return PriorCorrected(fitted, shift) if shift else fitted

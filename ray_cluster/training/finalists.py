@@ -57,6 +57,12 @@ class Chosen:
     def trial(self) -> TrialResult:
         return self.search.best
 
+    @property
+    def rate(self) -> float:
+        """The expected share of positives: that of the last window."""
+        last = self.evidence["windows"][-1]
+        return float(last["positives"] / last["rows"])
+
 
 def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
     """Fit the best ``tuning.finalists`` trials again on the earlier folds, as Ray tasks, and choose the trial and
@@ -132,9 +138,9 @@ def _scores(
         for family in {trial.family for trial, _ in trials}:
             encode = preprocessing(data.features, spec.inputs, family).fit(data.features.iloc[rows])
             placed[family] = [
-                ray.put(encode.transform(data.features.iloc[rows]).astype("float32")),
+                ray.put(encode.transform(data.features.iloc[rows])),
                 ray.put(data.y[rows]),
-                ray.put(encode.transform(data.features[fold.validation]).astype("float32")),
+                ray.put(encode.transform(data.features[fold.validation])),
             ]
         tasks += [
             fit.remote(trial, at, tuning.seed, tuning.model_dump(mode="json"), *placed[trial.family])

@@ -7,27 +7,40 @@ column that contains both None and NaN, so these two are defined here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.compose import ColumnTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from configs.errors import HeadraceError
 from configs.model import Constant, InputRule
 from configs.reading import nearest
 
-if TYPE_CHECKING:
-    from sklearn.compose import ColumnTransformer
-
-__all__ = ["InputsError", "QuantileClip", "WasMissing", "check_inputs", "cleaning", "learned"]
+__all__ = ["InputEncoder", "InputsError", "QuantileClip", "WasMissing", "check_inputs", "cleaning", "learned"]
 
 Values = np.ndarray[Any, Any]
 
 
 class InputsError(HeadraceError, ValueError):
     """A rule does not fit the features; the message has the rule, the feature and what was expected."""
+
+
+class InputEncoder(ColumnTransformer):  # type: ignore[misc]
+    """Transforms columns to float32, so that a bundle scores the same numbers that its classifier was fitted on.
+
+    Some classifiers of scikit-learn (HistGradientBoosting) decide differently for a float64 near a split.
+    """
+
+    def fit_transform(self, x: pd.DataFrame, y: object = None, **params: Any) -> Values:
+        """Fit and transform, shape (rows, encoded columns)."""
+        return np.asarray(super().fit_transform(x, y, **params), dtype="float32")
+
+    def transform(self, x: pd.DataFrame, **params: Any) -> Values:
+        """Transform, shape (rows, encoded columns)."""
+        return np.asarray(super().transform(x, **params), dtype="float32")
 
 
 class QuantileClip(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]

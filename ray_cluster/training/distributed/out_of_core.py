@@ -81,7 +81,7 @@ def shares_on_disk(
     ):
         if not mask.any():
             continue
-        x = encode.transform(model_inputs(part.loc[mask, parts.features])).astype("float32")
+        x = encode.transform(model_inputs(part.loc[mask, parts.features]))
         y = part.loc[mask, "label"].to_numpy("float32")
         for rank, pairs in enumerate(files):
             share_x, share_y = deal((rank - total) % workers, workers, x, y)

@@ -29,7 +29,7 @@ CATEGORIES = 32
 def preprocessing(
     frame: pd.DataFrame, inputs: Mapping[str, InputRule] | None = None, family: str = "xgboost"
 ) -> ColumnTransformer:
-    """The encoding of ``family``, with float output; not fitted yet.
+    """The encoding of ``family``, with float32 output; not fitted yet.
 
     Columns with a rule in ``inputs`` are cleaned by it first (:func:`ray_cluster.training.inputs.cleaning`), and come
     after the other texts; their indicators come next, and the other numbers last.
@@ -41,23 +41,21 @@ def preprocessing(
     For the others, a text column becomes at most :data:`CATEGORIES` columns of 0 and 1, all 0 for a text that is not in
     ``frame``; a number is standardised, and a missing one is replaced by the median, with an indicator column.
     """
-    from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import make_pipeline
+
+    from ray_cluster.training.inputs import InputEncoder, WasMissing, cleaning
 
     trees = fit_class(family).encoding == "ordinal"
     text, number = (_codes, _passed) if trees else (_one_hot, _standardised)
     rules = dict(inputs or {})
     texts = [column for column in frame if frame[column].dtype == object]
     steps: list[tuple[str, Any, list[str]]] = [("codes", text(), [name for name in texts if name not in rules])]
-    if rules:
-        from ray_cluster.training.inputs import WasMissing, cleaning
-
-        for place, (name, rule) in enumerate(rules.items()):
-            encoded = text() if name in texts else number()
-            steps.append((f"input_{place}", make_pipeline(*cleaning(rule, text=name in texts), encoded), [name]))
-        if marked := [name for name, rule in rules.items() if rule.indicator]:
-            steps.append(("missing", WasMissing(), marked))
-    return ColumnTransformer(steps, remainder=number(), verbose_feature_names_out=False)
+    for place, (name, rule) in enumerate(rules.items()):
+        encoded = text() if name in texts else number()
+        steps.append((f"input_{place}", make_pipeline(*cleaning(rule, text=name in texts), encoded), [name]))
+    if marked := [name for name, rule in rules.items() if rule.indicator]:
+        steps.append(("missing", WasMissing(), marked))
+    return InputEncoder(steps, remainder=number(), verbose_feature_names_out=False)
 
 
 def _codes() -> Any:
@@ -95,8 +93,6 @@ def encoded(spec: ModelSpec, data: TrainingData) -> SearchRows:
         if encoding in rows:
             continue
         encode = preprocessing(data.features, spec.inputs, family.key).fit(data.features.iloc[train])
-        x, x_validation = (
-            encode.transform(part).astype("float32") for part in (data.features.iloc[train], data.features[validation])
-        )
+        x, x_validation = (encode.transform(part) for part in (data.features.iloc[train], data.features[validation]))
         rows[encoding] = (x, data.y[train]), (x_validation, data.y[validation])
     return rows

@@ -76,9 +76,17 @@ def start(
     device: str = "cpu",
     checkpoint: bytes | None = None,
 ) -> Fit:
-    """Start a fit, or continue from ``checkpoint``; ``class_weight`` in ``params`` becomes row weights."""
+    """Start a fit, or continue from ``checkpoint``.
+
+    ``class_weight`` in ``params`` becomes row weights, and the fit's scores are corrected for the change of the prior.
+    """
+    from ray_cluster.training.families.prior import PriorCorrectedFit, weight_shift
+
     own = {name: value for name, value in params.items() if name != "class_weight"}
-    return fit_class(family)(own, rows.weighted(params.get("class_weight")), seed, threads, device, checkpoint)
+    weighted = rows.weighted(params.get("class_weight"))
+    fit = fit_class(family)(own, weighted, seed, threads, device, checkpoint)
+    shift = weight_shift(rows.y, weighted.weights, rows.weights)
+    return PriorCorrectedFit(fit, shift) if shift else fit
 
 
 def fit_steps(

@@ -61,9 +61,13 @@ class Fit(ABC):
     """One fit in progress, with ``done`` iterations completed.
 
     A fit that is continued from its :meth:`checkpoint` gives the same model as an uninterrupted fit.
+
+    Attributes:
+        boosts: each iteration adds to the earlier ones, so that more rows allow more iterations before it overfits.
     """
 
     encoding: ClassVar[Encoding] = "ordinal"
+    boosts: ClassVar[bool] = False
     done: int = 0
     model: Any  # the scikit-learn classifier, for families that have one during the fit
 

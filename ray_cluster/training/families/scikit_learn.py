@@ -61,6 +61,7 @@ class HistGradientBoostingFit(WarmStartFit):
     """Its iterations are boosting rounds; it bins the rows again at each step."""
 
     step = "max_iter"
+    boosts = True
 
     @classmethod
     def estimator(cls) -> Any:

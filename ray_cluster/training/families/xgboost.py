@@ -22,6 +22,7 @@ class XGBoostFit(Fit):
     uninterrupted one. XGBoost's ``seed_per_iteration`` does not guarantee that: its column samplers have a state that
     no checkpoint contains."""
 
+    boosts = True
     booster: Any
 
     def begin(self) -> None:

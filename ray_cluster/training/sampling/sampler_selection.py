@@ -20,8 +20,9 @@ from ray_cluster.evaluation.metrics import f1_threshold
 from ray_cluster.registry.evidence import SamplingResult
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import fit_steps, preprocessing
+from ray_cluster.training.families.prior import corrected
 from ray_cluster.training.sampling.copula import copula
-from ray_cluster.training.sampling.prior import corrected, prior_shift
+from ray_cluster.training.sampling.prior import prior_shift
 from ray_cluster.training.sampling.sampled_rows import Sampled, SamplingError, as_they_are, class_weight, undersample
 from ray_cluster.training.sampling.smote import adasyn, smote, smotenc
 from ray_cluster.training.sampling.synthetic_rows import check_rows
@@ -163,7 +164,7 @@ def try_sampler(
     fitted = fit_steps(
         trial.family,
         trial.params,
-        encode.transform(sampled.features).astype("float32"),
+        encode.transform(sampled.features),
         sampled.y,
         trial.iterations,
         seed,
@@ -173,7 +174,7 @@ def try_sampler(
     shift = prior_shift(sampled, y)
 
     def scores(rows: pd.DataFrame) -> Values:
-        found = fitted.predict_proba(encode.transform(rows).astype("float32"))[:, 1]
+        found = fitted.predict_proba(encode.transform(rows))[:, 1]
         return corrected(found, shift).astype("float32") if shift else np.asarray(found, dtype="float32")
 
     found: dict[str, Any] = {name: scores(fold[name]) for name in ("validation", "held_out")}

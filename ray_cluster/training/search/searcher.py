@@ -52,9 +52,8 @@ class _SamplerPerTrial(optuna.samplers.BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         seed = int(np.random.SeedSequence((self.tuning.seed, trial.number)).generate_state(1)[0])
-        options: dict[str, Any] = self.tuning.searcher.model_dump(exclude={"name"})
         if self.tuning.searcher.name == "tpe":
-            self.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True, **options)
+            self.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True, **self.tuning.sampler)
         else:
             self.sampler = optuna.samplers.RandomSampler(seed=seed)
 

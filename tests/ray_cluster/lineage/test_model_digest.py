@@ -33,7 +33,7 @@ def fitted(family: str, seed: int = 0, threads: int = 1, value: float | None = N
     if value is not None:
         frame.loc[17, "x0"] = value
     encode = preprocessing(frame).fit(frame)
-    x = encode.transform(frame).astype("float32")
+    x = encode.transform(frame)
     params = {"subsample": 0.7} if family == "xgboost" else {"max_features": 0.5}
     return assemble(encode, fit_steps(family, params, x, y, 20, seed, threads))
 

@@ -77,7 +77,7 @@ def log_small_run(settings: Settings, model: str, key: str, rounds: int = 20, bl
     x = fitted[FEATURES].assign(signal=0.0) if blind else fitted[FEATURES]
     encode = preprocessing(x).fit(x)
     classifier = fit_steps(
-        "xgboost", {"max_depth": 3, "learning_rate": 0.2}, encode.transform(x).astype("float32"),
+        "xgboost", {"max_depth": 3, "learning_rate": 0.2}, encode.transform(x),
         fitted["label"].to_numpy(), rounds, seed=0,
     )  # fmt: skip
     pipeline = assemble(encode, classifier)

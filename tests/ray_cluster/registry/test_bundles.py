@@ -29,7 +29,7 @@ def test_a_bundle_of_each_family_survives_skops(family):
     y = (frame["number"] + (frame["text"] == "x") > 0.5).to_numpy().astype(int)
     frame.loc[::7, "number"] = np.nan
     encode = preprocessing(frame, family=family).fit(frame)
-    classifier = fit_steps(family, {}, encode.transform(frame).astype("float32"), y, 15, seed=0)
+    classifier = fit_steps(family, {}, encode.transform(frame), y, 15, seed=0)
     bundle = assemble(encode, classifier)
     kept = io.dumps(bundle)
     assert set(io.get_untrusted_types(data=kept)) <= set(TRUSTED)
@@ -57,7 +57,7 @@ def test_a_bundle_explains_itself_without_a_server(settings, run, tmp_path):
     assert loaded.threshold == 0.4 and loaded.size > 10_000
     native = xgboost.XGBClassifier()
     native.load_model(path / "extra_files" / "classifier.ubj")
-    x = loaded.pipeline[0].transform(rows[FEATURES]).astype("float32")
+    x = loaded.pipeline[0].transform(rows[FEATURES])
     np.testing.assert_allclose(native.predict_proba(x)[:, 1], rows["score"], atol=1e-6)
     with pytest.raises(mlflow.exceptions.MlflowException, match="PICKLE"):  # it would trust the model's own list
         mlflow.sklearn.load_model(path)

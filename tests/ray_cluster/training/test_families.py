@@ -206,7 +206,7 @@ def test_one_row_with_nothing_known_is_scored(family: str) -> None:
     rows = pd.concat([FRAME] * 20, ignore_index=True)
     encode = preprocessing(rows, family=family).fit(rows)
     y = np.tile([0, 1, 0, 1, 1, 0], 20)
-    fitted = fit_steps(family, {}, encode.transform(rows).astype("float32"), y, 10, seed=0)
+    fitted = fit_steps(family, {}, encode.transform(rows), y, 10, seed=0)
     pipeline = assemble(encode, fitted)
     for row in (
         {"carrier": [None], "temp": [np.nan], "origin": [None]},

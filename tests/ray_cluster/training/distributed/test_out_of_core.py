@@ -96,7 +96,7 @@ def test_the_shares_on_disk_are_those_dealt_in_memory(here, whole, workers):
     asked = external(100_000, workers)
     encode = encoder_of_parts(asked, data, data.parts)
     expected = preprocessing(whole.features, spec().inputs).fit(whole.features[whole.early])
-    x = expected.transform(whole.features[whole.early]).astype("float32")
+    x = expected.transform(whole.features[whole.early])
     with shares_on_disk(asked, {}, data, data.parts, encode, paged=True) as shares:
         assert len(shares) == workers and not any(share.paged for share in shares)
         for rank, share in enumerate(shares):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from ray_cluster.training.sampling.prior import PriorCorrected, corrected, prior_shift
+from ray_cluster.training.families.prior import PriorCorrected, corrected
+from ray_cluster.training.sampling.prior import prior_shift
 from ray_cluster.training.sampling.sampler_selection import resample
 from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
