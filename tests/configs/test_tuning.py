@@ -19,12 +19,24 @@ def test_a_name_stands_for_its_defaults_and_options_are_those_of_tune() -> None:
     tuning = validated(Tuning, given, "m.yaml")
     assert tuning.searcher.model_dump() == {
         "name": "tpe",
-        "n_startup_trials": 10,
+        "n_startup_trials": None,
         "n_ei_candidates": 24,
         "multivariate": False,
     }
     assert tuning.scheduler.model_dump() == {"name": "median", "min_samples_required": 5}
     assert validated(Tuning, tuning.model_dump(mode="json"), "m.yaml") == tuning
+
+
+@pytest.mark.parametrize(("trials", "random"), [(1, 1), (4, 2), (12, 4), (30, 10), (300, 10), (None, 10)])
+def test_tpe_draws_a_third_of_its_trials_at_random(trials: int | None, random: int) -> None:
+    budget = {"trials": trials} if trials else {"seconds": 9}
+    assert validated(Tuning, CONTENT | {"budget": budget, "searcher": "tpe"}, "m.yaml").sampler == {
+        "n_startup_trials": random,
+        "n_ei_candidates": 24,
+        "multivariate": False,
+    }
+    given = {"name": "tpe", "n_startup_trials": 7}
+    assert validated(Tuning, CONTENT | {"budget": budget, "searcher": given}, "m.yaml").sampler["n_startup_trials"] == 7
 
 
 @pytest.mark.parametrize(

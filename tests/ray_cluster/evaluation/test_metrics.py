@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from ray_cluster.evaluation.bootstrap import Ranked, equal_mass_bins
 from ray_cluster.evaluation.metrics import calibration, curves, f1_threshold, metrics, ranking
 
 Y = np.array([0, 0, 1, 1, 0, 1])
@@ -66,11 +67,31 @@ def test_certain_scores_have_a_finite_log_loss() -> None:
 def test_calibration_groups_partition_the_rows(pair: Any, bins: int) -> None:
     y, scores = pair
     predicted, observed, rows = calibration(y, scores, bins)
-    assert sum(rows) == len(y) and len(rows) == min(bins, len(y))
-    assert max(rows) - min(rows) <= 1
+    assert sum(rows) == len(y) and len(rows) <= min(bins, len(y))
+    group = equal_mass_bins(scores, bins)
+    assert all(len(set(group[scores == score])) == 1 for score in scores)
+    assert np.all(np.diff(group[np.argsort(scores)]) >= 0)
+    if len(set(scores)) == len(scores):
+        assert len(rows) == min(bins, len(y)) and max(rows) - min(rows) <= 1
     assert np.dot(observed, rows) == pytest.approx(y.sum())
     assert np.dot(predicted, rows) == pytest.approx(scores.sum())
     assert np.all(np.diff(predicted) >= -1e-12)
+
+
+def test_equal_scores_have_no_calibration_error_by_the_order_of_their_rows() -> None:
+    """A constant score equal to the base rate, on rows whose base rate rises with time."""
+    generator = np.random.default_rng(5)
+    y = (generator.uniform(size=9000) < np.linspace(0.05, 0.35, 9000)).astype(int)
+    scores = np.full(len(y), y.mean())
+    assert metrics(y, scores, 0.5)["ece"] == pytest.approx(0, abs=1e-12)
+    assert Ranked.of(y, scores, None).means()["ece"] == pytest.approx(0, abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored())
+def test_the_error_of_the_bootstrap_is_that_of_the_metrics(pair: Any) -> None:
+    y, scores = pair
+    assert Ranked.of(y, scores, None).means()["ece"] == pytest.approx(metrics(y, scores, 0.5)["ece"])
 
 
 def test_a_calibrated_score_has_a_small_error_and_a_shifted_one_its_shift() -> None:
@@ -96,6 +117,18 @@ def test_no_threshold_has_a_higher_f1(pair: Any) -> None:
     best = max(f1_at(y, scores, threshold) for threshold in [*np.unique(scores), 0.001, 0.999])
     assert f1_at(y, scores, found) == pytest.approx(best)
     assert f1_at(y, scores, found) == pytest.approx(reference.f1_score(y, scores >= found))
+
+
+@settings(max_examples=100, deadline=None)
+@given(scored(most=30), st.integers(2, 5))
+def test_the_threshold_for_a_rate_is_that_of_rows_with_this_rate(pair: Any, times: int) -> None:
+    y, scores = pair
+    more_y, more_scores = np.append(y, np.repeat(1, (times - 1) * y.sum())), np.append(
+        scores, np.tile(scores[y == 1], times - 1)
+    )
+    found = f1_threshold(y, scores, float(more_y.mean()))
+    assert f1_at(more_y, more_scores, found) == pytest.approx(f1_at(more_y, more_scores, f1_threshold(more_y, more_scores)))
+    assert f1_threshold(y, scores, 0.0) == f1_threshold(y, scores)
 
 
 @pytest.mark.parametrize("score", [0.0, 1.0])

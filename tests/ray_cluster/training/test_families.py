@@ -220,6 +220,21 @@ def test_one_row_with_nothing_known_is_scored(family: str) -> None:
     np.testing.assert_allclose(alone, every[:6], atol=1e-6)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_bundle_scores_what_its_classifier_was_fitted_on(family: str) -> None:
+    """Numbers that float32 rounds across a split: a bundle that scored float64 would decide otherwise."""
+    values = np.repeat(np.linspace(1, 1 + 1e-6, 40), 50)
+    rows = pd.DataFrame({"a": values, "b": np.tile(np.arange(50.0), 40)})
+    y = (rows["a"] > np.median(values)).astype(int).to_numpy()
+    encode = preprocessing(rows, family=family).fit(rows)
+    x = encode.transform(rows)
+    assert x.dtype == encode.fit_transform(rows).dtype == "float32"
+    fitted = fit_steps(family, {}, x, y, 1 if family == "logistic_regression" else 20, seed=0)
+    scores = assemble(encode, fitted).predict_proba(rows)[:, 1]
+    np.testing.assert_array_equal(scores, fitted.predict_proba(x)[:, 1])
+    assert len(np.unique(x[:, encode.get_feature_names_out().tolist().index("a")])) < 40
+
+
 def test_the_other_families_get_texts_one_hot_and_numbers_filled_and_standardised() -> None:
     encode = preprocessing(FRAME, family="mlp").fit(FRAME)
     found = pd.DataFrame(encode.transform(FRAME), columns=encode.get_feature_names_out())

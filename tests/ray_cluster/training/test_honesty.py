@@ -18,7 +18,7 @@ from ray_cluster.evaluation.metrics import ranking
 from ray_cluster.training.calibration import Calibrated, OperatingPoint, calibrated, choose_operating_point
 from ray_cluster.training.data import TrainingData, split
 from ray_cluster.training.evaluate import EvaluationError, check_evaluation, evaluate
-from ray_cluster.training.final_fit import fit_final
+from ray_cluster.training.final_fit import fit_final, for_all_rows
 from ray_cluster.training.finalists import Chosen, choose
 from ray_cluster.training.reproduce import operating_point_again
 from ray_cluster.training.search import Search, TrialResult
@@ -127,6 +127,18 @@ def test_with_one_fold_the_searchs_best_stands() -> None:
     found, _ = chosen(one, data(one))
     assert found.trial.trial == "lucky" and found.scores is found.search.validation_scores
     assert len(found.evidence["windows"]) == 1 and found.evidence["finalists"][0]["metrics"] == [0.62]
+
+
+@pytest.mark.parametrize(("family", "grown"), [("xgboost", True), ("random_forest", False)])
+def test_boosting_rounds_grow_with_the_rows_of_the_final_fit(family: str, grown: bool) -> None:
+    """The search saw 1,000 of the 3,840 rows before the held-out period."""
+    few = spec(tuning={**spec().tuning.model_dump(mode="json"), "rows": 1000})
+    given = data(few)
+    assert given.early.sum() == sum(given.row_counts[name] for name in ("train", "validation")) > 3800
+    point = replace(trial("a", 0.6, 2, 20), family=family)
+    found = for_all_rows(few, point, given).iterations
+    assert found == (round(20 * (given.early.sum() / 1000) ** 0.7) if grown else 20)
+    assert replace(for_all_rows(few, point, given), iterations=20) == point
 
 
 @pytest.mark.parametrize("changed", ["labels turned round", "other inputs"])

@@ -9,7 +9,7 @@ import pytest
 
 from configs import load_model
 from configs.model import ModelSpec
-from ray_cluster.evaluation.metrics import cost_threshold, f1_threshold
+from ray_cluster.evaluation.metrics import cost_threshold, f1_threshold, metrics
 from ray_cluster.training.calibration import Isotonic, Sigmoid, choose_operating_point
 
 
@@ -68,6 +68,20 @@ def test_the_threshold_is_found_on_calibrated_scores() -> None:
         else:
             assert found.threshold == cost_threshold(y, calibrated, changed.threshold.costs)  # type: ignore[union-attr]
             assert found.threshold == pytest.approx(0.25, abs=0.08)
+
+
+def test_the_threshold_is_for_the_expected_share_of_positives() -> None:
+    """Rows with more positives than are expected: the threshold for the expected ones is higher, and better there."""
+    y, scores, days = rows(30_000)
+    random = np.random.default_rng(5)
+    later = (y == 0) | (random.random(len(y)) < 0.3)
+    rate = float(y[later].mean())
+    found = choose_operating_point(spec(calibration="none"), y, scores, days, rate)
+    pooled = choose_operating_point(spec(calibration="none"), y, scores, days)
+    assert found.threshold == f1_threshold(y, scores, rate) > pooled.threshold + 0.05
+    assert found.evidence["expected_rate"] == rate and pooled.evidence["expected_rate"] == pytest.approx(y.mean())
+    there = [metrics(y[later], scores[later], each.threshold)["f1"] for each in (found, pooled)]
+    assert there[0] > there[1] + 0.005
 
 
 @pytest.mark.parametrize("asked", ["auto", "sigmoid", "isotonic"])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+from ray_cluster.training.families import Rows, start
 from ray_cluster.training.families.prior import PriorCorrected, corrected
 from ray_cluster.training.sampling.prior import prior_shift
 from ray_cluster.training.sampling.sampler_selection import resample
@@ -38,6 +39,43 @@ def test_a_weighted_fit_says_what_the_plain_one_says(method):
     assert model.predict_proba(x)[:, 1].mean() == pytest.approx(y.mean(), rel=0.1)
     assert model.predict_proba([[1.0]])[0, 1] == pytest.approx(plain.predict_proba([[1.0]])[0, 1], rel=0.15)
     assert fitted.predict_proba(x)[:, 1].mean() == pytest.approx(y.mean(), rel=0.05) or method != "none"
+
+
+@pytest.mark.parametrize("family", ["xgboost", "hist_gradient_boosting", "random_forest", "mlp", "logistic_regression"])
+@pytest.mark.parametrize("weights", [False, True])
+def test_class_weights_of_a_trial_do_not_change_the_mean_score(family, weights):
+    """Also for rows that already have weights, of sampling: their own shift is corrected elsewhere."""
+    random = np.random.default_rng(0)
+    y = (random.random(20_000) < 0.045).astype(int)
+    x = (random.normal(size=(20_000, 2)) + y[:, None]).astype("float32")
+    rows = Rows(x, y, np.where(y == 1, 3.0, 1.0) if weights else None)
+    iterations = 1 if family == "logistic_regression" else 30
+    params = {"max_depth": 3} if family not in ("mlp", "logistic_regression") else {}
+    found = {}
+    for class_weight in (None, "balanced", {0: 1, 1: 10}):
+        fit = start(family, params | {"class_weight": class_weight}, rows, seed=0)
+        fit.advance(iterations, lambda: False)
+        found[str(class_weight)] = fit.scores(rows)
+        assert fit.scores(rows) == pytest.approx(fit.predict(x), abs=1e-6)
+        assert fit.classifier.predict_proba(x)[:, 1] == pytest.approx(fit.predict(x), abs=1e-6)
+    plain, *others = found.values()
+    assert plain.mean() == pytest.approx(np.average(y, weights=rows.weights), rel=0.1)
+    for other in others:
+        assert other.mean() == pytest.approx(plain.mean(), rel=0.25)  # without the correction it is 4 to 9 times as high
+
+
+def test_a_continued_fit_with_class_weights_is_the_same():
+    random = np.random.default_rng(0)
+    y = (random.random(2000) < 0.1).astype(int)
+    rows = Rows((random.normal(size=(2000, 2)) + y[:, None]).astype("float32"), y)
+    params = {"max_depth": 3, "class_weight": "balanced"}
+    whole, half = (start("xgboost", params, rows, seed=0) for _ in range(2))
+    whole.advance(10, lambda: False)
+    half.advance(5, lambda: False)
+    again = start("xgboost", params, rows, seed=0, checkpoint=half.checkpoint())
+    assert again.done == 5
+    again.advance(10, lambda: False)
+    np.testing.assert_array_equal(again.scores(rows), whole.scores(rows))
 
 
 def test_the_shift_counts_synthetic_rows():

@@ -117,6 +117,21 @@ def test_a_search_that_was_cut_off_goes_on_with_the_same_points(searcher: str, t
     assert [(point["family"], families[point["family"]].parameters(point)) for point in points] == whole
 
 
+def test_tpe_learns_within_a_small_budget() -> None:
+    """Of nine trials, those after the third depend on the results."""
+
+    def points(sign: float) -> list[dict[str, Any]]:
+        asked, found = generator(tuning({"x": {"low": -1.0, "high": 1.0}}, 1, "tpe")), []
+        for number in range(9):
+            trial = asked.next_trial()
+            asked.on_trial_complete(trial.trial_id, {BEST: sign * number})
+            found.append(trial.config)
+        return found
+
+    rising, falling = points(1.0), points(-1.0)
+    assert rising[:3] == falling[:3] and rising[3:] != falling[3:]
+
+
 @pytest.mark.parametrize("searcher", ["tpe", {"name": "tpe", "n_startup_trials": 5, "multivariate": True}])
 def test_tpe_learns_from_the_trials_that_ended(searcher: Any) -> None:
     given = tuning({"x": {"low": -1.0, "high": 1.0}}, 1, searcher)
