@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "apply",
+    "feature_views",
     "materialize",
     "open_store",
     "request_features",
@@ -94,12 +95,15 @@ def retrieve(
     return frame.rename(columns={"event_timestamp": at})
 
 
+def feature_views(settings: Settings, service: str) -> dict[str, str]:
+    """Name of each feature of the service -> its view."""
+    projections = _service(open_store(settings), service).feature_view_projections
+    return {feature.name: projection.name for projection in projections for feature in projection.features}
+
+
 def request_features(settings: Settings, service: str) -> list[str]:
     """Features of the service that on-demand views compute from the request alone."""
-    projections = _service(open_store(settings), service).feature_view_projections
-    return [
-        feature.name for projection in projections if projection.name not in VIEWS for feature in projection.features
-    ]
+    return [name for name, view in feature_views(settings, service).items() if view not in VIEWS]
 
 
 def _service(store: FeatureStore, name: str) -> FeatureService:

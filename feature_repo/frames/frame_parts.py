@@ -23,6 +23,7 @@ from feature_repo.frames.training_frame import (
     LABEL_KNOWN_AT,
     PREDICTION_TIME,
     FrameError,
+    check_finite,
     inputs_fingerprint,
     labelled_requests,
     request_counts,
@@ -151,7 +152,9 @@ def _part(
     labelled, unlabelled = labelled_requests(settings, spec, asked, as_of, overlay)
     if labelled.empty:
         return pd.DataFrame(), unlabelled
-    return retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows, unlabelled
+    rows = retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows
+    check_finite(settings, spec, rows.drop(columns=labelled.columns), rows[spec.requests.id])
+    return rows, unlabelled
 
 
 def _write(path: Path, part: pd.DataFrame, unlabelled: int) -> None:

@@ -12,6 +12,7 @@ from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.definitions.dependencies import model_tables, service_views
+from feature_repo.definitions.feature_store import feature_views
 from feature_repo.frames.expired_values import defaults, retrieve_as_served
 from feature_repo.frames.fingerprints import frame_files, frame_fingerprint
 from feature_repo.frames.label_overrides import overlay as relabels
@@ -31,6 +32,7 @@ __all__ = [
     "LabelError",
     "PREDICTION_TIME",
     "TrainingFrame",
+    "check_finite",
     "inputs_fingerprint",
     "labelled_requests",
     "labels",
@@ -215,6 +217,29 @@ def _literal(kind: str, example: str) -> str:
     return text_literal(example) if kind == "VARCHAR" else example
 
 
+def check_finite(settings: Settings, spec: ModelSpec, features: pd.DataFrame, ids: pd.Series) -> None:
+    """Check that all numbers are finite in float32, the type that models are fitted on.
+
+    Raises:
+        FrameError: one is not; the message names the first such feature, its view and a row.
+    """
+    import numpy as np
+
+    largest = float(np.finfo("float32").max)
+    for name in features:
+        if features[name].dtype.kind != "f":
+            continue
+        beyond = np.abs(features[name].to_numpy()) > largest
+        if beyond.any():
+            views, first = feature_views(settings, spec.feature_service), int(np.argmax(beyond))
+            raise FrameError(
+                f"Model '{spec.name}': feature '{name}' of view '{views.get(name, 'unknown')}' is infinite or beyond "
+                f"±{largest:.1e} in {beyond.sum():,} of {len(features):,} rows, for example "
+                f"{features[name].iloc[first]} where {spec.requests.id} = {ids.iloc[first]!r}; return null there, for "
+                "example divide by nullif(…, 0)."
+            )
+
+
 def model_inputs(features: pd.DataFrame) -> pd.DataFrame:
     """Features as inputs of a model: text does not change (None if missing), all other types become float64."""
     return features.astype({name: "float64" for name in features if features[name].dtype != object})
@@ -239,7 +264,7 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime, overlay
     ``overlay``: the version of the label corrections, the newest by default; an earlier one returns an earlier frame.
 
     Raises:
-        FrameError: no row is labelled by then, or the label does not have both values.
+        FrameError: no row is labelled by then, the label does not have both values, or a feature is infinite.
         LabelError: the label SQL returns a value other than true, false, 0, 1 or null.
     """
     asked = requests(settings, spec, datetime(1970, 1, 1, tzinfo=as_of.tzinfo), as_of, as_of)
@@ -250,6 +275,7 @@ def training_frame(settings: Settings, spec: ModelSpec, as_of: datetime, overlay
         raise FrameError.unlabelled(spec, len(labelled), as_of)
     rows = retrieve_as_served(settings, spec, labelled, PREDICTION_TIME).rows
     features = [column for column in rows.columns if column not in labelled.columns]
+    check_finite(settings, spec, rows[features], rows[spec.requests.id])
     fingerprint, columns = frame_fingerprint(rows)
     return TrainingFrame(rows, features, fingerprint, table_fingerprints(settings, spec), columns, overlay, unlabelled)
 

@@ -15,6 +15,7 @@ from feature_repo.frames.training_frame import PREDICTION_TIME, FrameError, mode
 from feature_repo.storage.files import replacing
 from ray_cluster import registry
 from ray_cluster.cluster.connection import connected
+from ray_cluster.serving.predictor import finite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ def score_batch(settings: Settings, spec: ModelSpec, as_of: datetime, horizon: t
     served = retrieve_as_served(settings, spec, rows.assign(known=as_of), at="known")
     reasons = abstentions(spec, served)
     frame = served.rows[reasons.isna()].reset_index(drop=True)
-    frame[loaded.features] = model_inputs(frame[loaded.features])
+    frame[loaded.features] = finite(model_inputs(frame[loaded.features]))
     scored = frame[[spec.requests.id]].assign(probability=0.0)
     if len(frame):
         with connected(settings):

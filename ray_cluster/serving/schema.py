@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -33,6 +34,9 @@ MOST_CHARACTERS = 256
 #: Times outside these years are refused: nanosecond timestamps end in 2262.
 FIRST_YEAR, LAST_YEAR = 1900, 2200
 
+#: Numbers beyond it are refused: models are fitted and scored in float32.
+LARGEST = float(np.finfo("float32").max)
+
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)")
 _TIME_WORDS = "an ISO 8601 time with offset, such as 2013-12-17T15:30:00Z"
 
@@ -55,7 +59,10 @@ _TYPES: dict[str, tuple[Any, str]] = {
         f"a string of at most {MOST_CHARACTERS} characters",
     ),
     "integer": (Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)], "a whole number (not in quotes)"),
-    "number": (Annotated[StrictFloat, Field(allow_inf_nan=False)], "a finite number (not in quotes)"),
+    "number": (
+        Annotated[StrictFloat, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)],
+        f"a finite number (not in quotes) between ±{LARGEST:.1e}",
+    ),
     "time": (Moment, f"{_TIME_WORDS} (years {FIRST_YEAR} to {LAST_YEAR})"),
 }
 

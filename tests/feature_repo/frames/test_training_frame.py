@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from configs.table import ingest_order
 from feature_repo.definitions.dependencies import model_tables, service_views
 from feature_repo.definitions.feature_store import apply, request_features, retrieve
 from feature_repo.examples import card_payments
+from feature_repo.frames import frame_parts
+from feature_repo.frames import training_frame as training_frame_module
+from feature_repo.frames.expired_values import retrieve_as_served
 from feature_repo.frames.training_frame import (
     PREDICTION_TIME,
+    FrameError,
     TrainingFrame,
     labels,
     model_inputs,
@@ -65,6 +70,25 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def frame(here: Settings) -> TrainingFrame:
     return training_frame(here, SPEC, AS_OF)
+
+
+@pytest.mark.parametrize("value", [np.inf, -1e39])
+def test_a_number_that_is_not_finite_is_refused_with_its_view(here, frame, value, monkeypatch):
+    def infinite(*arguments):
+        found = retrieve_as_served(*arguments)
+        found.rows.loc[3, "card_max_1h"] = value
+        return found
+
+    expected = (
+        rf"Model 'card_fraud': feature 'card_max_1h' of view 'card_velocity' is infinite or beyond ±3.4e\+38 in 1 of "
+        rf"[\d,]+ rows, for example {re.escape(str(value))} where transaction_id = .*; return null there"
+    )
+    for module in (training_frame_module, frame_parts):
+        monkeypatch.setattr(module, "retrieve_as_served", infinite)
+    with pytest.raises(FrameError, match=expected):
+        training_frame(here, SPEC, AS_OF)
+    with pytest.raises(FrameError, match=expected):
+        frame_parts.build_parts(here, SPEC, AS_OF)
 
 
 def test_every_payment_old_enough_for_both_outcomes_is_there(here, frame):

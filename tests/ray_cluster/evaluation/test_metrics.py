@@ -123,11 +123,14 @@ def test_no_threshold_has_a_higher_f1(pair: Any) -> None:
 @given(scored(most=30), st.integers(2, 5))
 def test_the_threshold_for_a_rate_is_that_of_rows_with_this_rate(pair: Any, times: int) -> None:
     y, scores = pair
-    more_y, more_scores = np.append(y, np.repeat(1, (times - 1) * y.sum())), np.append(
-        scores, np.tile(scores[y == 1], times - 1)
+    more_y, more_scores = (
+        np.append(y, np.repeat(1, (times - 1) * y.sum())),
+        np.append(scores, np.tile(scores[y == 1], times - 1)),
     )
     found = f1_threshold(y, scores, float(more_y.mean()))
-    assert f1_at(more_y, more_scores, found) == pytest.approx(f1_at(more_y, more_scores, f1_threshold(more_y, more_scores)))
+    assert f1_at(more_y, more_scores, found) == pytest.approx(
+        f1_at(more_y, more_scores, f1_threshold(more_y, more_scores))
+    )
     assert f1_threshold(y, scores, 0.0) == f1_threshold(y, scores)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ray_cluster.training.families import FamilyError, Rows, assemble, check_family, fit_steps, preprocessing, start
+from ray_cluster.training.families.prior import corrected
 
 FAMILIES = ("xgboost", "hist_gradient_boosting", "random_forest", "mlp", "logistic_regression")
 CUSTOM = ("sklearn.ensemble:ExtraTreesClassifier", "sklearn.naive_bayes:GaussianNB")
@@ -114,7 +115,8 @@ def test_the_model_of_xgboost_does_not_depend_on_how_often_it_reports(data: Any)
 
 @pytest.mark.parametrize("family", [*FAMILIES, *CUSTOM])
 def test_a_weight_of_two_is_a_row_that_is_there_twice(family: str, data: Any) -> None:
-    """Exactly where nothing is drawn; and weights are taken by every family."""
+    """Exactly where nothing is drawn; and weights are taken by every family. Class weights are such weights, and the
+    scores are corrected for the prior."""
     x, y = np.nan_to_num(data[0]), data[1]
     weights = np.where(y == 1, 4.0, 1.0)
     plain = fit_steps(family, {}, x, y, 10, seed=0).predict_proba(x)[:, 1]
@@ -122,7 +124,7 @@ def test_a_weight_of_two_is_a_row_that_is_there_twice(family: str, data: Any) ->
     by_class = fit_steps(family, {"class_weight": {0: 1.0, 1: 4.0}}, x, y, 10, seed=0).predict_proba(x)[:, 1]
     if family != CUSTOM[0]:  # whose leaves are pure whatever the weights
         assert heavy.mean() > plain.mean()
-    np.testing.assert_array_equal(heavy, by_class)
+    np.testing.assert_allclose(corrected(heavy, np.log(4)), by_class, atol=1e-7)
     if family == "logistic_regression":
         twice = np.concatenate([x, *[x[y == 1]] * 3]), np.concatenate([y, *[y[y == 1]] * 3])
         again = fit_steps(family, {}, *twice, 1, seed=0).predict_proba(x)[:, 1]
@@ -181,7 +183,7 @@ def test_text_becomes_codes_and_numbers_pass_through() -> None:
     encode = preprocessing(FRAME).fit(FRAME)
     assert encode.get_feature_names_out().tolist() == ["carrier", "origin", "temp"]
     codes = encode.transform(FRAME)
-    assert codes.dtype == float
+    assert codes.dtype == "float32"
     np.testing.assert_array_equal(codes[:, 0], [2, 0, 2, 3, 1, 0])  # AA, B6, UA, None
     np.testing.assert_array_equal(codes[:, 1], [1, 0, 1, 0, 1, 0])
     np.testing.assert_array_equal(codes[:, 2], FRAME["temp"])
@@ -232,7 +234,8 @@ def test_a_bundle_scores_what_its_classifier_was_fitted_on(family: str) -> None:
     fitted = fit_steps(family, {}, x, y, 1 if family == "logistic_regression" else 20, seed=0)
     scores = assemble(encode, fitted).predict_proba(rows)[:, 1]
     np.testing.assert_array_equal(scores, fitted.predict_proba(x)[:, 1])
-    assert len(np.unique(x[:, encode.get_feature_names_out().tolist().index("a")])) < 40
+    if family not in ("mlp", "logistic_regression"):  # whose numbers are standardised first
+        assert len(np.unique(x[:, encode.get_feature_names_out().tolist().index("a")])) < 40
 
 
 def test_the_other_families_get_texts_one_hot_and_numbers_filled_and_standardised() -> None:
@@ -244,7 +247,7 @@ def test_the_other_families_get_texts_one_hot_and_numbers_filled_and_standardise
     ]
     assert found["carrier_UA"].tolist() == [1, 0, 1, 0, 0, 0] and found["carrier_None"].tolist() == [0, 0, 0, 1, 0, 0]
     numbers = found[["temp", "missingindicator_temp"]]
-    np.testing.assert_allclose(numbers.mean(), 0, atol=1e-12)
+    np.testing.assert_allclose(numbers.mean(), 0, atol=1e-7)
     np.testing.assert_allclose(numbers.std(ddof=0), 1)
     filled = np.array([1, 4, 3, 4, 5, 6])
     np.testing.assert_allclose(found["temp"], (filled - filled.mean()) / filled.std())
