@@ -3,9 +3,9 @@
     python -m benchmarks.rounds HOME [--rows 20000 40000 80000] [--rounds 600]
 
 HOME is that of an environment whose ``flight_delay`` data are ingested and materialized; its stack need not be up. As
-in a training, the rounds are chosen on the ``rows`` before a validation window; the final fit has all rows before the next
-window, in which it is measured. For each of the given rows it prints the mean average precision over the origins and
-points with the chosen rounds times ``(all rows / rows) ** exponent``, and the best possible rounds.
+in a training, the rounds are chosen on the ``rows`` before a validation window; the final fit has all rows before the
+next window, in which it is measured. For each of the given rows it prints the mean average precision over the origins
+and points with the chosen rounds times ``(all rows / rows) ** exponent``, and the best possible rounds.
 """
 
 from __future__ import annotations

@@ -144,4 +144,4 @@ def test_resamples_sort_no_rows_again(monkeypatch: pytest.MonkeyPatch, count: in
     sort = np.argsort
     monkeypatch.setattr(np, "argsort", lambda values, **more: sorts.append(len(values)) or sort(values, **more))
     intervals(y, scores, days, threshold=0.3, count=count)
-    assert sorts == [2_000, 2_000]
+    assert sorts == [2_000]
