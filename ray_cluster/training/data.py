@@ -220,7 +220,8 @@ class TrainingData:
     @property
     def row_counts(self) -> dict[str, int]:
         """Rows of each period of the whole frame, in memory or not."""
-        return {name: each["rows"] for name, each in self.periods.describe(self.rows["label"]).items()}
+        here = {name: int(getattr(self.periods, name).sum()) for name in ("train", "validation", "held_out")}
+        return here | {name: rows for name, (rows, _) in self.periods.whole.items()}
 
     @property
     def days(self) -> np.ndarray[Any, Any]:
