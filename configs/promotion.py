@@ -23,7 +23,7 @@ class Gate(Frozen):
     Attributes:
         metric, margin: the challenger's metric exceeds the champion's on the same held-out rows, by at least this much.
         confidence, tolerance: with this confidence the challenger is worse by less than the tolerance: the lower end
-            of the interval of the gain, from a paired bootstrap of whole days, is above -tolerance.
+            of the interval of the gain, over days, on the same rows, is above -tolerance.
         minimum: the minimum of each given metric.
         slice_drop: no declared slice with 30 rows of each class loses more ROC AUC than this.
         ece, ece_rise: the largest expected calibration error, and the maximum of its excess over the champion's.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ray_cluster.evaluation.intervals import MIN_DAYS
+
 __all__ = [
     "abstentions",
     "beyond",
@@ -75,6 +77,11 @@ def dropped_performance(evidence: Facts, policy: Facts) -> Finding:
         return False, (
             f"{seen['outcomes']:,} outcomes have arrived, {rarer:,} of the rarer class; performance is judged from "
             f"{policy['min_rows']:,} outcomes and {policy['min_class_rows']:,} of the rarer class onwards."
+        )
+    if seen["drop_low"] is None:
+        return False, (
+            f"{seen['outcomes']:,} outcomes of {seen['days']} days have arrived; performance is judged from "
+            f"{MIN_DAYS} days onwards."
         )
     alarm = seen["drop"] > policy["metric_drop"] and seen["drop_low"] > 0
     change = "dropped" if seen["drop"] > 0 else "risen"

@@ -11,6 +11,7 @@ from typing import Any
 
 from configs.errors import HeadraceError
 from ray_cluster.decisions.monitoring_rules import metric_name
+from ray_cluster.evaluation.intervals import MIN_DAYS
 from ray_cluster.evaluation.metrics import MIN_CLASS_ROWS
 from ray_cluster.evaluation.slices import judged_slices
 
@@ -111,11 +112,14 @@ def _interval(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
     low = found["low"]
     passed = low is not None and low > -tolerance
     if low is None:
-        reason = "The held-out rows give no interval of the gain, so the challenger's gain is not reliable."
+        reason = (
+            f"The held-out rows are of {found['days']} days, and an interval of the gain needs {MIN_DAYS}; use a "
+            "longer split.held_out."
+        )
     else:
         reason = (
             f"With {confidence:.0%} confidence the gain in {metric_name(found['metric'])} is between {low:+.4f} and "
-            f"{found['high']:+.4f} (paired bootstrap of {found['blocks']:,} {found['block']}s); its lower end "
+            f"{found['high']:+.4f} (in pairs, over {found['days']:,} days); its lower end "
             f"{'is above' if passed else 'is not above'} {-tolerance:g}."
         )
     yield GateResult(gate, low, -tolerance, passed, reason)

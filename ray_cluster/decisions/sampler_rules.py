@@ -34,7 +34,7 @@ def judge(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[str, 
         if mine is None:
             return "none", [*reasons, f"{request}, which failed: {rest[0]['error'] if rest else 'it did not run.'}"]
         return policy["method"], [*reasons, f"{request}, so it is kept; {_gain(mine)}."]
-    helping = sorted((each for each in judged if each["low"] > 0), key=lambda each: -each["low"])
+    helping = sorted((each for each in judged if (each["low"] or 0) > 0), key=lambda each: -each["low"])
     if helping:
         best = helping[0]
         reasons.append(f"{best['contender']} is kept: {_gain(best)}, the whole interval is above zero.")
@@ -59,4 +59,6 @@ def _asked(policy: Mapping[str, Any]) -> list[str]:
 
 
 def _gain(each: Mapping[str, Any]) -> str:
+    if each["low"] is None:
+        return f"it gains {each['gain']:+.4f}, on too few days for an interval"
     return f"it gains {each['gain']:+.4f} (interval {each['low']:+.4f} to {each['high']:+.4f})"

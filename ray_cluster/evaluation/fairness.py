@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.evaluation import Fairness
-from ray_cluster.evaluation.bootstrap import blocks_of, percentiles, resamples
+from ray_cluster.evaluation.intervals import day_numbers, measured_intervals
 from ray_cluster.evaluation.metrics import MIN_MEASURED_ROWS
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["fairness"]
 
 Floats = npt.NDArray[np.float64]
-_RESAMPLES = 500
 _COUNTS = ("rows", "positives", "flagged", "hits", "scores")
 
 
@@ -32,18 +31,19 @@ def fairness(
     y: np.ndarray,
     scores: np.ndarray,
     threshold: float,
-    days: npt.ArrayLike | None = None,
+    days: npt.ArrayLike,
 ) -> list[dict[str, Any]]:
     """Compare the groups of each column of ``rule.groups`` on held-out rows.
 
     Returns:
         Per column: ``column``; ``groups``: ``{group, rows, positives, selection_rate, tpr, fpr, calibration_gap}``
         (mean score minus share of positives); ``too_small``: groups with a rate of fewer than 20 rows; ``gaps``:
-        ``demographic_parity``, ``equal_opportunity`` and ``equalised_odds``, each ``{gap, low, high}`` (95 %), left out
-        if fewer than two groups have the rate; ``worst``: the group whose true or false positive rate differs most
-        from the rate of all rows; ``bound`` and ``within``: whether no gap is above it (None if there is no gap).
+        ``demographic_parity``, ``equal_opportunity`` and ``equalised_odds``, each ``{gap, low, high}`` (95 %; None
+        with too few days), left out if fewer than two groups have the rate; ``worst``: the group whose true or false
+        positive rate differs most from the rate of all rows; ``bound`` and ``within``: whether no gap is above it (None
+        if there is no gap).
     """
-    blocks = blocks_of(days, len(y))
+    blocks = day_numbers(days)
     flagged = scores >= threshold
     found = []
     for column in rule.groups:
@@ -124,16 +124,13 @@ def _gaps(totals: Floats, enough: dict[str, np.ndarray]) -> dict[str, float]:
     }
 
 
-def _with_intervals(sums: Floats, enough: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    drawn = [
-        _gaps(np.tensordot(weights, sums, axes=1), enough)
-        for weights in resamples(len(sums), _RESAMPLES, np.random.default_rng(0))
-    ]
-    found = {}
+def _with_intervals(sums: Floats, enough: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    ends = measured_intervals(lambda weights: _gaps(np.tensordot(weights, sums, axes=1), enough), len(sums))
+    found: dict[str, dict[str, Any]] = {}
     for name, gap in _gaps(sums.sum(axis=0), enough).items():
+        low, high = ends.get(name, (None, None))
         if not np.isnan(gap):
-            low, high = percentiles([draw[name] for draw in drawn])
-            found[name] = {"gap": gap, "low": low, "high": high}
+            found[name] = {"gap": gap, "low": None if low is None else max(low, 0.0), "high": high}
     return found
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ray_cluster.evaluation.bootstrap import Ranked
+from ray_cluster.evaluation.intervals import Ranked
 
 if TYPE_CHECKING:
     import pandas as pd

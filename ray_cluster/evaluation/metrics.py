@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.evaluation import Costs
-from ray_cluster.evaluation.bootstrap import BINS, blocks_of, equal_mass_bins, percentiles, resamples
+from ray_cluster.evaluation.intervals import BINS, day_numbers, equal_mass_bins, measured_intervals
 
 __all__ = [
     "MIN_CLASS_ROWS",
@@ -153,21 +153,20 @@ def cost_threshold(y: Values, scores: Values, costs: Costs, rate: float | None =
 
 
 def cost_evidence(
-    y: Values, scores: Values, threshold: float, costs: Costs, days: npt.ArrayLike | None, points: int = 200
+    y: Values, scores: Values, threshold: float, costs: Costs, days: npt.ArrayLike, points: int = 200
 ) -> dict[str, Any]:
     """Costs of the decisions on held-out rows.
 
     Returns:
         ``costs`` (the matrix), ``theoretical_threshold``, ``mean`` (per row, at ``threshold``) with ``low`` and
-        ``high`` (95 %), ``flag_all`` and ``flag_none`` (the same without a model), and ``curve``: ``threshold`` and
-        ``cost``, at most ``points`` of each.
+        ``high`` (95 %; None with too few days), ``flag_all`` and ``flag_none`` (the same without a model), and
+        ``curve``: ``threshold`` and ``cost``, at most ``points`` of each.
     """
     each = _row_costs(y, scores >= threshold, costs)
-    blocks = blocks_of(days, len(y))
-    count = int(blocks.max()) + 1
-    sums = np.stack([np.bincount(blocks, each, count), np.bincount(blocks, minlength=count)], axis=1)
-    drawn = [weights @ sums for weights in resamples(count, 1000, np.random.default_rng(0))]
-    low, high = percentiles([float(cost / rows) for cost, rows in drawn if rows])
+    day = day_numbers(days)
+    cost, rows = np.bincount(day, each), np.bincount(day)
+    ends = measured_intervals(lambda weights: {"mean": float(weights @ cost / (weights @ rows))}, len(rows))
+    low, high = ends.get("mean", (None, None))
     thresholds, means = _sweep(y, scores, costs)
     shown = np.unique(np.linspace(0, len(thresholds) - 1, points).astype(int))
     return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ray_cluster.evaluation.bootstrap import intervals
+from ray_cluster.evaluation.intervals import intervals
 from ray_cluster.evaluation.metrics import MIN_CLASS_ROWS, MIN_MEASURED_ROWS, ranking
 
 if TYPE_CHECKING:
@@ -16,26 +16,22 @@ if TYPE_CHECKING:
 
 __all__ = ["judged_slices", "slice_changes", "slices", "worst_slice"]
 
-_RESAMPLES = 200
-
 Values = np.ndarray[Any, Any]
 
 
 def slices(
-    frame: pd.DataFrame, columns: list[str], y: Values, scores: Values, days: npt.ArrayLike | None = None
+    frame: pd.DataFrame, columns: list[str], y: Values, scores: Values, days: npt.ArrayLike
 ) -> list[dict[str, Any]]:
     """Ranking metrics per value of each column, for values with enough rows of both outcomes.
 
     Returns:
         For each ``slice`` (the column) and ``value``: ``rows``, ``positives``, ``roc_auc``, ``average_precision`` and
-        ``intervals``: metric -> [low, high], from days drawn within the slice.
+        ``intervals``: metric -> [low, high], over the days of the slice.
     """
     found: list[dict[str, Any]] = []
-    by_day = None if days is None else np.asarray(days)
+    by_day = np.asarray(days)
     for part, rows in _parts(frame, columns, y, MIN_MEASURED_ROWS):
-        sure = intervals(
-            y[rows], scores[rows], None if by_day is None else by_day[rows], count=_RESAMPLES, ranking_only=True
-        )
+        sure = intervals(y[rows], scores[rows], by_day[rows], ranking_only=True)
         ends = {"intervals": {name: list(ends) for name, ends in sure.items()}}
         found.append({**part, **ranking(y[rows], scores[rows]), **ends})
     return found

@@ -1,6 +1,6 @@
 """Performance of predictions whose outcomes have arrived, compared with the held-out reference.
 
-Intervals come from the bootstrap over days of :mod:`ray_cluster.evaluation.bootstrap`. Average precision grows with the
+Intervals are the t intervals over days of :mod:`ray_cluster.evaluation.intervals`. Average precision grows with the
 share of positives, so the compared value weights the positives to their share in the held-out rows
 (W. Siblini et al., Master your metrics with calibration, IDA 2020).
 """
@@ -13,12 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ray_cluster.evaluation.bootstrap import Floats, Ranked, blocks_of, percentiles, resamples
+from ray_cluster.evaluation.intervals import (
+    MIN_DAYS,
+    Floats,
+    Ranked,
+    around,
+    day_numbers,
+    influences,
+    measured_intervals,
+    standard_error,
+)
 
 __all__ = ["METRICS", "Scored", "performance", "score_metrics"]
 
 METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "calibration_gap")
-RESAMPLES = 300
 
 
 @dataclass(frozen=True)
@@ -36,27 +44,32 @@ class Scored:
         return float(self.labels.mean()) if len(self.labels) else float("nan")
 
     @property
+    def day_count(self) -> int:
+        """The number of days, 0 if they are unknown."""
+        return 0 if self.days is None else len(np.unique(self.days))
+
+    @property
     def judgeable(self) -> bool:
         """Whether both classes occur; otherwise no ranking metric is defined."""
         return len(self.labels) > 0 and 0 < self.labels.sum() < len(self.labels)
 
 
-def performance(live: Scored, held_out: Scored, metric: str, seed: int = 0) -> dict[str, Any]:
+def performance(live: Scored, held_out: Scored, metric: str) -> dict[str, Any]:
     """Compare live performance with held-out performance.
 
     Args:
         metric: ``roc_auc`` or ``average_precision``: the metric of the verdict.
-        seed: of the bootstrap; the same inputs give the same figures.
 
     Returns:
-        ``outcomes``, ``positives``, ``rate``, ``held_out_rate``; ``metrics``: name -> ``{live, low, high, held_out}``
-        with the 95 % interval of the live value (None while only one class has arrived); and for the verdict
-        ``metric``, ``live``, ``held_out``, ``drop``, ``drop_low``, ``drop_high`` and ``reweighted``, whether the live
-        value is at the held-out share of positives.
+        ``outcomes``, ``positives``, ``days``, ``rate``, ``held_out_rate``; ``metrics``: name -> ``{live, low, high,
+        held_out}`` with the 95 % interval of the live value (nothing while only one class has arrived); and for the
+        verdict ``metric``, ``live``, ``held_out``, ``drop``, ``drop_low``, ``drop_high`` and ``reweighted``, whether
+        the live value is at the held-out share of positives. The ends of intervals are None with too few days.
     """
     facts: dict[str, Any] = {
         "outcomes": len(live.labels),
         "positives": int(live.labels.sum()),
+        "days": live.day_count,
         "rate": live.rate if len(live.labels) else None,
         "held_out_rate": held_out.rate,
         "metric": metric,
@@ -67,21 +80,17 @@ def performance(live: Scored, held_out: Scored, metric: str, seed: int = 0) -> d
         return facts | {"live": None, "held_out": None, "drop": None, "drop_low": None, "drop_high": None}
     rate = held_out.rate if metric == "average_precision" else None
     ours, theirs = _ranked(live), _ranked(held_out)
-    value, reference = ours.metrics(rate=rate), theirs.metrics()
-    plain = ours.metrics()
-    random = np.random.default_rng(seed)
-    drawn = [
-        (ours.metrics(weights), ours.ranking(weights, rate)) for weights in resamples(ours.blocks, RESAMPLES, random)
-    ]
-    against = [theirs.ranking(weights)[metric] for weights in resamples(theirs.blocks, RESAMPLES, random)]
+    value, reference, plain = ours.ranking(rate=rate)[metric], theirs.metrics(), ours.metrics()
+    ends = measured_intervals(ours.metrics, ours.blocks)
     for name in METRICS:
-        low, high = percentiles([draw[name] for draw, _ in drawn])
+        low, high = ends.get(name, (None, None))
         facts["metrics"][name] = {"live": plain[name], "low": low, "high": high, "held_out": reference[name]}
-    drop_low, drop_high = percentiles([there - here[metric] for (_, here), there in zip(drawn, against, strict=True)])
+    drop = reference[metric] - value
+    drop_low, drop_high = _drop_interval(drop, ours, theirs, metric, rate)
     return facts | {
-        "live": value[metric],
+        "live": value,
         "held_out": reference[metric],
-        "drop": reference[metric] - value[metric],
+        "drop": drop,
         "drop_low": drop_low,
         "drop_high": drop_high,
     }
@@ -98,5 +107,20 @@ def score_metrics(scored: Scored, weights: Floats | None = None) -> dict[str, fl
     return {name: found[name] for name in METRICS}
 
 
+def _drop_interval(
+    drop: float, live: Ranked, held_out: Ranked, metric: str, rate: float | None
+) -> tuple[float | None, float | None]:
+    """The interval of a difference between two periods, with Welch's degrees of freedom; None with too few days."""
+    if min(live.blocks, held_out.blocks) < MIN_DAYS:
+        return None, None
+    now = standard_error(influences(lambda weights: live.ranking(weights, rate), live.blocks)[metric])
+    then = standard_error(influences(held_out.ranking, held_out.blocks)[metric])
+    error = float(np.hypot(now[0], then[0]))
+    freedom = error**4 / sum(each**4 / free for each, free in (now, then)) if error else 1.0
+    low, high = around(drop, error, freedom)
+    return (None, None) if np.isnan(low) else (low, high)
+
+
 def _ranked(scored: Scored) -> Ranked:
-    return Ranked.of(scored.labels, scored.scores, blocks_of(scored.days, len(scored.labels)))
+    days = np.zeros(len(scored.labels), dtype=np.int64) if scored.days is None else day_numbers(scored.days)
+    return Ranked.of(scored.labels, scored.scores, days)

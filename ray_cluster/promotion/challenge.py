@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from configs.model import ModelSpec
 from configs.settings import Settings
 from ray_cluster import registry
-from ray_cluster.evaluation.bootstrap import MIN_DAYS, paired_bootstrap
+from ray_cluster.evaluation.intervals import paired_gain
 from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.evaluation.slices import slice_changes
 
@@ -54,8 +54,7 @@ def challenge(
         return metrics(y, scores, new.threshold), None, measured
     days = rows["prediction_time"].dt.floor("D").astype("int64").to_numpy()
     gate = spec.gate
-    gain = paired_bootstrap(y, before, scores, days, gate.metric, level=gate.confidence)
-    by_day = len(set(days.tolist())) >= MIN_DAYS
+    gain = paired_gain(y, before, scores, days, gate.metric, level=gate.confidence)
     measured["gain"] = {
         "metric": gate.metric,
         "confidence": gate.confidence,
@@ -63,8 +62,7 @@ def challenge(
         "low": None if gain.low != gain.low else gain.low,
         "high": None if gain.high != gain.high else gain.high,
         "share": None if gain.share != gain.share else gain.share,
-        "block": "day" if by_day else "row",
-        "blocks": len(set(days.tolist())) if by_day else len(rows),
+        "days": len(set(days.tolist())),
         "rows": len(rows),
     }
     measured["slices"] = slice_changes(rows, [name for name in spec.slices if name in rows], y, scores, before)

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 
 from configs.evaluation import CostThreshold
 from configs.model import ModelSpec
-from ray_cluster.evaluation.bootstrap import paired_bootstrap
+from ray_cluster.evaluation.intervals import paired_gain
 from ray_cluster.evaluation.metrics import MIN_MEASURED_ROWS, cost_threshold, f1_threshold, metrics
 
 __all__ = [
@@ -219,7 +219,7 @@ def _tried(y: Values, scores: Values, days: Values) -> list[dict[str, Any]]:
             for number in learnable
         ]
         learned = np.concatenate(parts)
-        gain = paired_bootstrap(y[taken], scores[taken], learned, days[taken], "log_loss", count=300)
+        gain = paired_gain(y[taken], scores[taken], learned, days[taken], "log_loss")
         losses = [metrics(y[taken], np.asarray(values), 0.5)["log_loss"] for values in (learned, scores[taken])]
         found.append({"method": method, "log_loss": losses[0], "before": losses[1], **asdict(gain)})
     return found

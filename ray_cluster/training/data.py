@@ -225,7 +225,7 @@ class TrainingData:
 
     @property
     def days(self) -> np.ndarray[Any, Any]:
-        """The day of each row's prediction, as a number, shape (rows,): the units that a bootstrap draws."""
+        """The day of each row's prediction, as a number, shape (rows,): the units of intervals."""
         days: np.ndarray[Any, Any] = self.rows[PREDICTION_TIME].dt.floor("D").astype("int64").to_numpy()
         return days
 

@@ -14,9 +14,9 @@ from configs.model import ModelSpec
 from configs.reading import nearest
 from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.evaluation.behaviour import check_behaviour, run_behaviour
-from ray_cluster.evaluation.bootstrap import intervals
 from ray_cluster.evaluation.fairness import fairness
 from ray_cluster.evaluation.importance import permutation_importance, shap_importance
+from ray_cluster.evaluation.intervals import intervals
 from ray_cluster.evaluation.metrics import cost_evidence, curves, metrics, ranking, reliability
 from ray_cluster.evaluation.slices import slices, worst_slice
 from ray_cluster.registry.evidence import Evaluation
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["EvaluationError", "check_evaluation", "evaluate"]
 
 Values = np.ndarray[Any, Any]
-_RESAMPLES = 500
 
 
 class EvaluationError(HeadraceError, ValueError):
@@ -112,9 +111,7 @@ def evaluate(
     found: dict[str, Any] = {"baselines": measured_baselines}
     beside: dict[str, Callable[[], Any]] = {
         "intervals": lambda: {
-            name: list(ends)
-            for name, ends in intervals(y, scores, days, threshold, count=_RESAMPLES).items()
-            if name in measured
+            name: list(ends) for name, ends in intervals(y, scores, days, threshold).items() if name in measured
         },
         "curves": lambda: {**curves(y, scores), "calibration_before": reliability(y, raw)},
         "slices": lambda: slices(rows, spec.slices, y, scores, days),

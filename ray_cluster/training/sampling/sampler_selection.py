@@ -15,7 +15,7 @@ from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.cluster.capacity import share
 from ray_cluster.cluster.connection import wait
 from ray_cluster.decisions.decision import Decision, sampling_verdict
-from ray_cluster.evaluation.bootstrap import intervals, paired_bootstrap
+from ray_cluster.evaluation.intervals import intervals, paired_gain
 from ray_cluster.evaluation.metrics import f1_threshold
 from ray_cluster.registry.evidence import SamplingResult
 from ray_cluster.training.data import TrainingData
@@ -94,7 +94,7 @@ def select_sampler(spec: ModelSpec, trial: TrialResult, data: TrainingData) -> S
     """Try the methods of ``spec.sampling``, as Ray tasks, with the point of ``trial``; the data are placed once.
 
     Each is fitted on the same latest ``tuning.rows`` of the training period as the search. The intervals of all
-    contenders together have ``sampling.confidence`` (Bonferroni), by a paired bootstrap of days.
+    contenders together have ``sampling.confidence`` (Bonferroni), by a paired t interval over days.
     """
     asked = spec.sampling
     if asked.method == "none":
@@ -228,11 +228,9 @@ def _measure(
             "f1": _f1(y, result["validation"], threshold),
             "held_out": {
                 metric: _metric(metric, held_out_y, result["held_out"]),
-                "interval": intervals(
-                    held_out_y, result["held_out"], held_out_days, count=300, ranking_only=True, seed=spec.tuning.seed
-                )[metric],
+                "interval": intervals(held_out_y, result["held_out"], held_out_days, ranking_only=True).get(metric),
                 "f1": _f1(held_out_y, result["held_out"], threshold),
-                **_gain(held_out_y, plain["held_out"], result["held_out"], held_out_days, metric, 0.95, name, 300),
+                **_gain(held_out_y, plain["held_out"], result["held_out"], held_out_days, metric, 0.95, name),
             },
         }
     evidence = {
@@ -247,12 +245,13 @@ def _measure(
 
 
 def _gain(
-    y: Values, plain: Values, scores: Values, days: Values, metric: str, level: float, name: str, count: int = 1000
-) -> dict[str, float]:
+    y: Values, plain: Values, scores: Values, days: Values, metric: str, level: float, name: str
+) -> dict[str, float | None]:
     if name in ("none", "threshold") or np.array_equal(plain, scores):
         return {"gain": 0.0, "low": 0.0, "high": 0.0}
-    found = paired_bootstrap(y, plain, scores, days, metric, count=count, level=level)
-    return {"gain": found.gain, "low": found.low, "high": found.high}
+    found = paired_gain(y, plain, scores, days, metric, level=level)
+    low, high = (None, None) if np.isnan(found.low) else (found.low, found.high)
+    return {"gain": found.gain, "low": low, "high": high}
 
 
 def _metric(metric: str, y: Values, scores: Values) -> float:

@@ -147,6 +147,7 @@ def test_drifted_predictions_mean_retrain() -> None:
         ({"drop": 0.08, "drop_low": -0.01, "drop_high": 0.17}, "keep", "the interval includes a drop of zero"),
         ({"drop": 0.03, "drop_low": 0.01, "drop_high": 0.05}, "keep", "within the bound"),
         ({"drop": -0.03, "drop_low": -0.05, "drop_high": -0.01}, "keep", "has risen by 0.030"),
+        ({"drop": 0.3, "drop_low": None, "drop_high": None, "days": 4}, "keep", "4 days have arrived; performance is"),
         ({"drop": 0.3, "drop_low": 0.2, "outcomes": 200}, "keep", "performance is judged from 1,000 outcomes"),
         ({"drop": 0.3, "drop_low": 0.2, "positives": 12}, "keep", "12 of the rarer class"),
         ({"outcomes": 0}, "keep", "No outcome has arrived"),

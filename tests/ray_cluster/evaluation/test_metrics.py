@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from ray_cluster.evaluation.bootstrap import Ranked, equal_mass_bins
+from ray_cluster.evaluation.intervals import Ranked, equal_mass_bins
 from ray_cluster.evaluation.metrics import calibration, curves, f1_threshold, metrics, ranking
 
 Y = np.array([0, 0, 1, 1, 0, 1])
@@ -89,7 +89,7 @@ def test_equal_scores_have_no_calibration_error_by_the_order_of_their_rows() -> 
 
 @settings(max_examples=60, deadline=None)
 @given(scored())
-def test_the_error_of_the_bootstrap_is_that_of_the_metrics(pair: Any) -> None:
+def test_the_error_under_weights_is_that_of_the_metrics(pair: Any) -> None:
     y, scores = pair
     assert Ranked.of(y, scores, None).means()["ece"] == pytest.approx(metrics(y, scores, 0.5)["ece"])
 

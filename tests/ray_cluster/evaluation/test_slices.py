@@ -15,7 +15,7 @@ def test_slices_partition_the_rows_and_leave_small_ones_out() -> None:
     frame = pd.DataFrame({"carrier": generator.choice(["AA", "UA", "OO"], 2000, p=[0.5, 0.49, 0.01]), "hour": 7})
     y = generator.integers(0, 2, len(frame))
     scores = generator.uniform(size=len(frame))
-    found = slices(frame, ["carrier", "hour"], y, scores)
+    found = slices(frame, ["carrier", "hour"], y, scores, np.arange(len(y)) % 3)
     assert [(each["slice"], each["value"]) for each in found] == [("carrier", "AA"), ("carrier", "UA"), ("hour", "7")]
     small = int((frame["carrier"] == "OO").sum())
     assert sum(each["rows"] for each in found if each["slice"] == "carrier") == len(frame) - small
@@ -28,7 +28,7 @@ def test_slices_partition_the_rows_and_leave_small_ones_out() -> None:
 @pytest.mark.parametrize(("positives", "kept"), [(19, 0), (20, 1), (80, 1), (81, 0)])
 def test_a_slice_needs_twenty_rows_of_either_outcome(positives: int, kept: int) -> None:
     y = np.r_[np.ones(positives, int), np.zeros(100 - positives, int)]
-    assert len(slices(pd.DataFrame({"a": ["x"] * 100}), ["a"], y, np.linspace(0, 1, 100))) == kept
+    assert len(slices(pd.DataFrame({"a": ["x"] * 100}), ["a"], y, np.linspace(0, 1, 100), np.arange(100))) == kept
 
 
 def test_two_models_are_compared_on_slices_with_thirty_rows_of_each_class() -> None:

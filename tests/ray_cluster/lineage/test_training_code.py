@@ -37,7 +37,7 @@ def test_a_frame_depends_on(path: str) -> None:
     "path",
     [
         "ray_cluster/decisions/sampler_rules.py",
-        "ray_cluster/evaluation/bootstrap.py",
+        "ray_cluster/evaluation/intervals.py",
         "ray_cluster/evaluation/column_profile.py",
         "ray_cluster/training/calibration.py",
         "ray_cluster/training/distributed/workers.py",

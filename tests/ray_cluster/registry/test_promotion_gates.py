@@ -20,7 +20,7 @@ def evidence(**changes: Any) -> dict[str, Any]:
     return {
         "gain": {
             "metric": "average_precision", "confidence": 0.9, "mean": 0.01, "low": 0.001, "high": 0.02, "share": 0.97,
-            "block": "day", "blocks": 77, "rows": 9000,
+            "days": 77, "rows": 9000,
         },
         "slices": [
             {"slice": "origin", "value": "EWR", "rows": 900, "positives": 200, "challenger": 0.70, "champion": 0.71},
@@ -65,7 +65,7 @@ def test_every_gate_tells_what_it_measured():
     [
         (
             {"gain": {**evidence()["gain"], "low": -0.02}},
-            "With 90% confidence the gain in average precision is between -0.0200 and +0.0200 (paired bootstrap of 77 "
+            "With 90% confidence the gain in average precision is between -0.0200 and +0.0200 (in pairs, over 77 "
             "days); its lower end is not above -0.01.",
         ),
         (

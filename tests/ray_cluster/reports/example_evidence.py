@@ -15,8 +15,8 @@ from configs.promotion import Gate
 from configs.training import Sampling
 from feature_repo.tables.table_profile import profile_table
 from ray_cluster.decisions.decision import monitoring_verdict, promotion, sampling_verdict
-from ray_cluster.evaluation.bootstrap import intervals
 from ray_cluster.evaluation.fairness import fairness
+from ray_cluster.evaluation.intervals import intervals
 from ray_cluster.evaluation.metrics import cost_evidence
 from ray_cluster.evaluation.slices import worst_slice
 from ray_cluster.monitoring.measurements import measure
@@ -180,7 +180,7 @@ def judged(rows: pd.DataFrame, labels: Any, scores: Any, threshold: float) -> di
     fair = fairness(rows, Fairness(groups=["origin"], gap=0.1), labels, scores, threshold, days)
     del fair[0]["gaps"]["equalised_odds"]
     return {
-        "intervals": {name: list(ends) for name, ends in intervals(labels, scores, days, threshold, count=50).items()},
+        "intervals": {name: list(ends) for name, ends in intervals(labels, scores, days, threshold).items()},
         "calibration": {"method": "sigmoid", "rows": 41_002, "ece_before": 0.061, "ece_after": 0.0214},
         "costs": cost_evidence(labels, scores, threshold, costs, days),
         "importance": [{"feature": name, "importance": 0.21 * 0.8**i, "spread": 0.001} for i, name in enumerate(names)],
@@ -310,7 +310,7 @@ def measured_beside() -> dict[str, Any]:
     ]
     return {
         "versions": {"challenger": 3, "champion": 2},
-        "gain": {**gain, "block": "day", "blocks": 77, "rows": 12_000},
+        "gain": {**gain, "days": 77, "rows": 12_000},
         "slices": slices,
         "latency_ms": {"challenger": 6.2, "champion": 5.9},
         "size_mb": {"challenger": 0.71, "champion": 0.68},

@@ -1,11 +1,11 @@
-"""Uncertainty of a metric: intervals from a bootstrap that draws whole days with replacement.
+"""Uncertainty of a metric: t intervals from the influence of each day.
 
 Rows are sorted once; after that, metrics for each weighting of the days are cheap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +22,14 @@ __all__ = [
     "LEVEL",
     "MIN_DAYS",
     "Gain",
-    "blocks_of",
+    "around",
+    "day_numbers",
     "equal_mass_bins",
+    "influences",
     "intervals",
-    "paired_bootstrap",
-    "percentiles",
-    "resamples",
+    "measured_intervals",
+    "paired_gain",
+    "standard_error",
 ]
 
 
@@ -182,9 +184,12 @@ def equal_mass_bins(scores: npt.ArrayLike, bins: int) -> Whole:
     return found
 
 
-MIN_DAYS = 8
-#: Share of the resamples inside an interval.
+#: With fewer days there is no interval: their long-run variance cannot be estimated.
+MIN_DAYS = 10
+#: Coverage of an interval.
 LEVEL = 0.95
+#: Metrics in [0, 1], whose intervals end there.
+_SHARES = frozenset({"roc_auc", "average_precision", "brier", "ece", "precision", "recall", "f1", "flagged"})
 
 
 @dataclass(frozen=True)
@@ -193,8 +198,8 @@ class Gain:
 
     Attributes:
         gain: above zero if the second is better, also for a metric for which lower is better.
-        low, high: the interval of the gain, of 95 % unless another level was requested.
-        share: of the resamples in which the second is better; ties count as half.
+        low, high: the interval of the gain, of 95 % unless another level was requested; NaN with too few days.
+        share: confidence that the second is better, in [0, 1]; NaN with too few days.
     """
 
     gain: float
@@ -203,84 +208,106 @@ class Gain:
     share: float
 
 
-def blocks_of(days: npt.ArrayLike | None, rows: int) -> Whole:
-    """The block of each row, starting at 0, shape (rows,): its day, or the row itself if there are too few days."""
-    if days is not None:
-        found: Whole = np.unique(np.asarray(days), return_inverse=True)[1].astype(np.int64)
-        if len(found) and found.max() + 1 >= MIN_DAYS:
-            return found
-    return np.arange(rows)
+def day_numbers(days: npt.ArrayLike) -> Whole:
+    """The number of each row's day among those that occur, in time order and starting at 0, shape (rows,)."""
+    found: Whole = np.unique(np.asarray(days), return_inverse=True)[1].astype(np.int64)
+    return found
 
 
-def resamples(blocks: int, count: int, random: np.random.Generator) -> Iterator[Floats]:
-    """For each of ``count`` resamples: how often each of ``blocks`` blocks was drawn, in ``blocks`` draws."""
-    for _ in range(count):
-        yield np.bincount(random.integers(0, blocks, blocks), minlength=blocks).astype(np.float64)
+def influences(measure: Callable[[Floats], Mapping[str, float]], days: int) -> dict[str, Floats]:
+    """Influence of each day on each value of ``measure``, which takes one weight per day: the pseudo-values of the
+    jackknife that leaves out a day, shape (days,)."""
+    whole = measure(np.ones(days))
+    without = [measure(np.where(np.arange(days) == day, 0.0, 1.0)) for day in range(days)]
+    return {
+        name: days * value - (days - 1) * np.array([each[name] for each in without]) for name, value in whole.items()
+    }
 
 
-def percentiles(values: list[float] | Floats, level: float = LEVEL) -> tuple[float, float]:
-    """The interval that excludes equally many of the smallest and the largest values; NaN is ignored."""
-    known = np.asarray(values, dtype=np.float64)
-    known = known[~np.isnan(known)]
-    if not len(known):
+def standard_error(influence: Floats) -> tuple[float, float]:
+    """Standard error of a metric from the days' influence in time order, and its degrees of freedom; NaN with too few
+    days, or if a day's influence is unknown.
+
+    Days near each other are alike. The long-run variance is estimated with few cosine weights, and as many degrees of
+    freedom (E. Lazarus et al., HAR Inference: Recommendations for Practice, JBES 36, 2018), which
+    ``benchmarks/intervals.py`` shows to give intervals that cover as often as they say.
+    """
+    days = len(influence)
+    if days < MIN_DAYS or not np.isfinite(influence).all():
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    freedom = max(2, int(0.41 * days ** (2 / 3)))
+    cosines = np.cos(np.pi * np.outer(np.arange(1, freedom + 1), np.arange(days) + 0.5) / days)
+    variance = float(np.mean((np.sqrt(2 / days) * (cosines @ influence)) ** 2))
+    return float(np.sqrt(variance / days)), float(freedom)
+
+
+def around(value: float, error: float, freedom: float, level: float = LEVEL) -> tuple[float, float]:
+    """The t interval around a value."""
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(freedom, (1 + level) / 2)) * error
+    return value - half, value + half
 
 
 def intervals(
     y: npt.ArrayLike,
     scores: npt.ArrayLike,
-    days: npt.ArrayLike | None,
+    days: npt.ArrayLike,
     threshold: float | None = None,
-    count: int = 1000,
-    seed: int = 0,
     ranking_only: bool = False,
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % interval of each metric of :meth:`Ranked.metrics` (of :meth:`Ranked.ranking` alone if requested).
+    """The 95 % interval of each metric of :meth:`Ranked.metrics` (of :meth:`Ranked.ranking` alone if requested); none
+    with fewer than :data:`MIN_DAYS` days.
 
     Args:
         y, scores: labels 0 or 1 and probabilities, shape (rows,).
-        days: the day of each row as a number or a date, or None.
-        seed: the same inputs give the same intervals.
+        days: the day of each row as a number or a date.
     """
-    blocks = blocks_of(days, len(np.asarray(y)))
-    ranked = Ranked.of(y, scores, blocks, threshold)
-    measure = ranked.ranking if ranking_only else ranked.metrics
-    drawn = [measure(weights) for weights in resamples(ranked.blocks, count, np.random.default_rng(seed))]
-    return {name: percentiles([draw[name] for draw in drawn]) for name in drawn[0]}
+    ranked = Ranked.of(y, scores, day_numbers(days), threshold)
+    return measured_intervals(ranked.ranking if ranking_only else ranked.metrics, ranked.blocks)
 
 
-def paired_bootstrap(
+def measured_intervals(measure: Callable[[Floats], Mapping[str, float]], days: int) -> dict[str, tuple[float, float]]:
+    """The 95 % interval of each value of ``measure``, which takes a weight per day; those without one are left out."""
+    found = {}
+    if days >= MIN_DAYS:
+        whole = measure(np.ones(days))
+        for name, influence in influences(measure, days).items():
+            low, high = around(whole[name], *standard_error(influence))
+            if not np.isnan(low):
+                found[name] = (max(low, 0.0), min(high, 1.0)) if name in _SHARES else (low, high)
+    return found
+
+
+def paired_gain(
     y: npt.ArrayLike,
     a: npt.ArrayLike,
     b: npt.ArrayLike,
-    days: npt.ArrayLike | None,
+    days: npt.ArrayLike,
     metric: str,
     thresholds: tuple[float, float] | None = None,
-    count: int = 1000,
-    seed: int = 0,
     level: float = LEVEL,
 ) -> Gain:
-    """Compare two models on the same rows: each resample draws the same days for both, so that variation between days
-    cancels out.
+    """Compare two models on the same rows, so that variation between days cancels out.
 
     Args:
         y: labels 0 or 1, shape (rows,).
         a, b: the probabilities of the first and of the second model, shape (rows,).
-        days: the day of each row, shape (rows,), or None.
+        days: the day of each row, shape (rows,).
         metric: one of :meth:`Ranked.metrics`; ``precision``, ``recall``, ``f1`` and ``flagged`` need ``thresholds``.
-        level: share of the resamples inside the interval.
+        level: coverage of the interval.
 
     Raises:
         MetricError: the arrays differ in length, or the metric is unknown.
     """
+    from scipy.special import stdtr
+
     rows = len(np.asarray(y))
     if not len(np.asarray(a)) == len(np.asarray(b)) == rows:
         raise MetricError(
             f"y, a and b have {rows}, {len(np.asarray(a))} and {len(np.asarray(b))} rows; expected the same."
         )
-    blocks = blocks_of(days, rows)
+    blocks = day_numbers(days)
     first, second = (
         Ranked.of(y, scores, blocks, threshold)
         for scores, threshold in zip((a, b), thresholds or (None, None), strict=True)
@@ -291,17 +318,15 @@ def paired_bootstrap(
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     ranking = metric in ("roc_auc", "average_precision")
 
-    def measured(ranked: Ranked, weights: Floats | None = None) -> float:
-        return (ranked.ranking(weights) if ranking else ranked.means(weights))[metric]
+    def measured(weights: Floats) -> dict[str, float]:
+        before, after = (
+            (ranked.ranking(weights) if ranking else ranked.means(weights))[metric] for ranked in (first, second)
+        )
+        return {metric: sign * (after - before)}
 
-    random = np.random.default_rng(seed)
-    gains = np.array(
-        [
-            sign * (measured(second, weights) - measured(first, weights))
-            for weights in resamples(first.blocks, count, random)
-        ]
-    )
-    low, high = percentiles(gains, level)
-    known_gains = gains[~np.isnan(gains)]
-    share = float(np.mean((known_gains > 0) + 0.5 * (known_gains == 0))) if len(known_gains) else float("nan")
-    return Gain(sign * (measured(second) - measured(first)), low, high, share)
+    gain = measured(np.ones(first.blocks))[metric]
+    if first.blocks < MIN_DAYS:
+        return Gain(gain, float("nan"), float("nan"), float("nan"))
+    error, freedom = standard_error(influences(measured, first.blocks)[metric])
+    share = float(stdtr(freedom, gain / error)) if error else 0.5 + 0.5 * float(np.sign(gain))
+    return Gain(gain, *around(gain, error, freedom, level), share)
