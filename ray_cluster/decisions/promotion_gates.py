@@ -47,8 +47,8 @@ def judge_promotion(evidence: Facts, policy: Facts) -> list[GateResult]:
     Args:
         evidence: ``challenger`` and ``champion`` (metric -> value on the same rows; None without a champion), and what
             :func:`ray_cluster.promotion.challenge.challenge` measured too: ``gain``, ``slices``, ``latency_ms``,
-            ``size_mb``, ``behaviour``, ``fairness``, ``failures``. A part may be missing: then a comparison with
-            the champion is left out, and an absolute bound is not reached.
+            ``size_mb``, ``behaviour``, ``fairness``, ``failures``, ``overlap``. A part may be missing: then a
+            comparison with the champion is left out, and an absolute bound is not reached.
         policy: the fields of the gate.
 
     Raises:
@@ -78,6 +78,12 @@ def _gain(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
         reason = f"The challenger has no {name}, which is the metric of the gate."
     elif champion is None:
         passed, reason = True, f"There is no champion yet; the first version has {name} {new:.4f}."
+    elif overlap := evidence.get("overlap") if old is None else None:
+        reason = (
+            f"The champion was fitted on rows until {overlap['until'][:10]}, and only {overlap['rows']:,} of the "
+            f"{overlap['of']:,} held-out rows, of {overlap['days']} days, are later; a comparison needs {MIN_DAYS} "
+            "days with both outcomes: train with a later as_of or a shorter split.held_out."
+        )
     elif old is None:
         reason = f"The champion has no {name} on these rows, so the challenger cannot be compared."
     else:

@@ -69,7 +69,9 @@ def held_out_rows(seed: int = 0, rows: int = 1200) -> pd.DataFrame:
 FEATURES = ["signal", "noise", "carrier"]
 
 
-def log_small_run(settings: Settings, model: str, key: str, rounds: int = 20, blind: bool = False) -> str:
+def log_small_run(
+    settings: Settings, model: str, key: str, rounds: int = 20, blind: bool = False, held_out_from: str = "2013-01-01"
+) -> str:
     """Fit and log a small XGBoost pipeline; ``blind`` keeps the signal from it."""
     from ray_cluster.evaluation.metrics import metrics
 
@@ -87,7 +89,7 @@ def log_small_run(settings: Settings, model: str, key: str, rounds: int = 20, bl
         "held_out": {
             "rows": len(held_out),
             "positives": int(held_out["label"].sum()),
-            "start": "2013-01-01",
+            "start": held_out_from,
             "end": "2013-02-10",
         }
     }

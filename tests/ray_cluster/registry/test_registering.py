@@ -41,6 +41,26 @@ def test_a_first_version_is_promoted_with_all_its_evidence_and_once(settings, ru
     assert {gate["gate"] for gate in stored.gates} >= {"gain in average precision", "size of the bundle, MB"}
 
 
+@pytest.mark.parametrize(("fitted_until", "days"), [("2013-01-21T00:00:00+00:00", 20), ("2013-02-04", 6)])
+def test_rows_that_the_champion_was_fitted_on_are_not_compared(settings, run, fitted_until, days):
+    """A champion of a later as_of, or of a shorter held-out period, has seen the first of the challenger's rows."""
+    model = f"overlap{days}"
+    spec = spec_of(model)
+    register(settings, spec, run(model, "a", rounds=4, held_out_from=fitted_until), {})
+    decision = register(settings, spec, run(model, "b", rounds=40), {}).decision
+    overlap = decision.evidence["overlap"]
+    assert (overlap["rows"], overlap["of"], overlap["days"]) == (days * 30, 1200, days)
+    if days >= 10:
+        assert decision.action == "promote" and decision.evidence["gain"]["days"] == days
+        assert decision.evidence["gain"]["rows"] == days * 30
+    else:
+        assert decision.action == "refuse" and "gain" not in decision.evidence
+        assert any(
+            reason.startswith("The champion was fitted on rows until 2013-02-04, and only 180 of the 1,200 held-out")
+            for reason in decision.reasons
+        )
+
+
 def test_a_blind_challenger_is_refused_and_a_better_one_wins_on_the_same_rows(settings, run):
     spec = spec_of("contest")
     register(settings, spec, run("contest", "a", rounds=4), {})
