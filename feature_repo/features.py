@@ -27,7 +27,7 @@ def _floats(*names: str) -> list[Field]:
 
 weather = FeatureView(
     name="weather",
-    description="Last weather observation at the airport of departure, and the rain of the last hours",
+    description="Last weather observation at the airport of departure, and the rain of the hours before it",
     entities=[origin],
     ttl=timedelta(hours=6),
     schema=_floats(
@@ -48,7 +48,7 @@ weather = FeatureView(
 
 carrier_stats = FeatureView(
     name="carrier_stats",
-    description="Outcomes of the airline's flights of the last hours, day and weeks",
+    description="Outcomes of the airline's flights in the hours, day and weeks before its last known event",
     entities=[carrier],
     ttl=timedelta(days=2),
     schema=_floats(
@@ -65,7 +65,7 @@ carrier_stats = FeatureView(
 
 origin_stats = FeatureView(
     name="origin_stats",
-    description="Outcomes of the flights from this airport that ended in the last hours, day and week",
+    description="Outcomes of the flights from this airport in the hours, day and week before its last known event",
     entities=[origin],
     ttl=timedelta(days=2),
     schema=_floats(
@@ -85,7 +85,7 @@ origin_stats = FeatureView(
 
 route_stats = FeatureView(
     name="route_stats",
-    description="Outcomes of the flights of this route in the last day, week and month",
+    description="Outcomes of the flights of this route in the day, week and month before its last known event",
     entities=[origin, dest],
     ttl=timedelta(days=28),
     schema=_floats(
@@ -102,7 +102,7 @@ route_stats = FeatureView(
 
 plane_stats = FeatureView(
     name="plane_stats",
-    description="The plane's previous legs out of New York",
+    description="The plane's legs out of New York in the day and weeks before its last known event",
     entities=[plane],
     ttl=timedelta(days=14),
     schema=_floats(
@@ -171,7 +171,7 @@ country = Entity(name="country", join_keys=["country"], value_type=ValueType.STR
 
 card_velocity = FeatureView(
     name="card_velocity",
-    description="Purchases of the card in the last hour; expired if there were none",
+    description="Purchases of the card in the hour before its last one; expired if there were none",
     entities=[card],
     ttl=timedelta(hours=1),
     schema=_floats("card_count_1h", "card_sum_1h", "card_max_1h", "card_merchants_1h", "card_countries_1h"),
@@ -180,7 +180,7 @@ card_velocity = FeatureView(
 
 card_spending = FeatureView(
     name="card_spending",
-    description="Purchases of the card in the last day and week",
+    description="Purchases of the card in the day and week before its last one",
     entities=[card],
     ttl=timedelta(days=7),
     schema=_floats(
@@ -197,7 +197,7 @@ card_spending = FeatureView(
 
 card_habits = FeatureView(
     name="card_habits",
-    description="Usual spending of the card's owner, over four weeks",
+    description="Usual spending of the card's owner, in the four weeks before the last purchase",
     entities=[card],
     ttl=timedelta(days=28),
     schema=_floats("card_count_28d", "card_mean_28d", "card_spread_28d", "card_max_28d", "card_countries_28d"),
@@ -206,7 +206,7 @@ card_habits = FeatureView(
 
 card_country = FeatureView(
     name="card_country",
-    description="Number of uses of the card in this country in four weeks; expired if there were none",
+    description="Uses of the card in this country in the four weeks before the last one; expired if there were none",
     entities=[card, country],
     ttl=timedelta(days=28),
     schema=_floats("card_country_count_28d"),
@@ -215,7 +215,7 @@ card_country = FeatureView(
 
 merchant_risk = FeatureView(
     name="merchant_risk",
-    description="Share of fraud among the merchant's payments with a recently known outcome, smoothed",
+    description="Share of fraud among the merchant's payments as of its last known outcome, smoothed",
     entities=[merchant],
     ttl=timedelta(days=90),
     schema=_floats("merchant_fraud_rate_28d", "merchant_fraud_rate_90d", "merchant_labels_90d"),
