@@ -111,20 +111,13 @@ def curves(y: np.ndarray, scores: np.ndarray, points: int = 200) -> dict[str, di
     }
 
 
-def f1_threshold(y: np.ndarray, scores: np.ndarray, rate: float | None = None) -> float:
-    """The threshold with the highest F1 where a share ``rate`` is positive (None: as in ``y``), clipped to (0, 1)."""
+def f1_threshold(y: np.ndarray, scores: np.ndarray) -> float:
+    """The threshold with the highest F1, clipped to (0, 1)."""
     from sklearn.metrics import precision_recall_curve
 
-    weights = None if rate is None else np.where(y == 1, _lift(y, rate), 1.0)
-    precision, recall, thresholds = precision_recall_curve(y, scores, sample_weight=weights)
+    precision, recall, thresholds = precision_recall_curve(y, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     return float(np.clip(thresholds[int(np.argmax(f1[:-1]))], 1e-6, 1 - 1e-6))
-
-
-def _lift(y: np.ndarray, rate: float) -> float:
-    """The weight of positives with which they are a share ``rate`` of the weighted rows; 1 if that is impossible."""
-    positives, negatives = float(np.sum(y == 1)), float(np.sum(y == 0))
-    return rate * negatives / ((1 - rate) * positives) if positives and negatives and 0 < rate < 1 else 1.0
 
 
 Values = npt.NDArray[Any]
@@ -145,10 +138,10 @@ def mean_cost(y: Values, flagged: Values, costs: Costs) -> float:
     return float(_row_costs(y, flagged, costs).mean())
 
 
-def cost_threshold(y: Values, scores: Values, costs: Costs, rate: float | None = None) -> float:
-    """The threshold with the lowest mean cost of ``scores >= threshold`` where a share ``rate`` is positive (None: as
-    in ``y``): the lowest score with that cost, or a value just above all scores if flagging nothing is cheaper."""
-    thresholds, means = _sweep(y, scores, costs, 1.0 if rate is None else _lift(y, rate))
+def cost_threshold(y: Values, scores: Values, costs: Costs) -> float:
+    """The threshold with the lowest mean cost of ``scores >= threshold``: the lowest score with that cost, or a value
+    just above all scores if flagging nothing is cheaper."""
+    thresholds, means = _sweep(y, scores, costs)
     return float(thresholds[int(np.argmin(means))])
 
 
@@ -187,20 +180,20 @@ def _row_costs(y: Values, flagged: Values, costs: Costs) -> npt.NDArray[np.float
     return np.where(np.asarray(y) == 1, when_positive, when_negative).astype(np.float64)
 
 
-def _sweep(
-    y: Values, scores: Values, costs: Costs, lift: float = 1.0
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """All thresholds with different decisions, increasing, and their mean costs with positives weighted by ``lift``;
-    the last one flags nothing."""
+def _sweep(y: Values, scores: Values, costs: Costs) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """All thresholds with different decisions, increasing, and their mean costs; the last one flags nothing."""
     values = np.asarray(scores, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     ranked, labels = values[order], np.asarray(y)[order]
     starts = np.flatnonzero(np.diff(ranked, prepend=-np.inf))
     below = np.concatenate([[0], np.cumsum(labels)])
     ends = np.append(starts, len(ranked))  # rows below each threshold
-    missed, total = below[ends], below[-1]
-    passed, negatives = ends - missed, len(ranked) - total
-    of_positives = missed * costs.false_negative + (total - missed) * costs.true_positive
-    of_negatives = passed * costs.true_negative + (negatives - passed) * costs.false_positive
-    means = (of_positives * lift + of_negatives) / (total * lift + negatives)
+    missed, left = below[ends], ends - below[ends]
+    total = below[-1]
+    means = (
+        missed * costs.false_negative
+        + left * costs.true_negative
+        + (total - missed) * costs.true_positive
+        + (len(ranked) - total - left) * costs.false_positive
+    ) / len(ranked)
     return np.append(ranked[starts], np.nextafter(ranked[-1], np.inf)), means

@@ -157,14 +157,15 @@ class OperatingPoint:
 
 
 def choose_operating_point(
-    spec: ModelSpec, y: Values, scores: Values, days: Values, rate: float | None = None
+    spec: ModelSpec, y: Values, scores: Values, days: Values, recent: int | None = None
 ) -> OperatingPoint:
     """Choose calibration and threshold on validation rows.
 
     Args:
         y, scores, days: labels 0 or 1, scores of models that were not fitted on these rows, and the day of each row, in
             time order, shape (rows,).
-        rate: the expected share of positives, for which the threshold is chosen; None: that of ``y``.
+        recent: number of the latest rows on which the threshold of the best F1 is chosen: it depends on the share of
+            positives, which differs between windows. None: all rows.
 
     ``auto`` splits the validation rows into five blocks: each method is fitted on the blocks before a block and
     measured on that block. The method with the lowest log loss is used if it improves on the uncalibrated scores on
@@ -178,10 +179,15 @@ def choose_operating_point(
         method = "none"
     calibrator = None if method == "none" else fit_calibrator(method, y, scores)
     probabilities = np.asarray(scores, dtype=np.float64) if calibrator is None else calibrator(scores)
+    recent = recent or len(y)
+    if min(int(y[-recent:].sum()), recent - int(y[-recent:].sum())) < MIN_MEASURED_ROWS:
+        recent = len(y)
     if isinstance(spec.threshold, CostThreshold):
-        threshold = cost_threshold(y, probabilities, spec.threshold.costs, rate)
+        threshold = cost_threshold(y, probabilities, spec.threshold.costs)
     else:
-        threshold = f1_threshold(y, probabilities, rate) if spec.threshold == "f1" else float(spec.threshold)
+        threshold = (
+            f1_threshold(y[-recent:], probabilities[-recent:]) if spec.threshold == "f1" else float(spec.threshold)
+        )
     return OperatingPoint(
         calibrator,
         threshold,
@@ -191,7 +197,7 @@ def choose_operating_point(
             "tried": tried,
             "rows": len(y),
             "positives": int(y.sum()),
-            "expected_rate": float(np.mean(y)) if rate is None else rate,
+            "threshold_rows": recent if spec.threshold == "f1" else len(y),
             "validation_ece": metrics(y, np.asarray(scores), 0.5)["ece"] if 0 < y.sum() < len(y) else None,
         },
     )

@@ -58,10 +58,9 @@ class Chosen:
         return self.search.best
 
     @property
-    def rate(self) -> float:
-        """The expected share of positives: that of the last window."""
-        last = self.evidence["windows"][-1]
-        return float(last["positives"] / last["rows"])
+    def recent(self) -> int:
+        """The number of rows of the last window."""
+        return int(self.evidence["windows"][-1]["rows"])
 
 
 def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:

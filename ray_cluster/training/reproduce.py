@@ -80,7 +80,7 @@ def operating_point_again(spec: ModelSpec, data: TrainingData, trial: TrialResul
     chosen = choose(alone, data, newest)
     if sampler != "none":
         chosen = chosen.refitted(replace(newest, validation_scores=contender_scores(spec, trial, data, sampler)))
-    return choose_operating_point(spec, chosen.y, chosen.scores, chosen.days, chosen.rate)
+    return choose_operating_point(spec, chosen.y, chosen.scores, chosen.days, chosen.recent)
 
 
 class ReproduceError(HeadraceError, RuntimeError):

@@ -197,7 +197,7 @@ def train_model(
         device = device_of(spec, cluster_resources(), chosen.trial.family)
         fitted, baselines = fit_final(spec, chosen.trial, data, calendar, device, selection.method, failures)
     chosen = chosen.refitted(selection.applied(chosen.search))
-    operating_point = choose_operating_point(spec, chosen.y, chosen.scores, chosen.days, chosen.rate)
+    operating_point = choose_operating_point(spec, chosen.y, chosen.scores, chosen.days, chosen.recent)
     pipeline = calibrated(fitted, operating_point.calibrator)
     progress("measuring on the held-out period", 0.85)
     measured, scores = evaluate(spec, data, chosen, operating_point, pipeline, baselines, failures)

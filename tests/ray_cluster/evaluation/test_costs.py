@@ -41,19 +41,6 @@ def test_no_threshold_costs_less(drawn: list[tuple[int, int]], matrix: Costs) ->
     )
 
 
-@settings(max_examples=100, deadline=None)
-@given(rows, costs(), st.integers(2, 5))
-def test_the_threshold_for_a_rate_is_that_of_rows_with_this_rate(
-    drawn: list[tuple[int, int]], matrix: Costs, times: int
-) -> None:
-    y, scores = np.array([row[0] for row in drawn]), np.array([row[1] for row in drawn]) / 10
-    more_y, more_scores = (np.append(each, np.tile(each[y == 1], times - 1)) for each in (y, scores))
-    found = cost_threshold(y, scores, matrix, float(more_y.mean()))
-    if 0 < y.sum() < len(y):
-        best = mean_cost(more_y, more_scores >= cost_threshold(more_y, more_scores, matrix), matrix)
-        assert mean_cost(more_y, more_scores >= found, matrix) == pytest.approx(best)
-
-
 def test_a_mean_cost_by_hand() -> None:
     matrix = Costs(false_positive=1, false_negative=5, true_positive=-2, true_negative=0.5)
     y, flagged = np.array([1, 1, 0, 0]), np.array([True, False, True, False])

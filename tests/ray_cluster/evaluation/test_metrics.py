@@ -119,21 +119,6 @@ def test_no_threshold_has_a_higher_f1(pair: Any) -> None:
     assert f1_at(y, scores, found) == pytest.approx(reference.f1_score(y, scores >= found))
 
 
-@settings(max_examples=100, deadline=None)
-@given(scored(most=30), st.integers(2, 5))
-def test_the_threshold_for_a_rate_is_that_of_rows_with_this_rate(pair: Any, times: int) -> None:
-    y, scores = pair
-    more_y, more_scores = (
-        np.append(y, np.repeat(1, (times - 1) * y.sum())),
-        np.append(scores, np.tile(scores[y == 1], times - 1)),
-    )
-    found = f1_threshold(y, scores, float(more_y.mean()))
-    assert f1_at(more_y, more_scores, found) == pytest.approx(
-        f1_at(more_y, more_scores, f1_threshold(more_y, more_scores))
-    )
-    assert f1_threshold(y, scores, 0.0) == f1_threshold(y, scores)
-
-
 @pytest.mark.parametrize("score", [0.0, 1.0])
 def test_the_threshold_stays_inside_the_unit_interval(score: float) -> None:
     assert 0 < f1_threshold(np.array([0, 1]), np.array([score, score])) < 1

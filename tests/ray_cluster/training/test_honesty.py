@@ -84,7 +84,7 @@ def chosen(spec: ModelSpec, given: TrainingData) -> tuple[Chosen, OperatingPoint
         np.random.default_rng(1).random(int(given.periods.validation.sum())),
     )
     found = choose(spec, given, lucky)
-    return found, choose_operating_point(spec, found.y, found.scores, found.days, found.rate)
+    return found, choose_operating_point(spec, found.y, found.scores, found.days, found.recent)
 
 
 def test_the_finalist_with_the_best_mean_is_chosen_on_out_of_fold_scores() -> None:

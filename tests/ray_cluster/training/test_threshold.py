@@ -70,18 +70,26 @@ def test_the_threshold_is_found_on_calibrated_scores() -> None:
             assert found.threshold == pytest.approx(0.25, abs=0.08)
 
 
-def test_the_threshold_is_for_the_expected_share_of_positives() -> None:
-    """Rows with more positives than are expected: the threshold for the expected ones is higher, and better there."""
-    y, scores, days = rows(30_000)
+def test_the_threshold_of_f1_is_that_of_the_last_window() -> None:
+    """Positives become rarer, and the scores say so: the last window's threshold is lower, and better later."""
     random = np.random.default_rng(5)
-    later = (y == 0) | (random.random(len(y)) < 0.3)
-    rate = float(y[later].mean())
-    found = choose_operating_point(spec(calibration="none"), y, scores, days, rate)
-    pooled = choose_operating_point(spec(calibration="none"), y, scores, days)
-    assert found.threshold == f1_threshold(y, scores, rate) > pooled.threshold + 0.05
-    assert found.evidence["expected_rate"] == rate and pooled.evidence["expected_rate"] == pytest.approx(y.mean())
+    odds = np.concatenate([random.normal(centre, 1.2, 10_000) for centre in (0.5, -0.5, -2.0, -2.0)])
+    scores = 1 / (1 + np.exp(-odds))
+    y = (random.random(len(odds)) < scores).astype(int)
+    seen, later, days = slice(0, 30_000), slice(30_000, None), np.repeat(np.arange(45), 1000)[:30_000]
+    found, pooled = (
+        choose_operating_point(spec(calibration="none"), y[seen], scores[seen], days, recent)
+        for recent in (10_000, None)
+    )
+    assert found.threshold == f1_threshold(y[20_000:30_000], scores[20_000:30_000]) < pooled.threshold - 0.05
+    assert (found.evidence["threshold_rows"], pooled.evidence["threshold_rows"]) == (10_000, 30_000)
     there = [metrics(y[later], scores[later], each.threshold)["f1"] for each in (found, pooled)]
     assert there[0] > there[1] + 0.005
+    few = choose_operating_point(spec(calibration="none"), y[seen], scores[seen], days, 15)
+    assert few.threshold == pooled.threshold and few.evidence["threshold_rows"] == 30_000
+    costs = spec(calibration="none", threshold={"costs": {"false_positive": 1, "false_negative": 3}})
+    ends = [choose_operating_point(costs, y[seen], scores[seen], days, recent).threshold for recent in (10_000, None)]
+    assert ends[0] == ends[1]  # on calibrated scores it does not depend on the share of positives
 
 
 @pytest.mark.parametrize("asked", ["auto", "sigmoid", "isotonic"])
