@@ -99,12 +99,15 @@ class Split(Frozen):
     """Lengths of the last two periods before ``as_of``; all earlier rows are the training period.
 
     With more than one fold there are as many consecutive validation windows, the last one ending at the start of the
-    held-out period; the finalists of the search are compared over all of them.
+    held-out period; the finalists of the search are compared over all of them. ``origins`` cuts the held-out period
+    into as many windows: the chosen point is fitted afresh before each, as a model that is trained regularly. The
+    version that is served is fitted on all rows, those of the held-out period too.
     """
 
     validation: Duration
     held_out: Duration
     folds: int = Field(1, ge=1)
+    origins: int = Field(1, ge=1)
 
 
 class Constant(Frozen):

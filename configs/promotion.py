@@ -18,12 +18,16 @@ __all__ = [
 class Gate(Frozen):
     """When a new version becomes champion. Every bound is a separate gate, and all must be passed.
 
-    If there is no champion, the gates that compare with it are left out.
+    If there is no champion, the gates that compare with it are left out. Both are compared on the same held-out rows,
+    by fits that had not seen them; the interval of the gain covers the variation between days and between seeds.
 
     Attributes:
-        metric, margin: the challenger's metric exceeds the champion's on the same held-out rows, by at least this much.
-        confidence, tolerance: with this confidence the challenger is worse by less than the tolerance: the lower end
-            of the interval of the gain, over days, on the same rows, is above -tolerance.
+        metric, margin: the challenger's metric exceeds the champion's by at least this much.
+        confidence: of the interval of the gain; the gain is certain if the lower end is above zero. All challengers
+            that are compared on the same rows share the probability of an error, ``(1 - confidence) / 2``.
+        refresh, tolerance: a challenger whose served fit knows at least a day more than the champion's does not have to
+            be better: with this confidence it must be worse by less than the tolerance. Otherwise a change of the world
+            could not be learned before it fills the held-out period.
         minimum: the minimum of each given metric.
         slice_drop: no declared slice with 30 rows of each class loses more ROC AUC than this.
         ece, ece_rise: the largest expected calibration error, and the maximum of its excess over the champion's.
@@ -37,6 +41,7 @@ class Gate(Frozen):
     metric: Literal["average_precision", "roc_auc"] = "average_precision"
     margin: float = Field(0.0, ge=0)
     confidence: float = Field(0.9, gt=0, lt=1)
+    refresh: bool = True
     tolerance: float = Field(0.01, ge=0)
     minimum: dict[Literal["average_precision", "roc_auc"], float] = {}
     slice_drop: float | None = Field(0.05, ge=0)

@@ -78,14 +78,15 @@ def _gain(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
         reason = f"The challenger has no {name}, which is the metric of the gate."
     elif champion is None:
         passed, reason = True, f"There is no champion yet; the first version has {name} {new:.4f}."
-    elif overlap := evidence.get("overlap") if old is None else None:
-        reason = (
-            f"The champion was fitted on rows until {overlap['until'][:10]}, and only {overlap['rows']:,} of the "
-            f"{overlap['of']:,} held-out rows, of {overlap['days']} days, are later; a comparison needs {MIN_DAYS} "
-            "days with both outcomes: train with a later as_of or a shorter split.held_out."
-        )
     elif old is None:
-        reason = f"The champion has no {name} on these rows, so the challenger cannot be compared."
+        reason = _not_compared(evidence, name)
+    elif days := _refreshes(evidence, policy):
+        gain, margin = new - old, -policy["tolerance"]
+        passed = gain >= margin - _TOLERANCE
+        reason = (
+            f"The challenger's {name} is {new:.4f} and the champion's {old:.4f} on the same held-out rows; the "
+            f"challenger is fitted on {days:.0f} more days, so that it only has to be worse by at most {-margin:g}."
+        )
     else:
         gain = new - old
         passed = gain > 0 and gain >= margin - _TOLERANCE
@@ -115,20 +116,47 @@ def _interval(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
             f"The interval of the gain was measured at confidence {found['confidence']:g}, not {confidence:g}; "
             "register a new run under the new policy to measure it."
         )
-    low = found["low"]
-    passed = low is not None and low > -tolerance
+    low, name = found["low"], metric_name(found["metric"])
     if low is None:
         reason = (
             f"The held-out rows are of {found['days']} days, and an interval of the gain needs {MIN_DAYS}; use a "
             "longer split.held_out."
         )
-    else:
+        yield GateResult(gate, None, -tolerance, False, reason)
+    elif "at_least" not in found or _refreshes(evidence, policy):
+        passed = low > -tolerance
         reason = (
-            f"With {confidence:.0%} confidence the gain in {metric_name(found['metric'])} is between {low:+.4f} and "
-            f"{found['high']:+.4f} (in pairs, over {found['days']:,} days); its lower end "
-            f"{'is above' if passed else 'is not above'} {-tolerance:g}."
+            f"With {confidence:.0%} confidence the gain in {name} is between {low:+.4f} and {found['high']:+.4f} (in "
+            f"pairs, over {found['days']:,} days); its lower end {'is above' if passed else 'is not above'} "
+            f"{-tolerance:g}."
         )
-    yield GateResult(gate, low, -tolerance, passed, reason)
+        yield GateResult(gate, low, -tolerance, passed, reason)
+    else:
+        passed = found["at_least"] > 0
+        reason = (
+            f"The gain in {name} is at least {found['at_least']:+.4f}, which is wrong in {found['alpha']:.2%} of cases "
+            f"(in pairs, over {found['days']:,} days and the seeds; comparison {found['attempt']} on these rows); "
+            f"{'it is' if passed else 'it must be'} above zero."
+        )
+        yield GateResult(gate, found["at_least"], 0.0, passed, reason)
+
+
+def _refreshes(evidence: Facts, policy: Facts) -> float:
+    """The days by which the challenger's served fit knows more than the champion's; 0 if that is less than one, or if
+    the policy does not treat this as a refresh."""
+    days = evidence.get("fresher") or 0.0
+    return float(days) if policy.get("refresh") and days >= 1 else 0.0
+
+
+def _not_compared(evidence: Facts, name: str) -> str:
+    overlap = evidence.get("overlap")
+    if overlap is None:
+        return f"The champion has no {name} on these rows, so the challenger cannot be compared."
+    return (
+        f"The champion was fitted on rows until {overlap['until'][:10]}, and only {overlap['rows']:,} of the "
+        f"{overlap['of']:,} held-out rows, of {overlap['days']} days, are later or were held out by it too; a "
+        f"comparison needs {MIN_DAYS} days with both outcomes: train with a later as_of or a shorter split.held_out."
+    )
 
 
 def _slices(evidence: Facts, policy: Facts) -> Iterable[GateResult]:

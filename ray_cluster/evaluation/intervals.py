@@ -5,7 +5,7 @@ Rows are sorted once; after that, metrics for each weighting of the days are che
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = [
     "MIN_DAYS",
     "Gain",
     "around",
+    "combined",
     "day_numbers",
     "equal_mass_bins",
     "influences",
@@ -200,12 +201,19 @@ class Gain:
         gain: above zero if the second is better, also for a metric for which lower is better.
         low, high: the interval of the gain, of 95 % unless another level was requested; NaN with too few days.
         share: confidence that the second is better, in [0, 1]; NaN with too few days.
+        error, freedom: standard error of the gain and its degrees of freedom; NaN with too few days.
     """
 
     gain: float
     low: float
     high: float
     share: float
+    error: float = float("nan")
+    freedom: float = float("nan")
+
+    def at_least(self, alpha: float) -> float:
+        """The lower bound that the true gain is below with probability ``alpha`` at most; NaN with too few days."""
+        return around(self.gain, self.error, self.freedom, 1 - 2 * alpha)[0]
 
 
 def day_numbers(days: npt.ArrayLike) -> Whole:
@@ -239,6 +247,15 @@ def standard_error(influence: Floats) -> tuple[float, float]:
     cosines = np.cos(np.pi * np.outer(np.arange(1, freedom + 1), np.arange(days) + 0.5) / days)
     variance = float(np.mean((np.sqrt(2 / days) * (cosines @ influence)) ** 2))
     return float(np.sqrt(variance / days)), float(freedom)
+
+
+def combined(*errors: tuple[float, float]) -> tuple[float, float]:
+    """Standard error of a sum of independent terms, and its degrees of freedom (B. L. Welch, The generalization of
+    "Student's" problem, Biometrika 34, 1947), from those of the terms."""
+    total = sum(error**2 for error, _ in errors)
+    if not total:
+        return float(total), 1.0
+    return float(np.sqrt(total)), total**2 / sum(error**4 / freedom for error, freedom in errors)
 
 
 def around(value: float, error: float, freedom: float, level: float = LEVEL) -> tuple[float, float]:
@@ -287,6 +304,7 @@ def paired_gain(
     metric: str,
     thresholds: tuple[float, float] | None = None,
     level: float = LEVEL,
+    noise: Sequence[tuple[float, float]] = (),
 ) -> Gain:
     """Compare two models on the same rows, so that variation between days cancels out.
 
@@ -296,6 +314,7 @@ def paired_gain(
         days: the day of each row, shape (rows,).
         metric: one of :meth:`Ranked.metrics`; ``precision``, ``recall``, ``f1`` and ``flagged`` need ``thresholds``.
         level: coverage of the interval.
+        noise: standard errors, with degrees of freedom, of what makes the gain vary besides the days, as the seeds.
 
     Raises:
         MetricError: the arrays differ in length, or the metric is unknown.
@@ -327,6 +346,6 @@ def paired_gain(
     gain = measured(np.ones(first.blocks))[metric]
     if first.blocks < MIN_DAYS:
         return Gain(gain, float("nan"), float("nan"), float("nan"))
-    error, freedom = standard_error(influences(measured, first.blocks)[metric])
+    error, freedom = combined(standard_error(influences(measured, first.blocks)[metric]), *noise)
     share = float(stdtr(freedom, gain / error)) if error else 0.5 + 0.5 * float(np.sign(gain))
-    return Gain(gain, *around(gain, error, freedom, level), share)
+    return Gain(gain, *around(gain, error, freedom, level), share, error, freedom)

@@ -1,9 +1,12 @@
-"""Measure a new version and the champion on the same held-out rows and in the same process."""
+"""Compare a new version with the champion on the same held-out rows, and the time that both take, in one process."""
 
 from __future__ import annotations
 
+from math import isnan
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from configs.model import ModelSpec
 from configs.settings import Settings
@@ -11,9 +14,7 @@ from ray_cluster import registry
 from ray_cluster.evaluation.intervals import MIN_DAYS, paired_gain
 from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.evaluation.slices import slice_changes
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ray_cluster.registry.evidence import Evaluation
 
 __all__ = ["challenge", "latency"]
 
@@ -22,14 +23,23 @@ _REQUESTS = 60
 
 
 def challenge(
-    settings: Settings, spec: ModelSpec, run_id: str, challenger: int, champion: int | None
+    settings: Settings, spec: ModelSpec, run_id: str, challenger: int, champion: int | None, attempt: int = 1
 ) -> tuple[dict[str, float], dict[str, float] | None, dict[str, Any]]:
-    """Load both bundles and measure them on the held-out rows of the challenger's run that neither was fitted on.
+    """Compare both versions on the held-out rows of the challenger's run, by scores of fits that had not seen them.
 
-    Returns the challenger's metrics, the champion's (None without one, empty if too few rows are later than those that
-    it was fitted on), and other inputs of the gates: ``gain``, ``slices``, ``latency_ms``, ``size_mb``, ``behaviour``,
-    ``fairness``, ``failures`` and, if rows were left out, ``overlap``: ``until``, and of the later rows ``rows`` and
-    ``days``.
+    The challenger's scores are those of its training. The champion's are those of the served fit where the rows are
+    later than those it was fitted on, and those of its own training where they were its held-out rows too; other rows
+    are left out.
+
+    ``attempt``: number of the comparison on these rows. Several versions are compared on the same rows one after the
+    other, and the best of them would be promoted by chance; so the first may be wrong with half of the probability that
+    ``gate.confidence`` leaves, the second with a sixth, the k-th with 1 / (k (k + 1)), which sums to one (alpha
+    spending: D. Foster and R. Stine, Alpha-investing, JRSS B 70, 2008).
+
+    Returns the challenger's metrics, the champion's (None without one, empty if too few rows can be compared), and
+    other inputs of the gates: ``gain``, ``slices``, ``latency_ms``, ``size_mb``, ``behaviour``, ``fairness``,
+    ``failures``; with a champion ``fresher``, the days by which the challenger's served fit knows more; and, if rows
+    were left out, ``overlap``: ``until``, and of the compared rows ``rows`` and ``days``.
 
     Raises:
         RegistryError: a bundle is not complete, or the champion needs a feature that the rows no longer have.
@@ -39,18 +49,7 @@ def challenge(
     evaluation = evidence.evaluation
     new = registry.load_version(settings, spec.name, challenger)
     old = registry.load_version(settings, spec.name, champion) if champion is not None else None
-    overlap = None
-    if old:
-        _check_features(spec, old, rows)
-        until = _fitted_until(settings, old)
-        later = rows[rows["prediction_time"] >= until]
-        if len(later) < len(rows):
-            overlap = {"until": until.isoformat(), "rows": len(later), "of": len(rows), "days": len(set(_days(later)))}
-            comparable = overlap["days"] >= MIN_DAYS and later["label"].nunique() > 1
-            old, rows = (old, later) if comparable else (None, rows)
-    y = rows["label"].to_numpy()
-    scores = new.pipeline.predict_proba(rows[new.features])[:, 1]
-    before = old.pipeline.predict_proba(rows[old.features])[:, 1] if old else None
+    threshold = evaluation.threshold if evaluation else new.threshold
     names = {"challenger": new, **({"champion": old} if old else {})}
     measured: dict[str, Any] = {
         "latency_ms": latency(names, rows),
@@ -58,24 +57,45 @@ def challenge(
         "behaviour": evaluation.behaviour if evaluation else None,
         "fairness": evaluation.fairness if evaluation else None,
         "failures": evidence.failures,
-        **({"overlap": overlap} if overlap else {}),
     }
-    if old is None or before is None:
-        return metrics(y, scores, new.threshold), {} if overlap else None, measured
+    if old is None:
+        return metrics(rows["label"].to_numpy(), rows["score"].to_numpy(), threshold), None, measured
+    _check_features(spec, old, rows)
+    before = registry.evidence(settings, old.run_id).evaluation
+    until = pd.to_datetime(before.fitted_until if before else 0, utc=True)
+    if evaluation:
+        measured["fresher"] = (pd.to_datetime(evaluation.fitted_until, utc=True) - until) / pd.Timedelta(days=1)
+    past = _unseen_scores(spec, old, registry.reference(settings, old.run_id), rows, until)
+    seen = past.isna().to_numpy()
+    if seen.any():
+        both = rows[~seen]
+        overlap = {"until": until.isoformat(), "rows": len(both), "of": len(rows), "days": len(set(_days(both)))}
+        measured["overlap"] = overlap
+        if overlap["days"] < MIN_DAYS or both["label"].nunique() < 2:
+            return metrics(rows["label"].to_numpy(), rows["score"].to_numpy(), threshold), {}, measured
+        rows, past = both, past[~seen]
+    y, scores, scores_before = rows["label"].to_numpy(), rows["score"].to_numpy(), past.to_numpy()
     days, gate = _days(rows), spec.gate
-    gain = paired_gain(y, before, scores, days, gate.metric, level=gate.confidence)
+    noise = [_seed_noise(each, gate.metric) for each in (evaluation, before)]
+    gain = paired_gain(y, scores_before, scores, days, gate.metric, level=gate.confidence, noise=noise)
+    alpha = (1 - gate.confidence) / 2 / (attempt * (attempt + 1))
     measured["gain"] = {
         "metric": gate.metric,
         "confidence": gate.confidence,
         "mean": gain.gain,
-        "low": None if gain.low != gain.low else gain.low,
-        "high": None if gain.high != gain.high else gain.high,
-        "share": None if gain.share != gain.share else gain.share,
+        "low": _number(gain.low),
+        "high": _number(gain.high),
+        "share": _number(gain.share),
+        "attempt": attempt,
+        "alpha": alpha,
+        "at_least": _number(gain.at_least(alpha)),
+        "seed_noise": [error for error, _ in noise],
         "days": len(set(days)),
         "rows": len(rows),
     }
-    measured["slices"] = slice_changes(rows, [name for name in spec.slices if name in rows], y, scores, before)
-    return metrics(y, scores, new.threshold), metrics(y, before, old.threshold), measured
+    measured["slices"] = slice_changes(rows, [name for name in spec.slices if name in rows], y, scores, scores_before)
+    old_threshold = before.threshold if before else old.threshold
+    return metrics(y, scores, threshold), metrics(y, scores_before, old_threshold), measured
 
 
 def latency(loaded: dict[str, registry.LoadedVersion], rows: pd.DataFrame, requests: int = _REQUESTS) -> dict[str, Any]:
@@ -95,18 +115,37 @@ def latency(loaded: dict[str, registry.LoadedVersion], rows: pd.DataFrame, reque
     return {name: float(np.quantile(each, 0.95)) for name, each in taken.items()}
 
 
+def _number(value: float) -> float | None:
+    """None for NaN, which is no JSON."""
+    return None if isnan(value) else value
+
+
 def _days(rows: pd.DataFrame) -> list[int]:
     """The day of each row's prediction, as a number."""
     return rows["prediction_time"].dt.floor("D").astype("int64").tolist()  # type: ignore[no-any-return]
 
 
-def _fitted_until(settings: Settings, champion: registry.LoadedVersion) -> pd.Timestamp:
-    """The start of the champion's held-out period: it was fitted on all rows before."""
-    import pandas as pd
+def _seed_noise(evaluation: Evaluation | None, metric: str) -> tuple[float, float]:
+    """Standard error of a version's metric because of its seed, and its degrees of freedom; 0 if it was not measured,
+    as in a notebook."""
+    found = ((evaluation.folds if evaluation else None) or {}).get("seed_noise")
+    return (found[metric], found["freedom"]) if found else (0.0, 1.0)
 
-    evaluation = registry.evidence(settings, champion.run_id).evaluation
-    start = evaluation.periods["held_out"]["start"] if evaluation else 0
-    return pd.to_datetime(start, utc=True)
+
+def _unseen_scores(
+    spec: ModelSpec, champion: registry.LoadedVersion, measured: pd.DataFrame, rows: pd.DataFrame, until: pd.Timestamp
+) -> pd.Series[float]:
+    """The champion's score of each row by a fit that had not seen it, NaN where there is none, shape (rows,).
+
+    ``measured``: the held-out rows of the champion's own training. ``until``: the time of the newest rows that it was
+    fitted on.
+    """
+    known = measured.set_index(spec.requests.id)["score"]
+    scores = rows[spec.requests.id].map(known[~known.index.duplicated()]).astype("float64")
+    later = (rows["prediction_time"] >= until).to_numpy()
+    if later.any():
+        scores[later] = champion.pipeline.predict_proba(rows.loc[later, champion.features])[:, 1]
+    return scores
 
 
 def _check_features(spec: ModelSpec, champion: registry.LoadedVersion, rows: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,9 @@ from ray_cluster.promotion.challenge import challenge
 from ray_cluster.promotion.model_card import publish_card
 
 __all__ = ["Registered", "latest_run", "register", "still_holds"]
+
+#: Tag of a version: start and end of its held-out period, ISO times.
+_HELD_OUT = "headrace.held_out"
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def register(
                 "can judge it; fit it with rows='early' in the notebook, which measures it on the held-out period, and "
                 "log that."
             )
+        held_out = " ".join(evaluation.periods["held_out"][end] for end in ("start", "end"))
         facts = registry.register_run(
             settings,
             spec.name,
@@ -82,6 +87,7 @@ def register(
             tags={
                 "headrace.dataset": dataset.fingerprint,
                 "headrace.as_of": dataset.as_of,
+                _HELD_OUT: held_out,
                 "headrace.feature_service": dataset.feature_service,
                 "headrace.git_commit": str(dataset.git["commit"]),
                 **context,
@@ -96,7 +102,8 @@ def register(
         decision = stored if stored and (settled or still_holds(stored, current)) else None
         unchanged = decision is not None and "headrace.card" in facts.tags
         if decision is None:
-            decision = _decide(settings, spec, facts, current)
+            attempt = _attempt(registry.versions(settings, spec.name), facts.version, held_out)
+            decision = _decide(settings, spec, facts, current, attempt)
         summary = {"headrace.action": decision.action, "headrace.decision": "; ".join(decision.reasons)}
         if any(facts.tags.get(name) != value[:5000] for name, value in summary.items()):
             registry.annotate(settings, spec.name, facts.version, summary)
@@ -113,8 +120,10 @@ def still_holds(decision: Decision, champion: int | None) -> bool:
     return decision.action != "promote" or versions.get("champion") == champion
 
 
-def _decide(settings: Settings, spec: ModelSpec, facts: registry.VersionFacts, champion: int | None) -> Decision:
-    new, old, measured = challenge(settings, spec, facts.run_id, facts.version, champion)
+def _decide(
+    settings: Settings, spec: ModelSpec, facts: registry.VersionFacts, champion: int | None, attempt: int
+) -> Decision:
+    new, old, measured = challenge(settings, spec, facts.run_id, facts.version, champion, attempt)
     context: dict[str, Any] = {
         "versions": {"challenger": facts.version, "champion": champion},
         "decided_at": datetime.now(UTC).isoformat(),
@@ -126,6 +135,19 @@ def _decide(settings: Settings, spec: ModelSpec, facts: registry.VersionFacts, c
     )
     registry.add_evidence(settings, facts.run_id, {"decision": decision.to_dict()})
     return decision
+
+
+def _attempt(known: Sequence[registry.VersionFacts], version: int, held_out: str) -> int:
+    """The number of comparisons on these held-out rows, with this one: earlier versions whose held-out period shares
+    more than half of its time. The first of them was compared with nothing that had been chosen on these rows."""
+    start, end = _bounds(held_out)
+    earlier = (_bounds(each.tags[_HELD_OUT]) for each in known if each.version < version and _HELD_OUT in each.tags)
+    return max(1, sum(min(end, last) - max(start, first) > (end - start) / 2 for first, last in earlier))
+
+
+def _bounds(held_out: str) -> tuple[datetime, datetime]:
+    start, end = map(datetime.fromisoformat, held_out.split())
+    return start, end
 
 
 def _act(settings: Settings, facts: registry.VersionFacts, decision: Decision, flow_run: str) -> bool:

@@ -44,13 +44,19 @@ class Evaluation(Document):
 
     Attributes:
         family, params: of the chosen trial; ``params`` with ``iterations``.
-        threshold: of the decision.
+        threshold: of the decisions that ``metrics`` are of.
         metrics: metric -> value. intervals: metric -> [low, high] of 95 %.
         period: what the metrics were measured on: ``held_out``, or ``validation`` in a notebook.
         periods: ``train``, ``validation`` and ``held_out`` -> ``start``, ``end``, ``rows``, ``positives``.
         baselines: name -> metrics.
-        inputs: what the input rules learned.
-        folds: the windows of the rolling origin, and the finalists' metrics on each.
+        inputs: what the input rules learned in the served fit.
+        folds: the windows of the rolling origin, the finalists' metrics on each, and ``seed_noise``
+            (:mod:`ray_cluster.training.seed_noise`).
+        origins: the windows of the held-out period: ``start``, ``end``, ``rows``, ``positives``, and of the fit before
+            each ``train_rows`` and ``iterations``, with its ``metrics``.
+        served: the fit that is served: ``until`` (it was fitted on all rows known then), ``rows``, ``iterations``,
+            ``threshold``, ``calibration``; empty in runs of earlier versions and in those of a notebook, which serve
+            the fit before the held-out period.
         calibration: ``method``, ``rows``, ``ece_before``, ``ece_after``.
         curves: ``roc``, ``pr``, ``calibration``, ``calibration_before`` and ``scores``.
         behaviour, slices, worst_slice, importance, shap, costs, fairness: as the modules of
@@ -66,6 +72,8 @@ class Evaluation(Document):
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     inputs: dict[str, Any] = field(default_factory=dict)
     folds: dict[str, Any] | None = None
+    origins: list[dict[str, Any]] | None = None
+    served: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     intervals: dict[str, list[float]] | None = None
     curves: dict[str, Any] | None = None
@@ -76,6 +84,11 @@ class Evaluation(Document):
     shap: list[dict[str, Any]] | None = None
     costs: dict[str, Any] | None = None
     fairness: list[dict[str, Any]] | None = None
+
+    @property
+    def fitted_until(self) -> str:
+        """ISO time: the served fit has seen no row that is later, or whose outcome became known later."""
+        return str(self.served.get("until") or self.periods["held_out"]["start"])
 
 
 @dataclass(frozen=True, kw_only=True)

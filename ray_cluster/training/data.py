@@ -1,12 +1,13 @@
 """The data of a training: the labelled frame, its model inputs, and its periods (training, validation, held out).
 
-Periods follow each other in time; with several folds the validation windows form a rolling origin.
+Periods follow each other in time; the validation windows, and those of the held-out period, form a rolling origin.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from configs.errors import HeadraceError
@@ -32,6 +33,7 @@ __all__ = [
     "Fold",
     "Periods",
     "SplitError",
+    "known",
     "split",
     "latest",
     "TrainingData",
@@ -45,7 +47,7 @@ class SplitError(HeadraceError, ValueError):
 
 @dataclass(frozen=True)
 class Fold:
-    """Row masks of one validation window, [start, end), and of the rows known before it."""
+    """Row masks of one window, [start, end), and of the rows (``train``) whose outcome was known before it."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -57,14 +59,18 @@ class Fold:
 class Periods:
     """Row masks of the three periods, in time order, and their bounds.
 
-    ``train`` and ``validation`` are the last fold; ``earlier`` are the folds before it, in time order. ``whole`` has
-    rows and positives of periods that have only their latest rows in memory.
+    ``train`` and ``validation`` are the last fold; ``earlier`` are the folds before it, in time order. ``origins`` are
+    the windows of the held-out period: before each, the chosen point is fitted on all rows known by then. ``served``
+    has the rows of the fit that is served, all that are known at ``as_of``. ``whole`` has rows and positives of periods
+    that have only their latest rows in memory.
     """
 
     train: np.ndarray
     validation: np.ndarray
     held_out: np.ndarray
     bounds: dict[str, tuple[datetime, datetime]]
+    origins: tuple[Fold, ...]
+    served: Fold
     whole: dict[str, tuple[int, int]] = field(default_factory=dict)
     earlier: tuple[Fold, ...] = ()
 
@@ -82,13 +88,11 @@ class Periods:
             for rows, positives in [self.whole.get(name, here[name])]
         }
 
-    def early(self, times: pd.Series, known_at: pd.Series) -> np.ndarray:
-        """Mask of the given rows (of this frame or not) that are in the training or validation period."""
-        (_, validation), (_, held_out) = self.bounds["train"], self.bounds["validation"]
-        train = (times < validation) & (known_at <= validation)
-        later = (times >= validation) & (times < held_out) & (known_at <= held_out)
-        mask: np.ndarray = (train | later).to_numpy()
-        return mask
+
+def known(times: pd.Series, known_at: pd.Series, until: datetime) -> np.ndarray:
+    """Mask of the rows before ``until`` whose outcome was known by then, shape (rows,)."""
+    mask: np.ndarray = ((times < until) & (known_at <= until)).to_numpy()
+    return mask
 
 
 def split(times: pd.Series, known_at: pd.Series, label: pd.Series, as_of: datetime, lengths: Split) -> Periods:
@@ -96,21 +100,23 @@ def split(times: pd.Series, known_at: pd.Series, label: pd.Series, as_of: dateti
 
     A row whose outcome became known only after its period ended is left out of the training and validation periods:
     a model fitted at that time could not have used it. With ``lengths.folds`` above 1, that many validation windows of
-    equal length follow each other up to h; the training rows of each are all rows before it.
+    equal length follow each other up to h; the training rows of each are all rows before it. ``lengths.origins`` cuts
+    the held-out period in the same way.
 
     Raises:
         SplitError: a period has no rows of one outcome.
     """
     held_out = as_of - lengths.held_out
 
+    def window(start: datetime, end: datetime) -> Fold:
+        return Fold(known(times, known_at, start), ((times >= start) & (times < end)).to_numpy(), start, end)
+
     def fold(back: int) -> Fold:
-        start, end = held_out - (back + 1) * lengths.validation, held_out - back * lengths.validation
-        return Fold(
-            train=((times < start) & (known_at <= start)).to_numpy(),
-            validation=((times >= start) & (times < end) & (known_at <= end)).to_numpy(),
-            start=start,
-            end=end,
-        )
+        end = held_out - back * lengths.validation
+        found = window(end - lengths.validation, end)
+        return replace(found, validation=found.validation & known(times, known_at, end))
+
+    starts = [held_out + number * lengths.held_out / lengths.origins for number in range(lengths.origins)]
 
     last, first = fold(0), times.min().to_pydatetime()
     periods = Periods(
@@ -123,6 +129,8 @@ def split(times: pd.Series, known_at: pd.Series, label: pd.Series, as_of: dateti
             "held_out": (held_out, as_of),
         },
         earlier=tuple(fold(back) for back in range(lengths.folds - 1, 0, -1)),
+        origins=tuple(window(start, end) for start, end in pairwise([*starts, as_of])),
+        served=window(as_of, as_of),
     )
     for name, (start, end) in periods.bounds.items():
         _require(getattr(periods, name), label, f"{name.replace('_', '-')} period", start, end, lengths.folds)
@@ -199,7 +207,7 @@ class TrainingData:
         features: the model's inputs, shape (rows, features): text or float64.
         y: labels 0 or 1, shape (rows,).
         periods: row masks of training, validation and held-out period.
-        parts: all rows, if they do not have to fit in memory (``fit.memory: external``); the final fit uses these.
+        parts: all rows, if they do not have to fit in memory (``fit.memory: external``); the final fits use these.
     """
 
     frame: TrainingFrame
@@ -217,11 +225,10 @@ class TrainingData:
         """Rows of the whole frame, in memory or not."""
         return self.parts.row_count if self.parts else len(self.rows)
 
-    @property
-    def row_counts(self) -> dict[str, int]:
-        """Rows of each period of the whole frame, in memory or not."""
-        here = {name: int(getattr(self.periods, name).sum()) for name in ("train", "validation", "held_out")}
-        return here | {name: rows for name, (rows, _) in self.periods.whole.items()}
+    def rows_before(self, fold: Fold) -> int:
+        """Number of rows that were known before ``fold``, in memory or not."""
+        here = int(self.periods.train.sum())
+        return int(fold.train.sum()) - here + self.periods.whole.get("train", (here, 0))[0]
 
     @property
     def days(self) -> np.ndarray[Any, Any]:
@@ -231,9 +238,8 @@ class TrainingData:
 
     @property
     def early(self) -> np.ndarray[Any, Any]:
-        """Mask of the rows before the held-out period whose outcome was known by then: the rows of the final fit."""
-        early: np.ndarray[Any, Any] = self.periods.train | self.periods.validation
-        return early
+        """Mask of the rows before the held-out period whose outcome was known by then."""
+        return self.periods.origins[0].train
 
     def release(self) -> None:
         """Remove the files on disk, after the training is recorded."""

@@ -20,16 +20,15 @@ from ray_cluster.evaluation.intervals import intervals
 from ray_cluster.evaluation.metrics import cost_evidence, curves, metrics, ranking, reliability
 from ray_cluster.evaluation.slices import slices, worst_slice
 from ray_cluster.registry.evidence import Evaluation
-from ray_cluster.training.calibration import Calibrated, OperatingPoint
-from ray_cluster.training.data import TrainingData
+from ray_cluster.training.calibration import calibrated
+from ray_cluster.training.data import Fold, TrainingData
 from ray_cluster.training.families.prior import PriorCorrected
-from ray_cluster.training.final_fit import for_all_rows
+from ray_cluster.training.final_fit import FinalFit, for_all_rows
 from ray_cluster.training.finalists import Chosen
 from ray_cluster.training.inputs import learned
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sklearn.pipeline import Pipeline
 
 __all__ = ["EvaluationError", "check_evaluation", "evaluate"]
 
@@ -62,47 +61,56 @@ def evaluate(
     spec: ModelSpec,
     data: TrainingData,
     chosen: Chosen,
-    operating_point: OperatingPoint,
-    pipeline: Pipeline,
+    final: FinalFit,
     baselines: dict[str, Values],
     failures: list[Failure] | None = None,
-) -> tuple[Evaluation, Values]:
-    """Measure the finished bundle on the held-out rows; returns the evidence, and the scores, shape (held out,).
+) -> Evaluation:
+    """Measure the fits before the held-out windows on those windows; the served fit has seen these rows.
 
-    If a part of the evidence that decides nothing fails, such as importance, it is left out and added to ``failures``.
-    If fairness fails, the fairness gate is not passed.
+    Behavioural tests and importance need one fit: they are of the newest of these, on its window. If a part of the
+    evidence that decides nothing fails, such as importance, it is left out and added to ``failures``. If fairness
+    fails, the fairness gate is not passed.
     """
-    held_out, threshold = data.periods.held_out, operating_point.threshold
+    held_out, threshold = data.periods.held_out, final.measured.threshold
     features, y = data.features[held_out], data.y[held_out]
     rows = data.rows[held_out].assign(**features)
-    days = data.days[held_out]
+    days, raw, scores = data.days[held_out], final.raw, final.scores
+    window = data.periods.origins[-1].validation
+    newest, seen, seen_y = (
+        calibrated(final.origins[-1], final.measured.calibrator),
+        data.features[window],
+        data.y[window],
+    )
 
     def score(frame: pd.DataFrame) -> Values:
-        found: Values = pipeline.predict_proba(frame)[:, 1]
+        found: Values = newest.predict_proba(frame)[:, 1]
         return found
 
-    encode, classifier = pipeline[0], pipeline[-1]
-    scores = score(features)
-    raw = scores
-    if isinstance(classifier, Calibrated):
-        raw = classifier.classifier.predict_proba(encode.transform(features))[:, 1]
-    while isinstance(classifier, Calibrated | PriorCorrected):
+    encode, classifier = final.origins[-1][0], final.origins[-1][-1]
+    while isinstance(classifier, PriorCorrected):
         classifier = classifier.classifier
     measured = metrics(y, scores, threshold)
     main = Evaluation(
         periods=data.periods.describe(data.rows["label"]),
         folds=chosen.evidence,
+        origins=[_origin(spec, data, chosen, fold, scores[fold.validation[held_out]]) for fold in data.periods.origins],
+        served=_served(spec, data, chosen, final),
         family=chosen.trial.family,
-        params={**chosen.trial.params, "iterations": for_all_rows(spec, chosen.trial, data).iterations},
+        params={
+            **chosen.trial.params,
+            "iterations": for_all_rows(spec, chosen.trial, data, data.periods.served).iterations,
+        },
         threshold=threshold,
         metrics=measured,
         calibration={
-            **operating_point.evidence,
+            **final.measured.evidence,
             "ece_before": metrics(y, raw, threshold)["ece"],
             "ece_after": measured["ece"],
         },
-        behaviour=run_behaviour(spec.behaviour, features, rows[spec.requests.id].tolist(), y, score, threshold),
-        inputs=learned(encode, spec.inputs),
+        behaviour=run_behaviour(
+            spec.behaviour, seen, data.rows[window][spec.requests.id].tolist(), seen_y, score, threshold
+        ),
+        inputs=learned(final.pipeline[0], spec.inputs),
     )
     measured_baselines: dict[str, dict[str, float]] = {}
     for name, values in baselines.items():
@@ -116,8 +124,8 @@ def evaluate(
         "curves": lambda: {**curves(y, scores), "calibration_before": reliability(y, raw)},
         "slices": lambda: slices(rows, spec.slices, y, scores, days),
         "worst_slice": lambda: worst_slice(found.get("slices", [])),
-        "importance": lambda: permutation_importance(score, features, y, spec.tuning.metric),
-        "shap": lambda: shap_importance(encode, classifier, features),
+        "importance": lambda: permutation_importance(score, seen, seen_y, spec.tuning.metric),
+        "shap": lambda: shap_importance(encode, classifier, seen),
     }
     if isinstance(spec.threshold, CostThreshold):
         costs = spec.threshold.costs
@@ -128,4 +136,28 @@ def evaluate(
     for name, measure in beside.items():
         with secondary(name, failures):
             found[name] = measure()
-    return replace(main, **found), scores
+    return replace(main, **found)
+
+
+def _origin(spec: ModelSpec, data: TrainingData, chosen: Chosen, fold: Fold, scores: Values) -> dict[str, Any]:
+    y = data.y[fold.validation]
+    return {
+        "start": fold.start.isoformat(),
+        "end": fold.end.isoformat(),
+        "rows": len(y),
+        "positives": int(y.sum()),
+        "train_rows": data.rows_before(fold),
+        "iterations": for_all_rows(spec, chosen.trial, data, fold).iterations,
+        "metrics": ranking(y, scores) if 0 < y.sum() < len(y) else {},
+    }
+
+
+def _served(spec: ModelSpec, data: TrainingData, chosen: Chosen, final: FinalFit) -> dict[str, Any]:
+    fold = data.periods.served
+    return {
+        "until": fold.start.isoformat(),
+        "rows": data.rows_before(fold),
+        "iterations": for_all_rows(spec, chosen.trial, data, fold).iterations,
+        "threshold": final.served.threshold,
+        "calibration": final.served.evidence,
+    }

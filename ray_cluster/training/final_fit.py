@@ -1,16 +1,28 @@
-"""The final fit: the chosen point on all rows before the held-out period, and the baselines, on Ray."""
+"""The final fits: the chosen point on all rows before each window of the held-out period, and on all rows, on Ray.
+
+The fits before the windows measure the point, its calibration and its threshold on rows that none of them has seen.
+The fit on all rows is served; it is not measured, because no labelled row is later. Evaluating a procedure on the past
+and then applying it to all data is the usual practice of forecasting (R. Hyndman and G. Athanasopoulos, Forecasting:
+Principles and Practice, 2021, section 5.10).
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from configs.model import ModelSpec
-from feature_repo.storage.secondary import Failure, secondary
-from ray_cluster.cluster.capacity import share
+from feature_repo.frames.frame_parts import FrameParts
+from feature_repo.frames.training_frame import PREDICTION_TIME
+from ray_cluster.cluster.capacity import all_resources, share
 from ray_cluster.cluster.connection import wait
-from ray_cluster.training.data import TrainingData
+from ray_cluster.training.calibration import OperatingPoint, calibrated, choose_operating_point
+from ray_cluster.training.data import Fold, TrainingData
 from ray_cluster.training.distributed.devices import Device, gpus_of
 from ray_cluster.training.distributed.out_of_core import encoder_of_parts, shares_on_disk
 from ray_cluster.training.distributed.shares import ArrayShare, deal
@@ -18,191 +30,156 @@ from ray_cluster.training.distributed.workers import fit_by_workers
 from ray_cluster.training.families import Rows, assemble, fit_steps, preprocessing
 from ray_cluster.training.families.family import fit_class
 from ray_cluster.training.families.prior import PriorCorrected, weight_shift
+from ray_cluster.training.finalists import Chosen
 from ray_cluster.training.sampling.prior import prior_shift
 from ray_cluster.training.sampling.sampler_selection import resample
 from ray_cluster.training.search import TrialResult
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from sklearn.pipeline import Pipeline
 
-__all__ = [
-    "baseline_scores",
-    "start_baselines",
-    "fit_final",
-    "for_all_rows",
-]
+__all__ = ["FinalFit", "fit_before", "fit_final", "for_all_rows"]
 
-#: Maximum of categories per column; the rarest ones share a category.
-_CATEGORIES = 32
+Values = np.ndarray[Any, Any]
 
 #: Exponent by which boosting rounds increase with rows, from ``benchmarks/rounds.py``.
 _GROWTH = 0.7
 
 
-def start_baselines(data: TrainingData, encode: Any, calendar: list[str]) -> dict[str, Any]:
-    """Start fitting the baselines; returns name -> reference to its scores on the held-out rows, shape (held out,).
-
-    ``calendar``: features that need only the request; if there are none, their baseline is left out.
-    """
-    import ray
-
-    early, held_out = data.early, data.periods.held_out
-    cpus, plain = share(1), data.features.loc[:, calendar]
-    started = {}
-    if calendar:
-        started["logistic regression, calendar only"] = (
-            ray.remote(_logistic).options(num_cpus=cpus).remote(plain[early], data.y[early], plain[held_out])
-        )
-    x = encode.transform(data.features[early])
-    x_held_out = encode.transform(data.features[held_out])
-    started["XGBoost defaults, all features"] = (
-        ray.remote(_defaults).options(num_cpus=cpus).remote(x, data.y[early], x_held_out)
-    )
-    return started
-
-
-def baseline_scores(
-    data: TrainingData, started: dict[str, Any], failures: list[Failure] | None = None
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Scores of the started baselines, after those of the base rate, shape (held out,) each.
-
-    A baseline that fails is left out and added to ``failures``.
-    """
-    import numpy as np
-
-    found = {"base rate": np.full(int(data.periods.held_out.sum()), data.y[data.early].mean())}
-    for name, reference in started.items():
-        with secondary(f"baseline {name}", failures):
-            found[name] = wait([reference])[0]
-    return found
-
-
-def _defaults(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], x_held_out: np.ndarray[Any, Any]) -> Any:
-    import xgboost
-
-    return xgboost.XGBClassifier(n_jobs=1).fit(x, y).predict_proba(x_held_out)[:, 1]
-
-
-def _logistic(frame: pd.DataFrame, y: np.ndarray[Any, Any], held_out: pd.DataFrame) -> Any:
-    """Logistic regression: text and numbers with few values one-hot, other numbers imputed and standardised.
-
-    A missing category is a category; a missing or infinite number becomes the median, with an indicator.
-    """
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-    frame, held_out = _plain(frame), _plain(held_out)
-    few = [name for name in frame if frame[name].dtype == object or frame[name].nunique() < _CATEGORIES]
-    encode = ColumnTransformer(
-        [
-            ("few", OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_CATEGORIES), few),
-            (
-                "many",
-                make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()),
-                [name for name in frame if name not in few],
-            ),
-        ]
-    )
-    model = make_pipeline(encode, LogisticRegression(max_iter=200))
-    return model.fit(frame, y).predict_proba(held_out)[:, 1]
-
-
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numbers and booleans as float64, infinite values as missing; the rest as text, missing values as "missing"."""
-    import numpy as np
-    import pandas as pd
-    from pandas.api.types import is_numeric_dtype
-
-    columns = {}
-    for name, column in frame.items():
-        if is_numeric_dtype(column):
-            columns[name] = column.astype("float64").replace([np.inf, -np.inf], np.nan)
-        else:
-            columns[name] = column.astype(object).where(column.notna(), "missing").map(str)
-    return pd.DataFrame(columns, index=frame.index)
-
-
-def for_all_rows(spec: ModelSpec, best: TrialResult, data: TrainingData) -> TrialResult:
-    """The trial for the final fit: its boosting rounds, chosen on the search's rows, increase with the number of rows
-    to the power of :data:`_GROWTH`."""
+def for_all_rows(spec: ModelSpec, best: TrialResult, data: TrainingData, fold: Fold) -> TrialResult:
+    """The trial for a fit on the rows before ``fold``: its boosting rounds, chosen on the search's rows, increase with
+    the number of rows to the power of :data:`_GROWTH`."""
     if not fit_class(best.family).boosts:
         return best
-    searched = min(data.row_counts["train"], spec.tuning.rows)
-    grown = (data.row_counts["train"] + data.row_counts["validation"]) / searched
-    return replace(best, iterations=max(1, round(best.iterations * grown**_GROWTH)))
+    searched = min(data.rows_before(data.periods.folds[-1]), spec.tuning.rows)
+    return replace(best, iterations=max(1, round(best.iterations * (data.rows_before(fold) / searched) ** _GROWTH)))
+
+
+@dataclass(frozen=True)
+class FinalFit:
+    """The fits of the chosen point.
+
+    Attributes:
+        origins: a pipeline per window of the held-out period, not calibrated.
+        raw, scores: of those pipelines on the held-out rows, before and after calibration, shape (held out,).
+        measured: calibration and threshold that the held-out rows measure, chosen on the validation windows.
+        pipeline: of the fit on all rows, calibrated: preprocessing, classifier.
+        served: its calibration and threshold, chosen on the validation windows and the held-out period.
+    """
+
+    origins: list[Pipeline]
+    raw: Values
+    scores: Values
+    measured: OperatingPoint
+    pipeline: Pipeline
+    served: OperatingPoint
 
 
 def fit_final(
+    spec: ModelSpec, chosen: Chosen, data: TrainingData, device: Device = "cpu", sampler: str = "none"
+) -> FinalFit:
+    """Fit the chosen point before each window of the held-out period and on all rows, and choose the operating points.
+
+    Both operating points are chosen in the same way, on scores of rows that their fits had not seen; that of the served
+    fit has the held-out rows in addition, as the threshold depends on the latest share of positives.
+    """
+    periods = data.periods
+    *origins, served = fit_before(spec, chosen.trial, data, [*periods.origins, periods.served], device, sampler)
+    measured = choose_operating_point(spec, chosen.y, chosen.scores, chosen.days, chosen.recent)
+    raw = np.concatenate(
+        [
+            pipeline.predict_proba(data.features[fold.validation])[:, 1]
+            for pipeline, fold in zip(origins, periods.origins, strict=True)
+        ]
+    )
+    latest = data.rows.loc[periods.held_out, PREDICTION_TIME] >= periods.served.start - spec.split.validation
+    point = choose_operating_point(
+        spec,
+        np.concatenate([chosen.y, data.y[periods.held_out]]),
+        np.concatenate([chosen.scores, raw]),
+        np.concatenate([chosen.days, data.days[periods.held_out]]),
+        int(latest.sum()),
+    )
+    scores = raw if measured.calibrator is None else measured.calibrator(raw)
+    return FinalFit(origins, raw, scores, measured, calibrated(served, point.calibrator), point)
+
+
+def fit_before(
     spec: ModelSpec,
     best: TrialResult,
     data: TrainingData,
-    calendar: list[str],
+    folds: Sequence[Fold],
     device: Device = "cpu",
     sampler: str = "none",
-    failures: list[Failure] | None = None,
-) -> tuple[Pipeline, dict[str, np.ndarray[Any, Any]]]:
-    """Fit ``best`` and the baselines in parallel on the cluster.
+) -> list[Pipeline]:
+    """Fit ``best`` on the rows known before each of ``folds``, at the same time where the CPUs allow it.
 
-    ``best`` is fitted :func:`for_all_rows`, on those that ``sampler`` returns, and its scores are corrected for the
-    share of added positives; encoding and cleaning are fitted on the real rows, and so are the baselines.
+    It is fitted :func:`for_all_rows`, on those that ``sampler`` returns, and its scores are corrected for the share of
+    added positives; encoding and cleaning are fitted on the real rows.
 
-    Returns the fitted pipeline (preprocessing, classifier), and each baseline's scores on the held-out rows; a baseline
-    that fails is left out and added to ``failures``.
+    Returns a fitted pipeline (preprocessing, classifier) for each of ``folds``.
     """
-    baselines: dict[str, Any] = {}
-    best = for_all_rows(spec, best, data)
-    if data.parts is not None:  # unchanged: rows on disk are not sampled
-        encode = encoder_of_parts(spec, data, data.parts)
-        with secondary("baselines", failures):
-            baselines = start_baselines(data, encode, calendar)
-        with shares_on_disk(spec, best.params, data, data.parts, encode, paged=device == "cpu") as shares:
-            fitted: Any = fit_by_workers(spec, best.params, best.iterations, shares, device)
-            if weights := shares[0].class_weights:
-                fitted = PriorCorrected(fitted, math.log(weights[1] / weights[0]))
-    else:
-        early = data.early
-        encode = preprocessing(data.features, spec.inputs, best.family).fit(data.features[early])
-        ids = data.rows[spec.requests.id].to_numpy()[early]
-        sampled = resample(sampler, data.features[early], data.y[early], ids, spec.sampling.ratio, spec.tuning.seed)
-        rows = Rows(encode.transform(sampled.features), sampled.y, sampled.fit_weights)
-        with secondary("baselines", failures):
-            trees = preprocessing(data.features, spec.inputs).fit(data.features[early])
-            baselines = start_baselines(data, trees, calendar)
-        fitted = (_by_workers if spec.fit.workers > 1 else _alone)(spec, best, rows, device)
-        if shift := prior_shift(sampled, data.y[early]):
-            fitted = PriorCorrected(fitted, shift)
-    return assemble(encode, fitted), baseline_scores(data, baselines, failures)
+    if data.parts is not None:
+        return [_on_disk(spec, for_all_rows(spec, best, data, fold), data.parts, fold, device) for fold in folds]
+    slots = sum(node.get("CPU", 0.0) for node in all_resources().values()) / spec.tuning.cpus_per_trial
+    running, fitted = deque[Callable[[], "Pipeline"]](), list["Pipeline"]()
+    for fold in folds:
+        if len(running) >= slots:  # further rows would only wait in memory
+            fitted.append(running.popleft()())
+        running.append(_start(spec, for_all_rows(spec, best, data, fold), data, fold, device, sampler))
+    return [*fitted, *(finish() for finish in running)]
 
 
-def _alone(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Any:
-    """Fit in one Ray task."""
+def _on_disk(spec: ModelSpec, best: TrialResult, parts: FrameParts, fold: Fold, device: Device) -> Pipeline:
+    """Fit on rows on disk, which are not sampled."""
+    encode = encoder_of_parts(spec, parts, fold.start)
+    with shares_on_disk(spec, best.params, parts, fold.start, encode, paged=device == "cpu") as shares:
+        fitted: Any = fit_by_workers(spec, best.params, best.iterations, shares, device)
+        if weights := shares[0].class_weights:
+            fitted = PriorCorrected(fitted, math.log(weights[1] / weights[0]))
+    return assemble(encode, fitted)
+
+
+def _start(
+    spec: ModelSpec, best: TrialResult, data: TrainingData, fold: Fold, device: Device, sampler: str
+) -> Callable[[], Pipeline]:
+    """Start a fit on rows in memory; returns a function that waits for it."""
+    features, y = data.features[fold.train], data.y[fold.train]
+    encode = preprocessing(data.features, spec.inputs, best.family).fit(features)
+    ids = data.rows[spec.requests.id].to_numpy()[fold.train]
+    sampled = resample(sampler, features, y, ids, spec.sampling.ratio, spec.tuning.seed)
+    rows, shift = Rows(encode.transform(sampled.features), sampled.y, sampled.fit_weights), prior_shift(sampled, y)
+    fit = _by_workers if spec.fit.workers > 1 else _alone
+    finish = fit(spec, best, rows, device)
+
+    def finished() -> Pipeline:
+        fitted = finish()
+        return assemble(encode, PriorCorrected(fitted, shift) if shift else fitted)
+
+    return finished
+
+
+def _alone(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Callable[[], Any]:
+    """Start a fit in one Ray task."""
     import ray
 
     tuning = spec.tuning
     fit = ray.remote(num_cpus=share(tuning.cpus_per_trial), num_gpus=gpus_of(spec, device))(fit_steps)
-    return wait(
-        [
-            fit.remote(
-                best.family,
-                best.params,
-                ray.put(rows.x),
-                ray.put(rows.y),
-                best.iterations,
-                tuning.seed,
-                threads=max(1, int(tuning.cpus_per_trial)),
-                device=device,
-                weights=rows.weights,
-            )
-        ]
-    )[0]
+    started = fit.remote(
+        best.family,
+        best.params,
+        ray.put(rows.x),
+        ray.put(rows.y),
+        best.iterations,
+        tuning.seed,
+        threads=max(1, int(tuning.cpus_per_trial)),
+        device=device,
+        weights=rows.weights,
+    )
+    return lambda: wait([started])[0]
 
 
-def _by_workers(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Any:
+def _by_workers(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Callable[[], Any]:
     """Fit with several workers, each with a share of the rows."""
     import ray
 
@@ -212,4 +189,4 @@ def _by_workers(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) 
     shares = [ray.put(ArrayShare(*deal(rank, workers, *columns))) for rank in range(workers)]
     fitted = fit_by_workers(spec, best.params, best.iterations, shares, device)
     shift = weight_shift(rows.y, weights, rows.weights)
-    return PriorCorrected(fitted, shift) if shift else fitted
+    return lambda: PriorCorrected(fitted, shift) if shift else fitted

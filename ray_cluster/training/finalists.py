@@ -24,7 +24,7 @@ from ray_cluster.training.search import Search, TrialResult
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Chosen", "choose", "newest_scores"]
+__all__ = ["Chosen", "choose", "newest_scores", "window_scores"]
 
 Values = np.ndarray[Any, Any]
 
@@ -105,8 +105,15 @@ def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
 
 def newest_scores(spec: ModelSpec, data: TrainingData, trial: TrialResult) -> Values:
     """Scores of ``trial`` on the last window, fitted on the search's rows, shape (validation,)."""
-    [[(_, scores)]] = _scores(spec, data, [(trial, [trial.iterations])], data.periods.folds[-1:])
-    return scores[0]  # type: ignore[no-any-return]
+    return window_scores(spec, data, trial, newest=True)[0]
+
+
+def window_scores(spec: ModelSpec, data: TrainingData, trial: TrialResult, newest: bool = False) -> list[Values]:
+    """Scores of ``trial`` on each validation window, or on the last one alone, fitted on the search's rows before it,
+    shape (rows of the window,) each."""
+    folds = data.periods.folds[-1:] if newest else data.periods.folds
+    [found] = _scores(spec, data, [(trial, [trial.iterations])], folds)
+    return [scores[0] for _, scores in found]
 
 
 def _looked_at(trial: TrialResult) -> dict[int, float]:

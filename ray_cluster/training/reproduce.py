@@ -7,13 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from configs.errors import HeadraceError
 from configs.model import ModelSpec
 from configs.reading import ConfigError, validated
 from configs.settings import Settings
-from feature_repo.definitions.feature_store import request_features
 from feature_repo.frames.training_frame import FrameError, LabelError
 from feature_repo.tables import manifest
 from ray_cluster import registry
@@ -22,22 +19,19 @@ from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.lineage.changes import Change, changes_since
 from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.registry.evidence import Evaluation, Evidence
-from ray_cluster.training.calibration import OperatingPoint, calibrated, choose_operating_point
 from ray_cluster.training.data import SplitError, TrainingData, prepare
 from ray_cluster.training.distributed.devices import Device, again_on, cluster_resources, device_of, on_device
-from ray_cluster.training.final_fit import fit_final
-from ray_cluster.training.finalists import choose, newest_scores
+from ray_cluster.training.final_fit import FinalFit, fit_final
+from ray_cluster.training.finalists import Chosen, choose, newest_scores
 from ray_cluster.training.sampling.sampler_selection import contender_scores
 from ray_cluster.training.search import Search, TrialResult
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sklearn.pipeline import Pipeline
 
 __all__ = [
-    "Refitted",
     "refit",
-    "operating_point_again",
+    "chosen_again",
     "Check",
     "ReproduceError",
     "Reproduction",
@@ -46,41 +40,23 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Refitted:
-    """The bundle after fitting again: ``scores`` on the held-out rows, shape (held out,), and their ``metrics``."""
-
-    pipeline: Pipeline
-    threshold: float
-    scores: np.ndarray[Any, Any]
-    metrics: dict[str, float]
-
-
-def refit(settings: Settings, spec: ModelSpec, data: TrainingData, evidence: Evidence) -> Refitted:
-    """Fit the chosen trial of a run's ``evidence`` again, with calibration and threshold; the cluster must be
+def refit(settings: Settings, spec: ModelSpec, data: TrainingData, evidence: Evidence) -> FinalFit:
+    """Make the final fits of a run's ``evidence`` again, with calibration and threshold; the cluster must be
     connected."""
     trial = TrialResult(**evidence.trials[0])
-    calendar = request_features(settings, spec.feature_service)
     sampler = evidence.sampling.kept if evidence.sampling else "none"
     device = device_of(spec, cluster_resources(), trial.family)
-    fitted, _ = fit_final(spec, trial, data, calendar, device, sampler)
-    operating_point = operating_point_again(spec, data, trial, sampler)
-    pipeline = calibrated(fitted, operating_point.calibrator)
-    y, held_out = data.y, data.periods.held_out
-    scores = pipeline.predict_proba(data.features[held_out])[:, 1]
-    return Refitted(
-        pipeline, operating_point.threshold, scores, metrics(y[held_out], scores, operating_point.threshold)
-    )
+    return fit_final(spec, chosen_again(spec, data, trial, sampler), data, device, sampler)
 
 
-def operating_point_again(spec: ModelSpec, data: TrainingData, trial: TrialResult, sampler: str) -> OperatingPoint:
-    """Calibration and threshold, from the recorded point's scores on the validation windows of that training."""
+def chosen_again(spec: ModelSpec, data: TrainingData, trial: TrialResult, sampler: str) -> Chosen:
+    """The recorded point with its scores on the validation windows of that training."""
     alone = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"finalists": 1})})
     newest = Search([trial], newest_scores(spec, data, trial))
     chosen = choose(alone, data, newest)
     if sampler != "none":
         chosen = chosen.refitted(replace(newest, validation_scores=contender_scores(spec, trial, data, sampler)))
-    return choose_operating_point(spec, chosen.y, chosen.scores, chosen.days, chosen.recent)
+    return chosen
 
 
 class ReproduceError(HeadraceError, RuntimeError):
@@ -167,7 +143,7 @@ def reproduce(settings: Settings, model: str, which: str | None = None) -> Repro
     checks = [
         *_frame_checks(provenance["dataset"], data),
         *_model_checks(provenance["model_digest"], model_digest(again.pipeline)),
-        *_number_checks(evidence.evaluation, again.threshold, again.metrics),
+        *_number_checks(evidence.evaluation, data, again),
         _score_check(spec, registry.reference(settings, subject.run.run_id), data, again.scores),
     ]
     data.release()
@@ -232,9 +208,15 @@ def _model_checks(then: Mapping[str, str], now: Mapping[str, str]) -> list[Check
     ]
 
 
-def _number_checks(evaluation: Evaluation | None, threshold: float, metrics: Mapping[str, float]) -> list[Check]:
-    then = {"threshold": evaluation.threshold, **evaluation.metrics} if evaluation else {}
-    now = {"threshold": threshold, **metrics}
+def _number_checks(evaluation: Evaluation | None, data: TrainingData, again: FinalFit) -> list[Check]:
+    """Compare both thresholds and the metrics."""
+    if evaluation is None:
+        return []
+    threshold = again.measured.threshold
+    then = {"threshold": evaluation.threshold, **evaluation.metrics}
+    now = {"threshold": threshold, **metrics(data.y[data.periods.held_out], again.scores, threshold)}
+    if evaluation.served:
+        then["served threshold"], now["served threshold"] = evaluation.served["threshold"], again.served.threshold
     return [
         Check(name, f"{value:.10g}", f"{now[name]:.10g}", value == now[name])
         for name, value in then.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from feature_repo.definitions.feature_store import request_features
 from feature_repo.frames.label_overrides import overlay_version
 from feature_repo.frames.training_frame import PREDICTION_TIME, inputs_fingerprint
 from feature_repo.storage.code_files import code_fingerprint
-from feature_repo.storage.secondary import Failure
+from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster import registry
 from ray_cluster.cluster.connection import connected
 from ray_cluster.lineage.environment import fit_files, library_versions
@@ -23,7 +23,7 @@ from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.lineage.provenance import gather
 from ray_cluster.parity.check import require as require_parity
 from ray_cluster.registry.evidence import Dataset, Evaluation, Evidence, SamplingResult
-from ray_cluster.training.calibration import calibrated, choose_operating_point
+from ray_cluster.training.baselines import baseline_scores, start_baselines
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.distributed.devices import check_cluster, cluster_resources, device_of
 from ray_cluster.training.evaluate import check_evaluation, evaluate
@@ -32,6 +32,7 @@ from ray_cluster.training.final_fit import fit_final
 from ray_cluster.training.finalists import choose
 from ray_cluster.training.sampling.sampler_selection import select_sampler
 from ray_cluster.training.search import Search, tune_families
+from ray_cluster.training.seed_noise import seed_noise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +52,7 @@ class TrainedRun:
 
     Attributes:
         key: of the training; the same key means the same result.
-        scores: of the pipeline on the held-out rows, shape (held out,).
+        pipeline: that is served. scores: of the held-out rows, by fits that had not seen them, shape (held out,).
         context: tags of the flow run.
         device: on which the final fit ran.
         sampling: the result of the sampler selection, if there was one.
@@ -76,6 +77,7 @@ class TrainedRun:
 def record_run(settings: Settings, run: TrainedRun) -> str:
     """Log the whole run; returns its id."""
     spec, data, evaluation = run.spec, run.data, run.evaluation
+    threshold = evaluation.served.get("threshold", evaluation.threshold)
     frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
     provenance = gather(
         settings,
@@ -127,7 +129,7 @@ def record_run(settings: Settings, run: TrainedRun) -> str:
         params={"family": run.search.best.family, "seed": spec.tuning.seed, **evaluation.params},
         metrics={
             **evaluation.metrics,
-            "threshold": evaluation.threshold,
+            "threshold": threshold,
             "validation_" + spec.tuning.metric: run.search.metric,
         },
         tags={
@@ -141,7 +143,7 @@ def record_run(settings: Settings, run: TrainedRun) -> str:
         },
         files=provenance.files,
         metadata={
-            "threshold": evaluation.threshold,
+            "threshold": threshold,
             "features": frame.features,
             "feature_service": spec.feature_service,
             "dataset": frame.fingerprint,
@@ -190,17 +192,19 @@ def train_model(
         if data.periods.earlier:
             progress("comparing the finalists over the folds", 0.5)
         chosen = choose(spec, data, search)
+        chosen = replace(chosen, evidence={**chosen.evidence, "seed_noise": seed_noise(spec, data, chosen)})
         selection = select_sampler(spec, chosen.trial, data)
         failures: list[Failure] = [*selection.failures]
-        progress("fitting the best on all earlier rows, and the baselines", 0.6)
-        calendar = request_features(settings, spec.feature_service)
+        progress("fitting the best before the held-out period and on all rows, and the baselines", 0.6)
+        baselines: dict[str, Any] = {}
+        with secondary("baselines", failures):
+            baselines = start_baselines(spec, data, request_features(settings, spec.feature_service))
         device = device_of(spec, cluster_resources(), chosen.trial.family)
-        fitted, baselines = fit_final(spec, chosen.trial, data, calendar, device, selection.method, failures)
-    chosen = chosen.refitted(selection.applied(chosen.search))
-    operating_point = choose_operating_point(spec, chosen.y, chosen.scores, chosen.days, chosen.recent)
-    pipeline = calibrated(fitted, operating_point.calibrator)
+        chosen = chosen.refitted(selection.applied(chosen.search))
+        final = fit_final(spec, chosen, data, device, selection.method)
+        measured_beside = baseline_scores(data, baselines, failures)
     progress("measuring on the held-out period", 0.85)
-    measured, scores = evaluate(spec, data, chosen, operating_point, pipeline, baselines, failures)
+    measured = evaluate(spec, data, chosen, final, measured_beside, failures)
     progress("recording the run", 0.92)
     run = TrainedRun(
         spec=spec,
@@ -208,8 +212,8 @@ def train_model(
         key=key,
         data=data,
         search=chosen.search,
-        pipeline=pipeline,
-        scores=scores,
+        pipeline=final.pipeline,
+        scores=final.scores,
         evaluation=measured,
         context=context,
         started=started,

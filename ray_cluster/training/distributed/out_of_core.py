@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from configs.model import ModelSpec
 from feature_repo.frames.frame_parts import FrameParts
 from feature_repo.frames.training_frame import LABEL_KNOWN_AT, PREDICTION_TIME, model_inputs
+from ray_cluster.training.data import known
 from ray_cluster.training.distributed.shares import FileShare, deal
 from ray_cluster.training.families import preprocessing
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pandas as pd
     from sklearn.compose import ColumnTransformer
-
-    from ray_cluster.training.data import TrainingData
 
 __all__ = ["encoder_of_parts", "shares_on_disk"]
 
@@ -25,30 +26,30 @@ __all__ = ["encoder_of_parts", "shares_on_disk"]
 PARTS_IN_MEMORY = 4
 
 
-def encoder_of_parts(spec: ModelSpec, data: TrainingData, parts: FrameParts) -> ColumnTransformer:
-    """Fit the preprocessing on every k-th early row, at most ``fit.rows_per_part``, and one row of each text.
+def encoder_of_parts(spec: ModelSpec, parts: FrameParts, until: datetime) -> ColumnTransformer:
+    """Fit the preprocessing on every k-th row known at ``until``, at most ``fit.rows_per_part``, and one of each text.
 
     Texts therefore have the same codes as in memory; the medians and quantiles of cleaning are those of the sample, and
-    exact if all early rows fit in one part.
+    exact if all these rows fit in one part.
     """
     import pandas as pd
 
-    total = sum(int(mask.sum()) for _, mask in _early(data, parts, [PREDICTION_TIME, LABEL_KNOWN_AT]))
+    total = sum(int(mask.sum()) for _, mask in _known(parts, until, [PREDICTION_TIME, LABEL_KNOWN_AT]))
     step = -(-total // spec.fit.rows_per_part)
     chosen: list[pd.DataFrame] = []
     seen: dict[str, set[Any]] = {}
     at = 0
-    for part, mask in _early(data, parts, [PREDICTION_TIME, LABEL_KNOWN_AT, *parts.features]):
+    for part, mask in _known(parts, until, [PREDICTION_TIME, LABEL_KNOWN_AT, *parts.features]):
         rows = model_inputs(part.loc[mask, parts.features])
         regular = [number - at for number in range(-(-at // step) * step, at + len(rows), step)]
         at += len(rows)
         chosen.append(rows.iloc[regular])
         for name in rows:
             if rows[name].dtype == object:
-                known = seen.setdefault(name, set())
-                known |= set(chosen[-1][name].unique())
-                new = rows[~rows[name].isin(known)].drop_duplicates(name)
-                known |= set(new[name])
+                texts = seen.setdefault(name, set())
+                texts |= set(chosen[-1][name].unique())
+                new = rows[~rows[name].isin(texts)].drop_duplicates(name)
+                texts |= set(new[name])
                 chosen.append(new)
     sample = pd.concat(chosen, ignore_index=True)
     return preprocessing(sample, spec.inputs).fit(sample)
@@ -58,12 +59,13 @@ def encoder_of_parts(spec: ModelSpec, data: TrainingData, parts: FrameParts) -> 
 def shares_on_disk(
     spec: ModelSpec,
     params: dict[str, Any],
-    data: TrainingData,
     parts: FrameParts,
+    until: datetime,
     encode: ColumnTransformer,
     paged: bool,
 ) -> Iterator[list[FileShare]]:
-    """Write each worker's share of the early rows as files next to the parts, for the duration of the block.
+    """Write each worker's share of the rows known at ``until`` as files next to the parts, for the duration of the
+    block.
 
     Args:
         params: of the trial; its ``class_weight`` becomes row weights.
@@ -77,7 +79,7 @@ def shares_on_disk(
     files: list[list[tuple[str, str]]] = [[] for _ in range(workers)]
     total = positives = 0
     for number, (part, mask) in enumerate(
-        _early(data, parts, [PREDICTION_TIME, LABEL_KNOWN_AT, "label", *parts.features])
+        _known(parts, until, [PREDICTION_TIME, LABEL_KNOWN_AT, "label", *parts.features])
     ):
         if not mask.any():
             continue
@@ -112,7 +114,7 @@ def _class_weights(class_weight: Any, negatives: int, positives: int) -> tuple[f
     return float(class_weight.get(0, 1)), float(class_weight.get(1, 1))
 
 
-def _early(data: TrainingData, parts: FrameParts, columns: list[str]) -> Iterator[tuple[pd.DataFrame, Any]]:
-    """The parts one by one, each with the mask of its rows for the final fit."""
+def _known(parts: FrameParts, until: datetime, columns: list[str]) -> Iterator[tuple[pd.DataFrame, Any]]:
+    """The parts one by one, each with the mask of its rows that were known at ``until``."""
     for part in parts.read(columns):
-        yield part, data.periods.early(part[PREDICTION_TIME], part[LABEL_KNOWN_AT])
+        yield part, known(part[PREDICTION_TIME], part[LABEL_KNOWN_AT], until)

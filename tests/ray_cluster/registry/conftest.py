@@ -55,7 +55,7 @@ def held_out_rows(seed: int = 0, rows: int = 1200) -> pd.DataFrame:
     random = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
-            "id": [f"r{number}" for number in range(rows)],
+            "flight_id": [f"r{number}" for number in range(rows)],
             "prediction_time": pd.date_range("2013-01-01", periods=rows, freq="48min", tz="UTC"),
             "signal": random.normal(size=rows),
             "noise": random.normal(size=rows),
@@ -70,12 +70,20 @@ FEATURES = ["signal", "noise", "carrier"]
 
 
 def log_small_run(
-    settings: Settings, model: str, key: str, rounds: int = 20, blind: bool = False, held_out_from: str = "2013-01-01"
+    settings: Settings,
+    model: str,
+    key: str,
+    rounds: int = 20,
+    blind: bool = False,
+    held_out_from: str = "2013-01-01",
+    served_until: str | None = None,
 ) -> str:
-    """Fit and log a small XGBoost pipeline; ``blind`` keeps the signal from it."""
+    """Fit and log a small XGBoost pipeline; ``blind`` keeps the signal from it. ``served_until``: of the rows that the
+    run says that it was fitted on."""
     from ray_cluster.evaluation.metrics import metrics
 
     fitted, held_out = held_out_rows(1), held_out_rows(2)
+    held_out = held_out[held_out["prediction_time"] >= pd.to_datetime(held_out_from, utc=True)]
     x = fitted[FEATURES].assign(signal=0.0) if blind else fitted[FEATURES]
     encode = preprocessing(x).fit(x)
     classifier = fit_steps(
@@ -89,8 +97,8 @@ def log_small_run(
         "held_out": {
             "rows": len(held_out),
             "positives": int(held_out["label"].sum()),
-            "start": held_out_from,
-            "end": "2013-02-10",
+            "start": pd.to_datetime(held_out_from, utc=True).isoformat(),
+            "end": "2013-02-10T00:00:00+00:00",
         }
     }
     return registry.log_run(
@@ -99,9 +107,16 @@ def log_small_run(
         key,
         pipeline,
         example=held_out[FEATURES].head(3),
-        reference=held_out[["id", "prediction_time", *FEATURES, "label"]].assign(score=scores),
+        reference=held_out[["flight_id", "prediction_time", *FEATURES, "label"]].assign(score=scores),
         evidence=registry.Evidence(
-            evaluation=registry.Evaluation(metrics=found, threshold=0.4, periods=periods, family="xgboost", slices=[]),
+            evaluation=registry.Evaluation(
+                metrics=found,
+                threshold=0.4,
+                periods=periods,
+                family="xgboost",
+                slices=[],
+                served={"until": served_until, "threshold": 0.4} if served_until else {},
+            ),
             dataset=registry.Dataset(
                 fingerprint=f"data-{key}",
                 rows=2400,

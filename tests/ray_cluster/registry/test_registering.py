@@ -61,9 +61,36 @@ def test_rows_that_the_champion_was_fitted_on_are_not_compared(settings, run, fi
         )
 
 
+def test_an_equal_challenger_is_refused_unless_it_was_fitted_on_newer_rows(settings, run):
+    """Each comparison on the same rows may be wrong less often than the one before."""
+    spec = spec_of("fresh")
+    register(settings, spec, run("fresh", "a"), {})
+    refused = register(settings, spec, run("fresh", "b", rounds=22), {}).decision
+    assert refused.action == "refuse" and refused.evidence["fresher"] == 0
+    gain = refused.evidence["gain"]
+    assert gain["attempt"] == 1 and gain["alpha"] == pytest.approx(0.025)
+    assert gain["at_least"] < gain["low"] < gain["mean"]
+    again = register(settings, spec, run("fresh", "c", rounds=21), {}).decision
+    assert again.action == "refuse" and again.evidence["gain"]["alpha"] == pytest.approx(0.05 / 6)
+
+    newer = run("fresh", "d", rounds=21, served_until="2013-02-20T00:00:00+00:00")
+    assert register(settings, spec.model_copy(update={"gate": Gate(refresh=False)}), newer, {}).champion == 1
+    newer = run("fresh", "e", rounds=21, served_until="2013-02-20T00:00:00+00:00")
+    refreshed = register(settings, spec_of("fresh", tolerance=0.05), newer, {})
+    assert refreshed.champion == refreshed.version == 5
+    assert refreshed.decision.evidence["fresher"] == 50
+    assert "the challenger is fitted on 50 more days, so that it only has to be worse by at most 0.05." in " ".join(
+        refreshed.decision.reasons
+    )
+    # the new champion has seen the rows from its held-out period on, but its own training has scores of them
+    later = register(settings, spec, run("fresh", "f", rounds=40), {}).decision
+    assert later.evidence["gain"]["rows"] == 1200 and "overlap" not in later.evidence
+    assert later.evidence["fresher"] == -50
+
+
 def test_a_blind_challenger_is_refused_and_a_better_one_wins_on_the_same_rows(settings, run):
     spec = spec_of("contest")
-    register(settings, spec, run("contest", "a", rounds=4), {})
+    register(settings, spec, run("contest", "a", rounds=4, blind=True), {})
     refused = register(settings, spec, run("contest", "b", blind=True), {})
     assert refused.decision.action == "refuse" and refused.champion == 1
     assert registry.aliased(settings, "contest", "challenger").version == 2
@@ -128,7 +155,7 @@ def test_an_approval_is_waited_for_and_kept(settings, run):
     asking = settings.model_copy(
         update={"approval": Approval(required=True, approvers=["ann", "bob"], timeout=timedelta(days=1))}
     )
-    spec, run_id = spec_of("asked"), run("asked", "a")
+    spec, run_id = spec_of("asked"), run("asked", "a", blind=True)
     done = register(asking, spec, run_id, {}, flow_run="f1")
     assert (done.decision.action, done.approval, done.champion) == ("promote", "waiting", None)
     assert registry.aliased(settings, "asked", "challenger").version == 1

@@ -14,14 +14,17 @@ import pytest
 from configs import load_model
 from configs.model import ModelSpec, Split
 from feature_repo.frames.training_frame import PREDICTION_TIME, TrainingFrame
-from ray_cluster.evaluation.metrics import ranking
-from ray_cluster.training.calibration import Calibrated, OperatingPoint, calibrated, choose_operating_point
+from ray_cluster.evaluation.metrics import metrics, ranking
+from ray_cluster.training.baselines import baseline_scores, start_baselines
+from ray_cluster.training.calibration import Calibrated, OperatingPoint, choose_operating_point
 from ray_cluster.training.data import TrainingData, split
 from ray_cluster.training.evaluate import EvaluationError, check_evaluation, evaluate
-from ray_cluster.training.final_fit import fit_final, for_all_rows
+from ray_cluster.training.families import fit_steps, preprocessing
+from ray_cluster.training.final_fit import fit_before, fit_final, for_all_rows
 from ray_cluster.training.finalists import Chosen, choose
-from ray_cluster.training.reproduce import operating_point_again
+from ray_cluster.training.reproduce import chosen_again
 from ray_cluster.training.search import Search, TrialResult
+from ray_cluster.training.seed_noise import seed_noise
 
 AS_OF = datetime(2013, 12, 1, tzinfo=UTC)
 CUT = Split(validation="20d", held_out="20d", folds=3)
@@ -106,7 +109,9 @@ def test_the_finalist_with_the_best_mean_is_chosen_on_out_of_fold_scores() -> No
 def test_calibration_and_threshold_are_settled_again_from_the_trial_alone() -> None:
     given = data(spec())
     found, operating_point = chosen(spec(), given)
-    again = operating_point_again(spec(), given, found.trial, "none")
+    repeated = chosen_again(spec(), given, found.trial, "none")
+    assert repeated.trial == found.trial
+    again = choose_operating_point(spec(), repeated.y, repeated.scores, repeated.days, repeated.recent)
     assert operating_point.calibrator is not None and again.calibrator is not None
     assert again.threshold == operating_point.threshold and again.evidence == operating_point.evidence
     assert again.calibrator.get_params() == operating_point.calibrator.get_params()
@@ -134,11 +139,14 @@ def test_boosting_rounds_grow_with_the_rows_of_the_final_fit(family: str, grown:
     """The search saw 1,000 of the 3,840 rows before the held-out period."""
     few = spec(tuning={**spec().tuning.model_dump(mode="json"), "rows": 1000})
     given = data(few)
-    assert given.early.sum() == sum(given.row_counts[name] for name in ("train", "validation")) > 3800
+    (origin,), served = given.periods.origins, given.periods.served
+    assert 3800 < given.rows_before(origin) == given.early.sum() < 4800 - 900
+    assert given.rows_before(served) == 4800 - 3  # the last outcomes are not known yet
     point = replace(trial("a", 0.6, 2, 20), family=family)
-    found = for_all_rows(few, point, given).iterations
-    assert found == (round(20 * (given.early.sum() / 1000) ** 0.7) if grown else 20)
-    assert replace(for_all_rows(few, point, given), iterations=20) == point
+    for fold in (origin, served):
+        found = for_all_rows(few, point, given, fold)
+        assert found.iterations == (round(20 * (fold.train.sum() / 1000) ** 0.7) if grown else 20)
+        assert replace(found, iterations=20) == point
 
 
 @pytest.mark.parametrize("changed", ["labels turned round", "other inputs"])
@@ -147,9 +155,10 @@ def test_other_held_out_rows_change_no_choice(changed: str) -> None:
     for held_out in ("as it is", changed):
         given = data(spec(), held_out)
         found, operating_point = chosen(spec(), given)
-        pipeline, _ = fit_final(spec(), found.trial, given, ["rain"])
-        pairs.append((found, operating_point, calibrated(pipeline, operating_point.calibrator)))
-    (first, operating_point, pipeline), (second, again, other) = pairs
+        pairs.append((found, operating_point, fit_final(spec(), found, given)))
+    (first, operating_point, final), (second, again, other_final) = pairs
+    [pipeline], [other] = final.origins, other_final.origins
+    assert final.measured.evidence == operating_point.evidence
     assert first.evidence == second.evidence and first.trial == second.trial
     np.testing.assert_array_equal(first.scores, second.scores)
     assert operating_point.evidence == again.evidence and operating_point.threshold == again.threshold
@@ -157,17 +166,73 @@ def test_other_held_out_rows_change_no_choice(changed: str) -> None:
     assert operating_point.calibrator.get_params() == again.calibrator.get_params()
     features = data(spec()).features
     np.testing.assert_array_equal(pipeline.predict_proba(features), other.predict_proba(features))
+    # the served fit has learned from these rows
+    assert not np.array_equal(final.pipeline.predict_proba(features), other_final.pipeline.predict_proba(features))
+
+
+def test_the_recipe_is_measured_before_each_origin_and_served_from_all_rows() -> None:
+    """The fits before the windows are those that were possible then; the served fit equals a fit on all known rows."""
+    two = spec(split={**CUT.model_dump(mode="json"), "origins": 2})
+    given = data(two)
+    found, _ = chosen(two, given)
+    final = fit_final(two, found, given)
+    first, second = given.periods.origins
+    assert second.start == first.end and first.start == AS_OF - CUT.held_out and second.end == AS_OF
+    assert not (first.validation & second.validation).any()
+    np.testing.assert_array_equal(first.validation | second.validation, given.periods.held_out)
+    assert second.train.sum() == given.rows_before(second) == first.train.sum() + 480
+    parts = []
+    for fold, pipeline in zip((first, second), final.origins, strict=True):
+        known = (given.rows[PREDICTION_TIME] + timedelta(hours=2) <= fold.start).to_numpy()
+        np.testing.assert_array_equal(fold.train, known)
+        [alone] = fit_before(two, found.trial, given, [fold])
+        parts.append(alone.predict_proba(given.features[fold.validation])[:, 1])
+        np.testing.assert_array_equal(parts[-1], pipeline.predict_proba(given.features[fold.validation])[:, 1])
+    np.testing.assert_array_equal(final.raw, np.concatenate(parts))
+    assert final.served.evidence["rows"] == final.measured.evidence["rows"] + len(final.raw)
+    evaluation = evaluate(two, given, found, final, {})
+    assert [each["train_rows"] for each in evaluation.origins] == [first.train.sum(), second.train.sum()]
+    assert evaluation.origins[1]["metrics"] == ranking(given.y[second.validation], parts[1])
+    assert evaluation.served["until"] == evaluation.fitted_until == AS_OF.isoformat()
+    assert evaluation.served["rows"] == 4800 - 3 and evaluation.served["threshold"] == final.served.threshold
+    assert evaluation.params["iterations"] == evaluation.served["iterations"]
+    assert evaluation.served["iterations"] > evaluation.origins[1]["iterations"] > evaluation.origins[0]["iterations"]
+
+
+def test_the_noise_of_the_seed_is_that_between_fits_with_other_seeds() -> None:
+    given, point = data(spec()), replace(trial("a", 0.6, 4, 20), params={"max_depth": 4, "subsample": 0.5})
+    for changed, extra in (({}, 1), ({"split": {"validation": "20d", "held_out": "20d"}}, 3)):
+        asked = spec(**changed)
+        found = chosen_again(asked, data(asked), point, "none")
+        noise = seed_noise(asked, data(asked), found)
+        assert noise["freedom"] == 3 and 0.0005 < noise["average_precision"] < 0.05
+        windows = []
+        for fold in data(asked).periods.folds:
+            encode = preprocessing(given.features).fit(given.features[fold.train])
+            x, later = (encode.transform(given.features[mask]) for mask in (fold.train, fold.validation))
+            fits = [
+                fit_steps("xgboost", point.params, x, given.y[fold.train], 20, asked.tuning.seed + more)
+                for more in range(extra + 1)
+            ]
+            y = given.y[fold.validation]
+            windows.append([ranking(y, fitted.predict_proba(later)[:, 1])["roc_auc"] for fitted in fits])
+        assert noise["roc_auc"] == pytest.approx(np.sqrt(np.mean([np.var(each, ddof=1) for each in windows])))
+    fixed = replace(point, params={"max_depth": 4})
+    assert seed_noise(spec(), given, chosen_again(spec(), given, fixed, "none"))["average_precision"] == 0
 
 
 def test_the_evidence_of_a_whole_training() -> None:
     given = data(spec())
     found, operating_point = chosen(spec(), given)
-    fitted, baselines = fit_final(spec(), found.trial, given, ["rain"])
-    pipeline = calibrated(fitted, operating_point.calibrator)
-    evaluation, scores = evaluate(spec(), given, found, operating_point, pipeline, baselines)
+    final = fit_final(spec(), found, given)
+    baselines = baseline_scores(given, start_baselines(spec(), given, ["rain"]))
+    evaluation = evaluate(spec(), given, found, final, baselines)
     held_out = given.periods.held_out
-    assert isinstance(pipeline[-1], Calibrated)
-    np.testing.assert_array_equal(scores, pipeline.predict_proba(given.features[held_out])[:, 1])
+    assert isinstance(final.pipeline[-1], Calibrated) and operating_point.calibrator is not None
+    np.testing.assert_array_equal(
+        final.scores, operating_point.calibrator(final.origins[0].predict_proba(given.features[held_out])[:, 1])
+    )
+    assert evaluation.metrics == metrics(given.y[held_out], final.scores, operating_point.threshold)
     for name, (low, high) in evaluation.intervals.items():
         assert low <= evaluation.metrics[name] <= high or name == "ece"
     assert set(evaluation.intervals) == set(evaluation.metrics)
@@ -183,13 +248,14 @@ def test_the_evidence_of_a_whole_training() -> None:
 
 
 def test_without_request_features_there_is_no_baseline_on_them_and_a_failing_one_ends_nothing() -> None:
-    given, point = data(spec()), trial("plain", 0.6, 2, 5)
+    given = data(spec())
+    found = baseline_scores(given, start_baselines(spec(), given, []))
+    assert list(found) == ["base rate", "XGBoost defaults, all features"]
     failures: list[dict[str, str]] = []
-    _, found = fit_final(spec(), point, given, [], failures=failures)
-    assert list(found) == ["base rate", "XGBoost defaults, all features"] and failures == []
-    _, found = fit_final(spec(), point, given, ["no such feature"], failures=failures)
-    assert list(found) == ["base rate"] and failures[0]["what"] == "baselines"
-    assert failures[0]["why"].startswith("KeyError: ") and "no such feature" in failures[0]["why"]
+    started = start_baselines(spec(), replace(given, y=given.y.astype(str)), ["rain"])
+    found = baseline_scores(given, started, failures)
+    assert list(found) == ["base rate", "logistic regression, calendar only"]
+    assert [each["what"] for each in failures] == ["baseline XGBoost defaults, all features"]
 
 
 @pytest.mark.parametrize(

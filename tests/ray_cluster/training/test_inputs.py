@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from configs.reading import ConfigError, validated
 from configs.settings import Settings, load_settings
 from feature_repo.frames.training_frame import TrainingFrame
 from ray_cluster.registry import TRUSTED
-from ray_cluster.training.data import Periods, TrainingData
+from ray_cluster.training.data import Fold, Periods, TrainingData
 from ray_cluster.training.families import assemble, encoded, fit_steps, preprocessing
-from ray_cluster.training.final_fit import fit_final
+from ray_cluster.training.final_fit import fit_before
 from ray_cluster.training.inputs import InputsError, check_inputs, learned
 from ray_cluster.training.search import TrialResult
 
@@ -160,8 +161,10 @@ def here(tmp_path: Any) -> Settings:
 
 
 def periods(frame: pd.DataFrame, validation: int, held_out: int) -> Periods:
-    place = np.arange(len(frame))
-    return Periods(place < validation, (place >= validation) & (place < held_out), place >= held_out, {})
+    place, now = np.arange(len(frame)), datetime(2013, 12, 1, tzinfo=UTC)
+    train, later, last = place < validation, (place >= validation) & (place < held_out), place >= held_out
+    bounds = {"validation": (now, now)}
+    return Periods(train, later, last, bounds, (Fold(train | later, last, now, now),), Fold(place >= 0, last, now, now))
 
 
 def training_data(features: pd.DataFrame, y: Any, cut: Periods) -> TrainingData:
@@ -208,7 +211,7 @@ def test_the_final_fit_learns_from_nothing_held_out(spec: ModelSpec) -> None:
     ray.init(num_cpus=1, object_store_memory=80_000_000, include_dashboard=False, log_to_driver=False)
     try:
         found = [
-            fit_final(spec, best, training_data(features, y, cut), ["hour"])[0]
+            fit_before(spec, best, training_data(features, y, cut), cut.origins)[0]
             for features in (frame, pd.concat([frame[:750], rows(150, 9, shift=40).assign(hour=0.0)]))
         ]
     finally:

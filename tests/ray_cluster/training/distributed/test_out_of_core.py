@@ -87,6 +87,11 @@ def test_every_fold_has_the_training_rows_that_its_fits_take(here):
     found.release()
 
 
+def before(data):
+    """The start of the held-out period."""
+    return data.periods.origins[0].start
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_the_shares_on_disk_are_those_dealt_in_memory(here, whole, workers):
     """With parts that hold all early rows: the preprocessing too is the same to the last digit."""
@@ -94,10 +99,10 @@ def test_the_shares_on_disk_are_those_dealt_in_memory(here, whole, workers):
     data = prepare(here, asked, AS_OF)
     assert data.parts is not None and len(data.parts.files) > 1
     asked = external(100_000, workers)
-    encode = encoder_of_parts(asked, data, data.parts)
+    encode = encoder_of_parts(asked, data.parts, before(data))
     expected = preprocessing(whole.features, spec().inputs).fit(whole.features[whole.early])
     x = expected.transform(whole.features[whole.early])
-    with shares_on_disk(asked, {}, data, data.parts, encode, paged=True) as shares:
+    with shares_on_disk(asked, {}, data.parts, before(data), encode, paged=True) as shares:
         assert len(shares) == workers and not any(share.paged for share in shares)
         for rank, share in enumerate(shares):
             share_x, share_y = deal(rank, workers, x, whole.y[whole.early])
@@ -108,7 +113,7 @@ def test_the_shares_on_disk_are_those_dealt_in_memory(here, whole, workers):
 
 
 def test_texts_have_their_codes_and_numbers_a_samples_statistics(whole, data):
-    encode = encoder_of_parts(external(1000), data, data.parts)
+    encode = encoder_of_parts(external(1000), data.parts, before(data))
     expected = preprocessing(whole.features, spec().inputs).fit(whole.features[whole.early])
     names = encode.get_feature_names_out().tolist()
     assert names == expected.get_feature_names_out().tolist()
@@ -124,12 +129,12 @@ def test_texts_have_their_codes_and_numbers_a_samples_statistics(whole, data):
 def test_bins_go_to_disk_when_there_are_many_parts(data):
     asked = external(1000)
     few = asked.model_copy(update={"fit": asked.fit.model_copy(update={"rows_per_part": 100})})
-    encode = encoder_of_parts(asked, data, data.parts)
+    encode = encoder_of_parts(asked, data.parts, before(data))
     early = data.periods.describe(data.rows["label"])
     total = early["train"]["rows"] + early["validation"]["rows"]
     assert 100 * PARTS_IN_MEMORY < total < 1000 * PARTS_IN_MEMORY
     for each, wished, expected in ((asked, True, False), (few, True, True), (few, False, False)):
-        with shares_on_disk(each, {}, data, data.parts, encode, paged=wished) as shares:
+        with shares_on_disk(each, {}, data.parts, before(data), encode, paged=wished) as shares:
             assert [share.paged for share in shares] == [expected]
 
 
@@ -138,8 +143,10 @@ def test_classes_weigh_what_they_weigh_in_memory(whole, data, class_weight):
     from sklearn.utils.class_weight import compute_class_weight
 
     asked = external(1000)
-    encode = encoder_of_parts(asked, data, data.parts)
-    with shares_on_disk(asked, {"class_weight": class_weight}, data, data.parts, encode, paged=False) as (share,):
+    encode = encoder_of_parts(asked, data.parts, before(data))
+    with shares_on_disk(asked, {"class_weight": class_weight}, data.parts, before(data), encode, paged=False) as (
+        share,
+    ):
         if class_weight is None:
             assert share.class_weights is None
         else:
