@@ -17,6 +17,9 @@ __all__ = ["ONE_STEP", "Budget", "Family", "Prices", "Tuning"]
 #: Families that are fitted in one step: they have no iterations for reports or stopping.
 ONE_STEP = ("logistic_regression", "custom")
 
+#: With fewer trials, none is stopped early by default.
+_FEW = 16
+
 
 class Prices(Frozen):
     """Price of an hour of one CPU and of one GPU, in one currency."""
@@ -85,6 +88,16 @@ class Family(Frozen):
         drawn = {name: point[f"{self.key}.{name}"] for name in self.drawn}
         chosen = {name: json.loads(drawn[name]) for name, each in self.drawn.items() if "choices" in each}
         return self.space | drawn | chosen
+
+    def pace(self, params: Mapping[str, Any]) -> float:
+        """Progress of an iteration at ``params``, from 0 to 1: its learning rate, relative to the highest of the space.
+
+        Boosting with half of the learning rate needs about twice the rounds (J. Friedman, Greedy function
+        approximation, Annals of Statistics 29, 2001), so after the same number of rounds the faster one leads.
+        """
+        rate = self.drawn.get("learning_rate")
+        highest = max(rate["choices"]) if rate and "choices" in rate else rate and rate["high"]
+        return float(params["learning_rate"] / highest) if highest else 1.0
 
     @field_validator("space")
     @classmethod
@@ -182,17 +195,20 @@ class Tuning(Frozen):
     """The search: families, number of the latest training rows, and Ray Tune's searcher and scheduler.
 
     ``searcher`` (random, tpe) and ``scheduler`` (asha, hyperband, median, none) are a name, or a mapping of the name
-    and its options. No scheduler stops a trial before ``grace_iterations``; the rungs of ASHA and HyperBand are there,
-    at ``reduction_factor`` times that, and so on, and of the trials at a rung the best ``1 / reduction_factor``
-    continue.
+    and its options; by default ASHA, or none for fewer than 16 trials, too few to compare them at several rungs. No
+    scheduler stops a trial before ``grace_iterations``; the rungs of ASHA and HyperBand are there, at
+    ``reduction_factor`` times that, and so on, and of the trials at a rung the best ``1 / reduction_factor`` continue.
+    A trial is finished if its metric did not improve for ``patience`` iterations. Both numbers are those of the
+    highest learning rate: a trial with half of it has twice as many.
     ``finalists``: number of the best trials that are fitted again on the earlier folds, if ``split.folds`` is above 1.
     """
 
     metric: Literal["average_precision", "roc_auc"] = "average_precision"
     rows: int = Field(ge=1000)
     searcher: Searcher = RandomSearcher()
-    scheduler: Scheduler = AshaScheduler()
+    scheduler: Scheduler
     budget: Budget
+    patience: int | None = Field(None, ge=1)
     report_every: int = Field(10, ge=1)
     grace_iterations: int = Field(20, ge=1)
     reduction_factor: int = Field(3, ge=2)
@@ -213,6 +229,16 @@ class Tuning(Frozen):
     def grace(self, family: Family) -> int:
         """Iterations of ``family`` before which the scheduler stops none of its trials."""
         return 1 if family.one_step else family.grace_iterations or self.grace_iterations
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_scheduler(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "scheduler" in given:
+            return given
+        budget = given.get("budget")
+        trials = budget.get("trials") if isinstance(budget, Mapping) else getattr(budget, "trials", None)
+        few = isinstance(trials, int) and trials < _FEW
+        return {**given, "scheduler": NoScheduler(name="none") if few else AshaScheduler()}
 
     @model_validator(mode="after")
     def _families_fit(self) -> Tuning:

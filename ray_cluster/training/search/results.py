@@ -29,7 +29,7 @@ class TrialResult:
         metric: the best validation metric; None for a trial that failed, or was stopped, before its first report.
         seconds, cpu_seconds: wall seconds of the fit, and CPU seconds of its own thread times its threads.
         history: pairs of iterations and metric.
-        reason: why it failed, or was stopped.
+        reason: why it failed, was stopped, or finished before its last iteration.
     """
 
     trial: str

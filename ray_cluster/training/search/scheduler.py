@@ -1,7 +1,8 @@
 """The scheduler, by its name in a model's file: it decides whether a trial continues after a report.
 
-Its time is :data:`RUNG`: iterations in units of the family's grace, so that rounds, trees and epochs share the rungs. A
-family without iterations reports no rung: a finished fit would be compared with half-done ones.
+Its time is :data:`RUNG`: iterations in units of the family's grace, so that rounds, trees and epochs share the rungs,
+and at the pace of the trial's learning rate, so that slow learners are compared after as much progress. A family
+without iterations reports no rung: a finished fit would be compared with half-done ones.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 from ray.tune.search.optuna import OptunaSearch
 
-from ray_cluster.training.search.trainable import BEST
+from ray_cluster.training.search.trainable import BEST, ENDED
 
 if TYPE_CHECKING:
     from configs.tuning import Tuning
@@ -28,6 +28,11 @@ class SeededSearch(OptunaSearch):  # type: ignore[misc]
         self.tuning = tuning
         first = [{"family": family.key} for family in tuning.families]
         super().__init__(self._point, BEST, "max", points_to_evaluate=first, sampler=_SamplerPerTrial(tuning))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial that the scheduler or the budget stopped is pruned: its value is that of fewer iterations."""
+        stopped = result is not None and not result.get(ENDED, True)
+        super().on_trial_complete(trial_id, None if stopped else result, error)
 
     def _point(self, trial: optuna.Trial) -> None:
         """Draw the input of :meth:`configs.tuning.Family.parameters`."""

@@ -16,10 +16,11 @@ from ray_cluster.training.search.checkpoint import Progress, SearchCheckpoint
 from ray_cluster.training.search.results import TrialResult
 from ray_cluster.training.search.worker import failed, worker_of
 
-__all__ = ["BEST", "RUNG", "SearchTrial"]
+__all__ = ["BEST", "ENDED", "RUNG", "SearchTrial"]
 
-#: Keys of a report: the best metric so far, for searchers; and the time attribute of schedulers.
-BEST, RUNG = "best", "rung"
+#: Keys of a report: the best metric so far, and whether the trial has ended by itself, for searchers; and the time
+#: attribute of schedulers.
+BEST, ENDED, RUNG = "best", "ended", "rung"
 
 #: Number of attempts of a step if the worker dies during it.
 _ATTEMPTS = 3
@@ -60,12 +61,12 @@ class SearchTrial(tune.Trainable):  # type: ignore[misc]
             self.store.keep(self.number, self.progress)
         done, found = self.progress.done, self.progress.result
         ended = found.status != "stopped early"
-        report: dict[str, Any] = {"iterations": done, "trial_seconds": found.seconds, "done": ended}
+        report: dict[str, Any] = {"iterations": done, "trial_seconds": found.seconds, "done": ended, ENDED: ended}
         if found.status == "failed":
             return report | {"failure": found.reason}
         if not self.family.one_step:
-            grace = self.tuning.grace(self.family)
-            report |= {RUNG: done / grace, "rungs": [[at / grace, value] for at, value in found.history]}
+            rungs = self.family.pace(found.params) / self.tuning.grace(self.family)
+            report |= {RUNG: done * rungs, "rungs": [[at * rungs, value] for at, value in found.history]}
         return report | {self.tuning.metric: found.history[-1][1], BEST: found.metric}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:

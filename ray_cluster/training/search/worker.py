@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -112,7 +113,7 @@ class Worker:
         train, validation = self.rows[fit_class(family.key).encoding]
         every = family.report_every or self.tuning.report_every
         goal = min((progress.done // every + 1) * every, family.iterations)
-        last = goal == family.iterations
+        patience = (self.tuning.patience or math.inf) / family.pace(before.params)
         with threadpool_limits(self.threads, user_api="openmp"):  # for this thread; the limit of BLAS is per process
             running = running or self._start(number, family, progress, train)
             running.fit.advance(goal, running.dropped.is_set)
@@ -120,8 +121,10 @@ class Worker:
                 return progress
             scores = np.asarray(running.fit.scores(validation), dtype="float32")
             value = float(metric(self.tuning.metric)(validation.y, scores))
+            better = before.metric is None or value > before.metric
+            stale = not better and goal - before.iterations >= patience
+            last = goal == family.iterations or stale
             model = b"" if last else running.fit.checkpoint()
-        better = before.metric is None or value > before.metric
         result = replace(
             before,
             status="finished" if last else before.status,
@@ -130,6 +133,7 @@ class Worker:
             seconds=before.seconds + time.perf_counter() - wall,
             history=[*before.history, [float(goal), value]],
             cpu_seconds=before.cpu_seconds + (time.thread_time() - cpu) * self.threads,
+            reason=f"no better for {goal - before.iterations} iterations" if stale else before.reason,
         )
         return Progress(result, goal, scores if better else progress.scores, model)
 
