@@ -76,7 +76,9 @@ def _details(facts: CardFacts) -> Part:
         kind = calibration.get("method")
         found.append(f"Calibration: {kind}." if kind else "Calibration: see the evidence.")
     if evaluation:
-        found.append(f"Threshold of the decision: {metric(evaluation.threshold, 4)}.")
+        found.append(
+            f"Threshold of the decision: {metric(evaluation.served.get('threshold', evaluation.threshold), 4)}."
+        )
     blocks: list[str | tuple[str, ...]] = [spec["description"]] if spec.get("description") else []
     return Part("details", "Model details", (*blocks, tuple(found)))
 
@@ -159,7 +161,19 @@ def _evaluation_data(facts: CardFacts) -> Part:
     return Part(
         "evaluation-data",
         "Evaluation data",
-        (f"The latest period, not used for fitting, tuning or selection: {_period(held_out)}.",),
+        (f"The latest period, not used for tuning or selection: {_period(held_out)}.", _measured_fit(facts)),
+    )
+
+
+def _measured_fit(facts: CardFacts) -> str:
+    """Which fit the metrics are of, and which one is served."""
+    evaluation = facts.evidence.evaluation
+    if evaluation is None or not evaluation.served:
+        return "The metrics are those of this version, which was fitted on earlier rows."
+    return (
+        "The metrics are those of fits on earlier rows, at a threshold of "
+        f"{metric(evaluation.threshold, 4)}. This version is the same recipe, fitted on all "
+        f"{amount(evaluation.served['rows'])} rows known at {moment(evaluation.served['until'])}."
     )
 
 

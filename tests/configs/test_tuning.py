@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from configs.reading import ConfigError, validated
-from configs.tuning import Tuning
+from configs.tuning import Family, Tuning
 
 CONTENT = {"rows": 1000, "budget": {"trials": 1}, "families": [{"family": "logistic_regression"}]}
 
 
 def test_a_name_stands_for_its_defaults_and_options_are_those_of_tune() -> None:
     plain = validated(Tuning, CONTENT, "m.yaml")
-    assert (plain.searcher.name, plain.scheduler.name) == ("random", "asha")
+    assert (plain.searcher.name, plain.scheduler.name) == ("random", "none")  # a single trial is compared with none
+    for budget, name in (({"trials": 15}, "none"), ({"trials": 16}, "asha"), ({"seconds": 60}, "asha")):
+        assert validated(Tuning, CONTENT | {"budget": budget}, "m.yaml").scheduler.name == name
     given = CONTENT | {"searcher": "tpe", "scheduler": {"name": "median", "min_samples_required": 5}}
     tuning = validated(Tuning, given, "m.yaml")
     assert tuning.searcher.model_dump() == {
@@ -25,6 +27,16 @@ def test_a_name_stands_for_its_defaults_and_options_are_those_of_tune() -> None:
     }
     assert tuning.scheduler.model_dump() == {"name": "median", "min_samples_required": 5}
     assert validated(Tuning, tuning.model_dump(mode="json"), "m.yaml") == tuning
+
+
+def test_the_pace_of_a_trial_is_its_learning_rate_beside_the_highest() -> None:
+    def pace(space: dict[str, Any], **params: float) -> float:
+        return Family(family="xgboost", iterations=9, space=space).pace(params)
+
+    drawn = {"learning_rate": {"low": 0.01, "high": 0.1, "log": True}}
+    assert pace(drawn, learning_rate=0.1) == 1 and pace(drawn, learning_rate=0.02) == pytest.approx(0.2)
+    assert pace({"learning_rate": {"choices": [0.3, 0.1]}}, learning_rate=0.1) == pytest.approx(1 / 3)
+    assert pace({"learning_rate": 0.05}, learning_rate=0.05) == pace({}) == 1
 
 
 @pytest.mark.parametrize(("trials", "random"), [(1, 1), (4, 2), (12, 4), (30, 10), (300, 10), (None, 10)])

@@ -25,6 +25,7 @@ def rows(count: int = 900) -> dict[str, tuple[tuple[np.ndarray, ...], tuple[np.n
 
 def spec_of(budget: dict[str, Any], families: list[dict[str, Any]] | None = None, **more: Any) -> ModelSpec:
     tuning = {"rows": 1000, "budget": budget, "report_every": 4, "grace_iterations": 8, "reduction_factor": 2}
+    tuning["scheduler"] = "asha"
     default = [
         {
             "family": "xgboost",

@@ -54,7 +54,7 @@ def test_schedulers_by_name(tmp_path: Path, scheduler: Any) -> None:
     family = {
         "family": "xgboost",
         "iterations": 32,
-        "space": {"learning_rate": {"low": 1e-4, "high": 0.5, "log": True}},
+        "space": {"reg_lambda": {"low": 1.0, "high": 1e5, "log": True}},
     }
     found = search(tmp_path, spec_of({"trials": 9}, [family], scheduler=scheduler, searcher="tpe"))
     stopped = [trial for trial in found.trials if trial.status == "stopped early"]
@@ -62,6 +62,35 @@ def test_schedulers_by_name(tmp_path: Path, scheduler: Any) -> None:
     assert bool(stopped) == (scheduler != "none")
     for trial in stopped:
         assert 8 <= trial.history[-1][0] < 32 and trial.reason == "others were better at the same point"
+
+
+def test_slow_learners_are_compared_after_as_much_progress(tmp_path: Path) -> None:
+    """A learning rate of a fifth reaches the first rung after five times the rounds; a fast one is stopped there."""
+    family = {
+        "family": "xgboost",
+        "iterations": 60,
+        "space": {"learning_rate": {"choices": [0.5, 0.1]}, "max_depth": 2},
+    }
+    found = search(tmp_path, spec_of({"trials": 8}, [family]))
+    rates = {trial.params["learning_rate"]: trial for trial in found.trials}
+    assert set(rates) == {0.1, 0.5}
+    slow = [trial for trial in found.trials if trial.params["learning_rate"] == 0.1]
+    assert all(trial.history[-1][0] >= 5 * 8 for trial in slow)
+    assert any(trial.status == "stopped early" for trial in found.trials)
+
+
+def test_a_trial_ends_when_its_metric_no_longer_improves(tmp_path: Path) -> None:
+    """The patience of 20 rounds is that of the highest learning rate; a half of it has 40."""
+    family = {"family": "xgboost", "iterations": 400, "space": {"learning_rate": {"choices": [1.0, 0.5]}}}
+    found = search(tmp_path, spec_of({"trials": 6}, [family], scheduler="none", patience=20))
+    assert {trial.params["learning_rate"] for trial in found.trials} == {1.0, 0.5}
+    for trial in found.trials:
+        waited = trial.history[-1][0] - trial.iterations
+        patience = 20 / trial.params["learning_rate"]
+        assert trial.status == "finished" and patience <= waited < patience + 4
+        assert trial.reason == f"no better for {waited:.0f} iterations" and trial.metric == max(
+            v for _, v in trial.history
+        )
 
 
 def test_seconds_end_a_search_whatever_runs(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from ray.tune.search import ConcurrencyLimiter, SearchGenerator
 
 from configs.tuning import Tuning
 from ray_cluster.training.search.searcher import SeededSearch
-from ray_cluster.training.search.trainable import BEST
+from ray_cluster.training.search.trainable import BEST, ENDED
 
 whole = st.tuples(st.integers(-50, 50), st.integers(1, 40)).map(lambda p: {"low": p[0], "high": p[0] + p[1]})
 uniform = st.tuples(st.floats(-5, 5), st.floats(0.1, 9)).map(lambda p: {"low": p[0], "high": p[0] + p[1]})
@@ -130,6 +130,18 @@ def test_tpe_learns_within_a_small_budget() -> None:
 
     rising, falling = points(1.0), points(-1.0)
     assert rising[:3] == falling[:3] and rising[3:] != falling[3:]
+
+
+def test_a_stopped_trial_is_pruned_and_not_complete() -> None:
+    from optuna.trial import TrialState
+
+    asked = generator(tuning({"x": {"low": -1.0, "high": 1.0}}, 1, "tpe"))
+    for ended in (True, False):
+        trial = asked.next_trial()
+        asked.on_trial_result(trial.trial_id, {BEST: 0.5, "training_iteration": 1})
+        asked.on_trial_complete(trial.trial_id, {BEST: 0.5, ENDED: ended})
+    trials = asked.searcher.searcher._ot_study.trials
+    assert [(each.state, each.value) for each in trials] == [(TrialState.COMPLETE, 0.5), (TrialState.PRUNED, 0.5)]
 
 
 @pytest.mark.parametrize("searcher", ["tpe", {"name": "tpe", "n_startup_trials": 5, "multivariate": True}])
