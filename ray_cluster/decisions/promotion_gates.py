@@ -78,14 +78,14 @@ def _gain(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
         reason = f"The challenger has no {name}, which is the metric of the gate."
     elif champion is None:
         passed, reason = True, f"There is no champion yet; the first version has {name} {new:.4f}."
-    elif overlap := evidence.get("overlap") if old is None else None:
-        reason = (
-            f"The champion was fitted on rows until {overlap['until'][:10]}, and only {overlap['rows']:,} of the "
-            f"{overlap['of']:,} held-out rows, of {overlap['days']} days, are later; a comparison needs {MIN_DAYS} "
-            "days with both outcomes: train with a later as_of or a shorter split.held_out."
-        )
     elif old is None:
         reason = f"The champion has no {name} on these rows, so the challenger cannot be compared."
+        if overlap := evidence.get("overlap"):
+            reason = (
+                f"The champion was fitted on rows until {overlap['until'][:10]}, and only {overlap['rows']:,} of the "
+                f"{overlap['of']:,} held-out rows, of {overlap['days']} days, are later; a comparison needs {MIN_DAYS} "
+                "days with both outcomes: train with a later as_of or a shorter split.held_out."
+            )
     else:
         gain = new - old
         passed = gain > 0 and gain >= margin - _TOLERANCE
@@ -118,17 +118,23 @@ def _interval(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
     low = found["low"]
     passed = low is not None and low > -tolerance
     if low is None:
-        reason = (
-            f"The held-out rows are of {found['days']} days, and an interval of the gain needs {MIN_DAYS}; use a "
-            "longer split.held_out."
-        )
+        reason = "The held-out rows give no interval of the gain, so the challenger's gain is not reliable."
+        if why := found.get("why"):
+            reason += f" {why} Use a longer split.held_out."
     else:
         reason = (
             f"With {confidence:.0%} confidence the gain in {metric_name(found['metric'])} is between {low:+.4f} and "
-            f"{found['high']:+.4f} (in pairs, over {found['days']:,} days); its lower end "
+            f"{found['high']:+.4f} ({_method(found)}); its lower end "
             f"{'is above' if passed else 'is not above'} {-tolerance:g}."
         )
     yield GateResult(gate, low, -tolerance, passed, reason)
+
+
+def _method(gain: Facts) -> str:
+    """How the interval was measured; the evidence of older decisions has blocks of a bootstrap."""
+    if "days" in gain:
+        return f"in pairs, over {gain['days']:,} days"
+    return f"paired bootstrap of {gain['blocks']:,} {gain['block']}s"
 
 
 def _slices(evidence: Facts, policy: Facts) -> Iterable[GateResult]:

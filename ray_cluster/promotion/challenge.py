@@ -71,6 +71,7 @@ def challenge(
         "low": None if gain.low != gain.low else gain.low,
         "high": None if gain.high != gain.high else gain.high,
         "share": None if gain.share != gain.share else gain.share,
+        "why": gain.why,
         "days": len(set(days)),
         "rows": len(rows),
     }
