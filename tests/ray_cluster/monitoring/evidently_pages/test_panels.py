@@ -21,8 +21,10 @@ TITLES = [
     "Verdict of each monitoring",
     "Drifted features",
     "Drift of the score",
-    "Performance: average precision",
+    "ROC AUC",
+    "Average precision",
     "Calibration gap",
+    "Log loss",
     "Mean score and share of positives",
     "Predictions and outcomes",
 ]
@@ -53,8 +55,11 @@ def page(settings: Settings, name: str) -> dict[str, tuple[list[str], dict[str, 
         for panel in (await manager.get_project_dashboard(ZERO_UUID, project.id)).panels:
             filters = [SeriesFilter(**value.dict(exclude={"legend", "view_params"})) for value in panel.values]
             series = await manager.get_data_series(ZERO_UUID, project.id, filters, None, None)
-            times = [source.timestamp.isoformat() for source in series.sources] if filters else []
-            lines = {panel.values[line.filter_index].legend: line.values for line in series.series if filters}
+            times = [source.timestamp.isoformat() for source in series.sources]
+            lines = {}
+            for line in series.series if filters else []:
+                legend = panel.values[line.filter_index].legend.replace("{{part}}", line.params["part"])
+                lines[legend] = line.values
             found[panel.title] = (times, lines)
         return found
 
@@ -78,16 +83,16 @@ def test_panels_plot_the_measurements_of_each_monitoring_at_its_as_of(settings: 
     watched = [[row["drifted"] for row in each["features"] if row["feature"] != "month"] for each in both]
     assert lines["Drifted features"] == {"drifted": [sum(each) / 5 for each in watched], "bound": [0.3] * 3}
     assert lines["Drift of the score"]["PSI"] == [each["prediction"]["psi"] for each in both]
-    live = [each["performance"]["metrics"]["average_precision"] for each in both]
-    assert live[0]["low"] is None and live[1]["low"] < live[1]["live"] < live[1]["high"]
-    shown = lines["Performance: average precision"]
-    assert {end: shown[end.replace("_", "-")] for end in live[0]} == {
-        end: [each[end] for each in live] for end in live[0]
-    }
-    assert shown["at held-out rate"] == [each["performance"]["live"] for each in both]
-    gaps = [each["performance"]["metrics"]["calibration_gap"] for each in both]
-    assert lines["Calibration gap"]["live"] == [each["live"] for each in gaps]
-    assert lines["Calibration gap"]["high"] == [each["high"] for each in gaps]
+    for metric, title in (
+        ("roc_auc", "ROC AUC"),
+        ("average_precision", "Average precision"),
+        ("calibration_gap", "Calibration gap"),
+        ("log_loss", "Log loss"),
+    ):
+        live = [each["performance"]["metrics"][metric] for each in both]
+        shown = {legend.replace("-", "_"): values for legend, values in lines[title].items()}
+        assert shown == {end: [each[end] for each in live] for end in ("live", "held_out", "low", "high")}
+        assert live[0]["low"] is None and live[1]["low"] < live[1]["live"] < live[1]["high"]
     assert lines["Mean score and share of positives"]["positives"] == [each["performance"]["rate"] for each in both]
     assert lines["Predictions and outcomes"]["predictions"] == [300, 1200, 1200]
 
@@ -111,28 +116,33 @@ def test_panels_are_added_and_restored_and_those_of_a_user_stay(settings: Settin
     dashboard = workspace.create_project(SPEC.name).dashboard
     dashboard.add_panel(text_panel("Mine"))
     add_panels(settings, SPEC)
-    assert list(page(settings, "flight_delay")) == ["Mine", *TITLES]
-    dashboard.delete_panel("Calibration gap", dashboard.model().tabs[0].title)
-    changed = dashboard.model()
-    changed.panels[1].values = []
+    assert list(page(settings, "flight_delay")) == [*TITLES, "Mine"]
+    made = dashboard.model()
+    changed = made.copy(deep=True)
+    changed.panels[0].plot_params = {"plot_type": "line"}  # as somebody edits it
+    gone = changed.panels.pop(5)
+    changed.tabs[0].panels.remove(gone.id)
     workspace.save_dashboard(dashboard.project_id, changed)
+    former = text_panel("Of an earlier version")
+    former.plot_params |= {"headrace": True}
+    dashboard.add_panel(former)
     add_panels(settings, SPEC)
-    restored = dashboard.model()
-    assert sorted(panel.title for panel in restored.panels) == sorted(["Mine", *TITLES])
-    assert [len(panel.values) for panel in restored.panels[:2]] == [0, 3]
-    [tab] = restored.tabs  # Evidently's UI saves no page with more than one
-    assert sorted(tab.panels) == sorted(panel.id for panel in restored.panels)
+    assert dashboard.model() == made
+    [tab] = made.tabs  # Evidently's UI saves no page with more than one
+    assert tab.panels == [panel.id for panel in made.panels]
+
+
+def test_panels_that_are_there_are_not_written_again(settings: Settings) -> None:
+    add_panels(settings, SPEC)
+    [file] = (settings.home / "evidently").glob("*/dashboard.json")
+    before = file.stat().st_mtime_ns
+    add_panels(settings, SPEC)
+    assert file.stat().st_mtime_ns == before
 
 
 def test_what_was_not_measured_is_not_plotted() -> None:
     live = held_out(1200, "2013-12-18", 14)
     as_of = pd.Timestamp("2014-01-02", tz="UTC")
     nothing = monitoring_verdict(measure(SPEC, logged(live).head(0), outcomes(live), REFERENCE, as_of), SPEC.monitoring)
-    assert plotted(nothing) == {
-        "verdict.keep": 0.0,
-        "verdict.wait": 1.0,
-        "verdict.retrain": 0.0,
-        "rows.predictions": 0.0,
-        "rows.outcomes": 0.0,
-        "rows.abstained": 0.0,
-    }
+    rows = {("rows", part): 0.0 for part in ("predictions", "outcomes", "abstained")}
+    assert plotted(nothing) == {("verdict", "keep"): 0.0, ("verdict", "wait"): 1.0, ("verdict", "retrain"): 0.0} | rows
