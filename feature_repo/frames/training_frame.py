@@ -18,6 +18,7 @@ from feature_repo.frames.fingerprints import frame_files, frame_fingerprint
 from feature_repo.frames.label_overrides import overlay as relabels
 from feature_repo.frames.label_overrides import overlay_version, standing, with_overrides
 from feature_repo.storage.code_files import code_fingerprint
+from feature_repo.storage.float32 import LARGEST, beyond
 from feature_repo.storage.sql import text_literal
 from feature_repo.tables import connect, manifest
 from feature_repo.transforms import sql
@@ -223,18 +224,15 @@ def check_finite(settings: Settings, spec: ModelSpec, features: pd.DataFrame, id
     Raises:
         FrameError: one is not; the message names the first such feature, its view and a row.
     """
-    import numpy as np
-
-    largest = float(np.finfo("float32").max)
     for name in features:
         if features[name].dtype.kind != "f":
             continue
-        beyond = np.abs(features[name].to_numpy()) > largest
-        if beyond.any():
-            views, first = feature_views(settings, spec.feature_service), int(np.argmax(beyond))
+        found = beyond(features[name].to_numpy())
+        if found.any():
+            views, first = feature_views(settings, spec.feature_service), int(found.argmax())
             raise FrameError(
                 f"Model '{spec.name}': feature '{name}' of view '{views.get(name, 'unknown')}' is infinite or beyond "
-                f"±{largest:.1e} in {beyond.sum():,} of {len(features):,} rows, for example "
+                f"±{LARGEST:.1e} in {found.sum():,} of {len(features):,} rows, for example "
                 f"{features[name].iloc[first]} where {spec.requests.id} = {ids.iloc[first]!r}; return null there, for "
                 "example divide by nullif(…, 0)."
             )

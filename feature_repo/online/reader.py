@@ -18,6 +18,7 @@ from feature_repo.online.entity_keys import component
 from feature_repo.online.pandas_private import Block, frame_of
 from feature_repo.online.service import OnDemand, feature_service
 from feature_repo.online.values import OnlineValues
+from feature_repo.storage.float32 import beyond
 
 __all__ = [
     "compute",
@@ -86,9 +87,10 @@ def _held(name: str, place: int, arrangement: Arrangement, columns: Columns) -> 
 class OnlineVectors:
     """Feature vectors read online, each frame with one row per request.
 
-    ``features``: the model's input columns; null if there is no value or it had expired. ``event_times``: per feature
-    view the UTC event time of the value, NaT if there is none. ``expired``: per feature view whether a value exists but
-    is older than its TTL. ``known_until``: per feature view the as-of time of its materialization.
+    ``features``: the model's input columns; null if there is no value, if it had expired, or if it is infinite in
+    float32, such as the result of a division by zero. ``event_times``: per feature view the UTC event time of the
+    value, NaT if there is none. ``expired``: per feature view whether a value exists but is older than its TTL.
+    ``known_until``: per feature view the as-of time of its materialization.
     """
 
     features: pd.DataFrame
@@ -150,6 +152,7 @@ class OnlineReader:
                 self._stored[place].empty(expired[:, place], columns)
         for each in self._service.on_demand:
             compute(each, rows, self._arrangement, columns)
+        columns.matrix[beyond(columns.matrix)] = np.nan
         events[held] *= 1000  # nanoseconds
         shown = len(self._views)
         return OnlineVectors(

@@ -1,1 +1,1 @@
-"""Files that are replaced atomically, locks between processes and machines, and work whose failure is only recorded."""
+"""Files that are replaced atomically, locks, work whose failure is only recorded, and the range of numbers."""

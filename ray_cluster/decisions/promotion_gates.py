@@ -118,17 +118,15 @@ def _interval(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
         )
     low, name = found["low"], metric_name(found["metric"])
     if low is None:
-        reason = (
-            f"The held-out rows are of {found['days']} days, and an interval of the gain needs {MIN_DAYS}; use a "
-            "longer split.held_out."
-        )
+        reason = "The held-out rows give no interval of the gain, so the challenger's gain is not reliable."
+        if why := found.get("why"):
+            reason += f" {why} Use a longer split.held_out."
         yield GateResult(gate, None, -tolerance, False, reason)
     elif "at_least" not in found or _refreshes(evidence, policy):
         passed = low > -tolerance
         reason = (
-            f"With {confidence:.0%} confidence the gain in {name} is between {low:+.4f} and {found['high']:+.4f} (in "
-            f"pairs, over {found['days']:,} days); its lower end {'is above' if passed else 'is not above'} "
-            f"{-tolerance:g}."
+            f"With {confidence:.0%} confidence the gain in {name} is between {low:+.4f} and {found['high']:+.4f} "
+            f"({_method(found)}); its lower end {'is above' if passed else 'is not above'} {-tolerance:g}."
         )
         yield GateResult(gate, low, -tolerance, passed, reason)
     else:
@@ -157,6 +155,13 @@ def _not_compared(evidence: Facts, name: str) -> str:
         f"{overlap['of']:,} held-out rows, of {overlap['days']} days, are later or were held out by it too; a "
         f"comparison needs {MIN_DAYS} days with both outcomes: train with a later as_of or a shorter split.held_out."
     )
+
+
+def _method(gain: Facts) -> str:
+    """How the interval was measured; the evidence of older decisions has blocks of a bootstrap."""
+    if "days" in gain:
+        return f"in pairs, over {gain['days']:,} days"
+    return f"paired bootstrap of {gain['blocks']:,} {gain['block']}s"
 
 
 def _slices(evidence: Facts, policy: Facts) -> Iterable[GateResult]:

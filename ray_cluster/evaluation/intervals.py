@@ -199,20 +199,22 @@ class Gain:
 
     Attributes:
         gain: above zero if the second is better, also for a metric for which lower is better.
-        low, high: the interval of the gain, of 95 % unless another level was requested; NaN with too few days.
-        share: confidence that the second is better, in [0, 1]; NaN with too few days.
-        error, freedom: standard error of the gain and its degrees of freedom; NaN with too few days.
+        low, high: the interval of the gain, of 95 % unless another level was requested; NaN if there is none.
+        share: confidence that the second is better, in [0, 1]; NaN if there is no interval.
+        why: why there is no interval, a sentence; None if there is one.
+        error, freedom: standard error of the gain and its degrees of freedom; NaN if there is no interval.
     """
 
     gain: float
     low: float
     high: float
     share: float
+    why: str | None = None
     error: float = float("nan")
     freedom: float = float("nan")
 
     def at_least(self, alpha: float) -> float:
-        """The lower bound that the true gain is below with probability ``alpha`` at most; NaN with too few days."""
+        """The lower bound that the true gain is below with probability ``alpha`` at most; NaN without an interval."""
         return around(self.gain, self.error, self.freedom, 1 - 2 * alpha)[0]
 
 
@@ -222,10 +224,12 @@ def day_numbers(days: npt.ArrayLike) -> Whole:
     return found
 
 
-def influences(measure: Callable[[Floats], Mapping[str, float]], days: int) -> dict[str, Floats]:
+def influences(
+    measure: Callable[[Floats], Mapping[str, float]], days: int, whole: Mapping[str, float] | None = None
+) -> dict[str, Floats]:
     """Influence of each day on each value of ``measure``, which takes one weight per day: the pseudo-values of the
-    jackknife that leaves out a day, shape (days,)."""
-    whole = measure(np.ones(days))
+    jackknife that leaves out a day, shape (days,). ``whole``: the values of all days, if they are measured already."""
+    whole = measure(np.ones(days)) if whole is None else whole
     without = [measure(np.where(np.arange(days) == day, 0.0, 1.0)) for day in range(days)]
     return {
         name: days * value - (days - 1) * np.array([each[name] for each in without]) for name, value in whole.items()
@@ -289,7 +293,7 @@ def measured_intervals(measure: Callable[[Floats], Mapping[str, float]], days: i
     found = {}
     if days >= MIN_DAYS:
         whole = measure(np.ones(days))
-        for name, influence in influences(measure, days).items():
+        for name, influence in influences(measure, days, whole).items():
             low, high = around(whole[name], *standard_error(influence))
             if not np.isnan(low):
                 found[name] = (max(low, 0.0), min(high, 1.0)) if name in _SHARES else (low, high)
@@ -343,9 +347,14 @@ def paired_gain(
         )
         return {metric: sign * (after - before)}
 
-    gain = measured(np.ones(first.blocks))[metric]
+    whole = measured(np.ones(first.blocks))
+    gain = whole[metric]
     if first.blocks < MIN_DAYS:
-        return Gain(gain, float("nan"), float("nan"), float("nan"))
-    error, freedom = combined(standard_error(influences(measured, first.blocks)[metric]), *noise)
+        why = f"The rows are of {first.blocks} days, and an interval needs {MIN_DAYS}."
+        return Gain(gain, float("nan"), float("nan"), float("nan"), why)
+    error, freedom = combined(standard_error(influences(measured, first.blocks, whole)[metric]), *noise)
+    if np.isnan(error):
+        why = "All rows of one class are of one day, so the metric is not defined without that day."
+        return Gain(gain, float("nan"), float("nan"), float("nan"), why)
     share = float(stdtr(freedom, gain / error)) if error else 0.5 + 0.5 * float(np.sign(gain))
-    return Gain(gain, *around(gain, error, freedom, level), share, error, freedom)
+    return Gain(gain, *around(gain, error, freedom, level), share, None, error, freedom)

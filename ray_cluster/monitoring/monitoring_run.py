@@ -110,21 +110,27 @@ def monitor(
         folder, stem = settings.home / "monitoring" / spec.name, f"{now.tz_convert('UTC'):%Y-%m-%dT%H%M}"
         seen = scored(known_at(predictions, "as_of", now))
         with secondary("Evidently page of drift", failures):
-            from ray_cluster.monitoring.evidently_report import add_to_workspace, drift_run, write_html
+            from ray_cluster.monitoring.evidently_pages.reports import drift_run, write_html
+            from ray_cluster.monitoring.evidently_pages.workspace import add_run
 
             current = expand_features(seen).assign(score=seen["score"])
             run = drift_run(spec, measurements, current, reference[[*feature_columns(spec, reference), "score"]])
-            add_to_workspace(settings, spec, run)
+            add_run(settings, spec, run)
             html = write_html(run, folder / f"{stem}.html")
         if (measurements["performance"] or {}).get("live") is not None:
             with secondary("Evidently page of performance", failures):
-                from ray_cluster.monitoring.evidently_report import add_to_workspace, performance_run, write_html
+                from ray_cluster.monitoring.evidently_pages.reports import performance_run, write_html
+                from ray_cluster.monitoring.evidently_pages.workspace import add_run
 
                 labelled = with_outcomes(seen, outcomes, now)
                 threshold = float(seen["threshold"].iloc[-1]) if "threshold" in seen else 0.5
                 run = performance_run(spec, measurements, labelled, reference, threshold)
-                add_to_workspace(settings, spec, run)
+                add_run(settings, spec, run)
                 performance_html = write_html(run, folder / f"{stem}-performance.html")
+    with secondary("Evidently panels", failures):
+        from ray_cluster.monitoring.evidently_pages.panels import add_verdict
+
+        add_verdict(settings, spec, decision)
     return MonitoringResult(measurements, decision, html, performance_html, failures)
 
 

@@ -86,6 +86,7 @@ def challenge(
         "low": _number(gain.low),
         "high": _number(gain.high),
         "share": _number(gain.share),
+        "why": gain.why,
         "attempt": attempt,
         "alpha": alpha,
         "at_least": _number(gain.at_least(alpha)),

@@ -13,9 +13,9 @@ from configs.settings import Settings
 from feature_repo.frames.expired_values import AsServed, retrieve_as_served
 from feature_repo.frames.training_frame import PREDICTION_TIME, FrameError, model_inputs, requests
 from feature_repo.storage.files import replacing
+from feature_repo.storage.float32 import finite
 from ray_cluster import registry
 from ray_cluster.cluster.connection import connected
-from ray_cluster.serving.predictor import finite
 
 if TYPE_CHECKING:
     import pandas as pd

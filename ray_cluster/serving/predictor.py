@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-__all__ = ["Observed", "Prediction", "Predictor", "Reader", "Vectors", "Version", "VersionError", "finite", "plain"]
+__all__ = ["Observed", "Prediction", "Predictor", "Reader", "Vectors", "Version", "VersionError", "plain"]
 
 
 class Vectors(Protocol):
@@ -209,7 +209,7 @@ class Predictor:
         views = [str(view) for view in vectors.event_times.columns]
         ages = at.to_numpy("datetime64[ns]")[:, None] - vectors.event_times.to_numpy("datetime64[ns]")
         ages = ages / np.timedelta64(1, "s")
-        inputs = finite(vectors.features[version.features])
+        inputs = vectors.features[version.features]
         found: list[list[ExpiredValue]] = [[]] * len(rows)
         abstains = [False] * len(rows)
         if vectors.expired.to_numpy().any():
@@ -297,17 +297,6 @@ class Predictor:
         views = {name: [view for view, keys in self._reader.view_keys.items() if name in keys] for name in given}
         unknown = [name for name in given if views[name] and not any(seen.get(view) for view in views[name])]
         return "partial", unknown
-
-
-def finite(inputs: pd.DataFrame) -> pd.DataFrame:
-    """The inputs, with null for a number that is not finite in float32, such as the result of a division by zero."""
-    import numpy as np
-
-    largest = np.finfo("float32").max
-    found = {name: np.abs(inputs[name].to_numpy()) > largest for name in inputs if inputs[name].dtype.kind == "f"}
-    if not any(beyond.any() for beyond in found.values()):
-        return inputs
-    return inputs.assign(**{name: inputs[name].mask(beyond) for name, beyond in found.items()})
 
 
 def plain(value: Any) -> Any:

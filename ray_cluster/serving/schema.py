@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -25,6 +24,7 @@ from pydantic_core import from_json
 
 from configs.model import RequestField, Requests
 from configs.reading import nearest
+from feature_repo.storage.float32 import LARGEST
 from ray_cluster.serving.errors import InvalidRequestError, Problem, Problems, invalid_fields, shown, unknown_fields
 
 __all__ = ["Answer", "Answers", "Explanation", "RequestSchema", "ViewAge", "ViewFreshness"]
@@ -33,9 +33,6 @@ __all__ = ["Answer", "Answers", "Explanation", "RequestSchema", "ViewAge", "View
 MOST_CHARACTERS = 256
 #: Times outside these years are refused: nanosecond timestamps end in 2262.
 FIRST_YEAR, LAST_YEAR = 1900, 2200
-
-#: Numbers beyond it are refused: models are fitted and scored in float32.
-LARGEST = float(np.finfo("float32").max)
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)")
 _TIME_WORDS = "an ISO 8601 time with offset, such as 2013-12-17T15:30:00Z"

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from ray_cluster.training.families.fit_steps import Fit, Rows
 
-__all__ = ["PriorCorrected", "PriorCorrectedFit", "corrected", "weight_shift"]
+__all__ = ["PriorCorrected", "PriorCorrectedFit", "corrected", "log_odds", "weight_shift"]
 
 
 def weight_shift(y: Any, weights: Any | None, before: Any | None = None) -> float:
@@ -27,18 +27,23 @@ def weight_shift(y: Any, weights: Any | None, before: Any | None = None) -> floa
         y: labels 0 or 1, shape (rows,).
         weights, before: one weight per row, shape (rows,); None means 1 each.
     """
+    return 0.0 if weights is before else log_odds(y, weights) - log_odds(y, before)
 
-    def odds(each: Any | None) -> float:
-        positive, negative = np.bincount(np.asarray(y).astype(int), each, 2)[::-1]
-        return float(np.log(positive / negative))
 
-    return 0.0 if weights is before else odds(weights) - odds(before)
+def log_odds(y: Any, weights: Any | None = None) -> float:
+    """Log of the weight of the positives over that of the negatives.
+
+    >>> round(log_odds([0, 1, 1], [1.0, 0.5, 2.5]), 4)  # log(3)
+    1.0986
+    """
+    negative, positive = np.bincount(np.asarray(y).astype(int), weights, 2)
+    return float(np.log(positive / negative))
 
 
 def corrected(scores: Any, shift: float) -> npt.NDArray[np.float64]:
     """Probabilities in [0, 1] with their log-odds lowered by ``shift``; their order does not change.
 
-    >>> corrected([0.0, 0.5, 1.0], np.log(9)).tolist()
+    >>> corrected([0.0, 0.5, 1.0], np.log(9)).round(6).tolist()
     [0.0, 0.1, 1.0]
     """
     p, factor = np.asarray(scores, dtype=np.float64), np.exp(-shift)

@@ -118,6 +118,20 @@ def test_features_that_only_on_demand_code_reads(environment, values, stored):
     assert list(found.event_times) == list(found.expired) == list(found.known_until) == ["shops"]
 
 
+@pytest.mark.parametrize("number", [0.0, 1e-200, 1e39, -np.inf])
+def test_a_number_that_is_infinite_in_float32_is_null_in_its_row_only(environment, values, stored, number):
+    """A stored one, and the ``share`` that on-demand code computes by dividing by it."""
+    visits = stored[1].reset_index()
+    visits.loc[0, "spent"] = number
+    values.write(layouts(environment)["visits"], table(visits))
+    keys = pd.DataFrame(VISITS[:2], columns=["shop", "customer"], dtype=object)
+    rows = keys.assign(price=2.0, items=1)
+    found = OnlineReader(environment, "everything", values).read(rows, pd.Series([START] * 2)).features
+    large = abs(number) > 1
+    assert found["spent"].isna().tolist() == [large, False] and found["share"].isna().tolist() == [not large, False]
+    assert found["share"][1] == 2.0 / found["spent"][1]
+
+
 def test_as_of_in_any_form(environment, values, stored):
     reader = OnlineReader(environment, "without_visits", values)
     rows = pd.DataFrame({"shop": ["a"], "customer": [1], "price": [1.0], "items": [1]})

@@ -84,6 +84,43 @@ def test_promotion_replays_and_is_monotone(new: Any, old: Any, gate: Gate, more:
         assert replay(decision, {"margin": gate.margin + more}).action == "refuse"
 
 
+def gained(**changes: Any) -> Decision:
+    facts = {"metric": "average_precision", "confidence": 0.9, "mean": 0.02, "low": 0.01, "high": 0.03, "days": 77}
+    gain = {name: value for name, value in (facts | changes).items() if value != "left out"}
+    return promotion({"average_precision": 0.32}, {"average_precision": 0.3}, Gate(), {"gain": gain})
+
+
+def test_a_missing_interval_of_the_gain_is_refused_with_the_reason_that_was_measured() -> None:
+    why = "All rows of one class are of one day, so the metric is not defined without that day."
+    decision = gained(low=None, high=None, why=why)
+    assert decision.action == "refuse"
+    assert decision.reasons == (
+        "The held-out rows give no interval of the gain, so the challenger's gain is not reliable. "
+        f"{why} Use a longer split.held_out.",
+    )
+
+
+def test_decisions_whose_evidence_has_a_bootstrap_of_blocks_are_made_again_with_the_same_sentence() -> None:
+    decision = gained(days="left out", block="day", blocks=1077)
+    assert decision.action == "promote" and replay(decision) == decision
+    assert decision.gates[1]["reason"] == (
+        "With 90% confidence the gain in average precision is between +0.0100 and +0.0300 (paired bootstrap of 1,077 "
+        "days); its lower end is above -0.01."
+    )
+    assert "(in pairs, over 77 days)" in gained().gates[1]["reason"]
+    missing = gained(days="left out", block="row", blocks=300, low=None, high=None)
+    assert missing.reasons == (
+        "The held-out rows give no interval of the gain, so the challenger's gain is not reliable.",
+    )
+
+
+def test_a_champion_that_saw_the_held_out_rows_is_not_compared() -> None:
+    overlap = {"until": "2013-12-10T00:00:00+00:00", "rows": 900, "of": 7000, "days": 6}
+    decision = promotion({"average_precision": 0.32}, {}, Gate(), {"overlap": overlap})
+    assert decision.action == "refuse" and "only 900 of the 7,000 held-out rows, of 6 days" in decision.reasons[0]
+    assert "has no average precision" in promotion({"average_precision": 0.32}, {}, Gate()).reasons[0]
+
+
 def test_wait_below_the_fewest_rows() -> None:
     decision = monitoring_verdict(measured(rows=999, prediction={"psi": 9.0}), Monitoring(min_rows=1000))
     assert decision.action == "wait"

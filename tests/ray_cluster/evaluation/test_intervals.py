@@ -15,6 +15,7 @@ from ray_cluster.evaluation.intervals import (
     Ranked,
     influences,
     intervals,
+    measured_intervals,
     paired_gain,
     standard_error,
 )
@@ -113,7 +114,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(days: int, correla
 def test_a_model_against_itself_gains_nothing(seed: int) -> None:
     y, scores, days = scored(300, 1.0, seed)
     for metric in ("average_precision", "log_loss"):
-        assert paired_gain(y, scores, scores, days, metric) == Gain(0, 0, 0, 0.5)
+        assert paired_gain(y, scores, scores, days, metric) == Gain(0, 0, 0, 0.5, None, 0, 1)
 
 
 @pytest.mark.parametrize("metric", ["average_precision", "roc_auc", "brier", "log_loss"])
@@ -126,6 +127,29 @@ def test_a_better_model_gains_whichever_way_the_metric_points(metric: str) -> No
     assert (loss.gain, loss.low, loss.high, loss.share) == pytest.approx(reverse)
     wider = paired_gain(y, worse, good, days, metric, level=0.99)
     assert wider.low < gain.low < gain.high < wider.high and wider.gain == gain.gain
+
+
+def test_a_gain_without_an_interval_says_why() -> None:
+    y, scores, days = scored(400, 1.0, 5)
+    few = paired_gain(y, scores, scores**2, days % 6, "average_precision")
+    assert few.why == f"The rows are of 6 days, and an interval needs {MIN_DAYS}."
+    one_day = paired_gain(np.where(days == 3, y, 0), scores, scores**2, days, "average_precision")
+    assert one_day.why == "All rows of one class are of one day, so the metric is not defined without that day."
+    for found in (few, one_day):
+        assert np.isnan([found.low, found.high, found.share]).all() and np.isfinite(found.gain)
+    assert paired_gain(y, scores, scores**2, days, "average_precision").why is None
+
+
+def test_all_days_together_are_measured_once() -> None:
+    y, scores, days = scored(400, 1.0, 6)
+    ranked, seen = Ranked.of(y, scores, days), []
+
+    def measure(weights: np.ndarray) -> dict[str, float]:
+        seen.append(weights.tolist())
+        return ranked.metrics(weights)
+
+    found = measured_intervals(measure, 40)
+    assert found == intervals(y, scores, days) and len(seen) == 41 and seen.count([1.0] * 40) == 1
 
 
 def test_pairing_is_narrower_than_two_intervals() -> None:

@@ -13,7 +13,9 @@ import pytest
 from configs.model import load_model
 from configs.settings import load_settings
 from ray_cluster.decisions.decision import Decision, monitoring_verdict, replay
-from ray_cluster.monitoring.evidently_report import add_to_workspace, performance_run
+from ray_cluster.monitoring.evidently_pages.panels import plotted
+from ray_cluster.monitoring.evidently_pages.reports import performance_run
+from ray_cluster.monitoring.evidently_pages.workspace import add_run
 from ray_cluster.monitoring.measurements import measure
 from ray_cluster.monitoring.monitoring_run import MonitoringError, monitor
 
@@ -120,9 +122,13 @@ def test_a_page_that_fails_is_recorded_and_the_verdict_stands(tmp_path: Path, ca
     result = monitor(settings, SPEC, logged(live), outcomes(live), reference, AS_OF)
     assert result.decision.action == "retrain" and result.html is None and result.performance_html is None
     kept = result.to_dict()["failures"]
-    assert [each["what"] for each in kept] == ["Evidently page of drift", "Evidently page of performance"]
+    assert [each["what"] for each in kept] == [
+        "Evidently page of drift",
+        "Evidently page of performance",
+        "Evidently panels",
+    ]
     assert all(each["why"].startswith("FileExistsError: ") for each in kept)
-    assert [record.levelname for record in caplog.records if "Evidently page" in record.message] == ["WARNING"] * 2
+    assert [record.levelname for record in caplog.records if "Evidently pa" in record.message] == ["WARNING"] * 3
 
 
 def test_drift_is_judged_written_and_listed_in_the_workspace(tmp_path: Path, monkeypatch: Any) -> None:
@@ -145,13 +151,20 @@ def test_drift_is_judged_written_and_listed_in_the_workspace(tmp_path: Path, mon
 
     # The same stretch once more replaces its run.
     run = performance_run(SPEC, result.measurements, live, held_out(3000), 0.4)
-    add_to_workspace(settings, SPEC, run)
+    add_run(settings, SPEC, run)
 
     from evidently.ui.workspace import Workspace
 
     workspace = Workspace.create(str(tmp_path / "evidently"))
     project = next(project for project in workspace.list_projects() if project is not None)
     assert project.name == "flight_delay" and len(workspace.list_projects()) == 1
-    assert len(workspace.list_runs(project.id)) == 2
-    names = {workspace.get_run(project.id, run).name for run in workspace.list_runs(project.id)}  # type: ignore[union-attr]
-    assert names == {"flight_delay drift 2013-12-31 00:00", "flight_delay performance 2013-12-31 00:00"}
+    runs = {run.name: run for each in workspace.list_runs(project.id) if (run := workspace.get_run(project.id, each))}
+    parts = ("drift", "performance", "verdict")
+    assert len(workspace.list_runs(project.id)) == 3
+    assert sorted(runs) == [f"flight_delay {part} 2013-12-31 00:00" for part in parts]
+    assert {run.timestamp.isoformat() for run in runs.values()} == {"2013-12-31T00:00:00"}
+    verdict = runs["flight_delay verdict 2013-12-31 00:00"]
+    assert verdict.tags == ["verdict", "retrain"]
+    shown = {tuple(name.split(".")): each.to_simple_dict() for name, each in verdict.metric_results.items()}
+    assert shown == plotted(result.decision)
+    assert len(project.dashboard.model().panels) == 9

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
@@ -28,7 +26,7 @@ from ray_cluster.serving.predictor import Observed, Predictor, VersionError
 from ray_cluster.serving.request_batches import Batches
 from ray_cluster.serving.routes import ModelFacts, ViewTraits, routes
 from ray_cluster.serving.schema import RequestSchema
-from tests.ray_cluster.serving.stand_ins import FEATURES, StandInPipeline, StandInReader, StandInVectors, StandInVersion
+from tests.ray_cluster.serving.stand_ins import FEATURES, StandInPipeline, StandInReader, StandInVersion
 
 SPEC = load_model("flight_delay")
 NOW = datetime(2013, 12, 17, tzinfo=UTC)
@@ -105,28 +103,6 @@ def test_a_number_beyond_float32_is_refused(number: Any) -> None:
     with pytest.raises(InvalidRequestError, match=r"instances\[1\]\.amount = .*: expected a finite number") as caught:
         schema.read(json.dumps({"instances": rows}).encode())
     assert "between ±3.4e+38" in str(caught.value)
-
-
-@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39])
-def test_an_infinite_feature_of_one_row_is_missing_there_and_changes_no_other_row(
-    served: Served, value: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a division by zero in an on-demand view gives it."""
-    read, seen = served.reader.read, []
-
-    def infinite(rows: pd.DataFrame, as_of: pd.Series) -> StandInVectors:
-        found = read(rows, as_of)
-        found.features.loc[rows["carrier"] == "B6", "late_rate"] = value
-        return found
-
-    pipeline = StandInVersion().pipeline
-    monkeypatch.setattr(served.reader, "read", infinite)
-    monkeypatch.setattr(pipeline, "predict_proba", lambda x: seen.append(x) or StandInPipeline(0.3).predict_proba(x))
-    served.predictor.swap(StandInVersion(pipeline=pipeline))
-    answers = served.post({"instances": [ROW, {**ROW, "carrier": "B6"}]}).json()["predictions"]
-    assert [each["missing_features"] for each in answers] == [0, 1]
-    assert seen[-1]["late_rate"].tolist() == [0.25, pytest.approx(np.nan, nan_ok=True)]
-    assert [line["features"]["late_rate"] for line in served.lines()] == [0.25, None]
 
 
 def test_one_row_is_answered_and_logged_before_the_answer(served: Served) -> None:

@@ -1,4 +1,4 @@
-"""Evidently's reports of a period of the prediction log: HTML files, and runs in the workspace that its UI shows.
+"""Evidently's reports of a period of the prediction log, as runs and as HTML files.
 
 They are for viewing only; decisions use the profiles. Evidently's cost is per column (0.1 s or more each, for drift and
 again for the summary) rather than per row, so rows are sampled and the summary has only the columns that changed most.
@@ -7,8 +7,6 @@ Performance is a separate run, because its rows are those with an outcome.
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from configs.model import ModelSpec
-from configs.settings import Settings
-from feature_repo.storage.files import locked, write_text
+from feature_repo.storage.files import write_text
+from ray_cluster.monitoring.evidently_pages.workspace import run_labels, without_telemetry
 
 if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
-__all__ = ["MAX_ROWS", "SUMMARY_COLUMNS", "add_to_workspace", "drift_run", "performance_run", "write_html"]
+__all__ = ["MAX_ROWS", "SUMMARY_COLUMNS", "drift_run", "performance_run", "write_html"]
 
 MAX_ROWS = 20_000
 SUMMARY_COLUMNS = 15
-_RUNS = uuid.UUID("6f6b4f4e-5d0e-4b5e-9f43-2a0b7d1f6f10")
 
 
 def drift_run(
@@ -39,7 +36,7 @@ def drift_run(
             numeric, and how far each moved. Columns with no value on either side are left out.
         current, reference: feature columns and ``score``, one row or more; ``MAX_ROWS`` of each are used.
     """
-    _stay_quiet()
+    without_telemetry()
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset, DataSummaryPreset
 
@@ -71,7 +68,7 @@ def drift_run(
         Dataset.from_pandas(_typed(side, numeric, categorical), data_definition=definition)
         for side in (current, reference)
     )
-    return Report(metrics).run(*sides, **_labels(spec, "drift", measurements))
+    return Report(metrics).run(*sides, **run_labels(spec, "drift", measurements))
 
 
 def performance_run(
@@ -83,7 +80,7 @@ def performance_run(
         labelled, reference: ``score`` and ``label``, with both classes in each.
         threshold: scores at or above it count as predicted positives.
     """
-    _stay_quiet()
+    without_telemetry()
     from evidently import BinaryClassification, DataDefinition, Dataset, Report
     from evidently.presets import ClassificationPreset
 
@@ -97,46 +94,13 @@ def performance_run(
         rows = _sample(side[["score", "label"]].dropna())
         rows = rows.assign(label=rows["label"].astype(int), predicted=(rows["score"] >= threshold).astype(int))
         sides.append(Dataset.from_pandas(rows, data_definition=definition))
-    return Report([ClassificationPreset()]).run(*sides, **_labels(spec, "performance", measurements))
+    return Report([ClassificationPreset()]).run(*sides, **run_labels(spec, "performance", measurements))
 
 
 def write_html(run: Snapshot, path: Path) -> Path:
     """Render one run as a self-contained page at ``path``; a reader sees the old page or the whole new one."""
     write_text(path, run.get_html_str(as_iframe=False))
     return path
-
-
-def add_to_workspace(settings: Settings, spec: ModelSpec, run: Snapshot) -> str:
-    """Add a run to the model's project in the workspace under ``home/evidently`` and return the project's id.
-
-    The project is created if it is missing. A second run of the same name replaces the first: monitoring the same
-    period twice leaves one run.
-    """
-    _stay_quiet()
-    from evidently.ui.workspace import Workspace
-
-    folder = settings.home / "evidently"
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(settings.home, "evidently"):
-        workspace = Workspace.create(str(folder))
-        found = [project for project in workspace.list_projects() if project and project.name == spec.name]
-        project = found[0] if found else workspace.create_project(spec.name, spec.description)
-        workspace.state.write_snapshot(project.id, uuid.uuid5(_RUNS, str(run.get_name())), run.to_snapshot_model())
-    return str(project.id)
-
-
-def _stay_quiet() -> None:
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # read when Evidently is imported: otherwise it sends usage data
-
-
-def _labels(spec: ModelSpec, part: str, measurements: Mapping[str, Any]) -> dict[str, Any]:
-    as_of = pd.Timestamp(measurements["as_of"])
-    return {
-        "timestamp": as_of.tz_convert("UTC").tz_localize(None).to_pydatetime(),
-        "name": f"{spec.name} {part} {as_of:%Y-%m-%d %H:%M}",
-        "metadata": {"as_of": measurements["as_of"], "rows": str(measurements["rows"])},
-        "tags": [part],
-    }
 
 
 def _sample(rows: pd.DataFrame) -> pd.DataFrame:
