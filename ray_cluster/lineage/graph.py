@@ -167,7 +167,7 @@ def _training(
             "registered": f"{version.created:%Y-%m-%d %H:%M}",
             "model": provenance.get("model_digest", {}).get("model", ""),
             "family": evaluation.family if evaluation else "",
-            "threshold": f"{evaluation.threshold:.4f}" if evaluation else "",
+            "threshold": f"{evaluation.served_threshold:.4f}" if evaluation else "",
             "PR AUC": f"{version.metrics['average_precision']:.4f}" if "average_precision" in version.metrics else "",
             "decision": str(evidence.decision.get("action", "")),
         }

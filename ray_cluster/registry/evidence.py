@@ -90,6 +90,11 @@ class Evaluation(Document):
         """ISO time: the served fit has seen no row that is later, or whose outcome became known later."""
         return str(self.served.get("until") or self.periods["held_out"]["start"])
 
+    @property
+    def served_threshold(self) -> float:
+        """The threshold of the decisions that the version makes."""
+        return float(self.served.get("threshold", self.threshold))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Document):

@@ -76,9 +76,7 @@ def _details(facts: CardFacts) -> Part:
         kind = calibration.get("method")
         found.append(f"Calibration: {kind}." if kind else "Calibration: see the evidence.")
     if evaluation:
-        found.append(
-            f"Threshold of the decision: {metric(evaluation.served.get('threshold', evaluation.threshold), 4)}."
-        )
+        found.append(f"Threshold of the decision: {metric(evaluation.served_threshold, 4)}.")
     blocks: list[str | tuple[str, ...]] = [spec["description"]] if spec.get("description") else []
     return Part("details", "Model details", (*blocks, tuple(found)))
 

@@ -77,7 +77,6 @@ class TrainedRun:
 def record_run(settings: Settings, run: TrainedRun) -> str:
     """Log the whole run; returns its id."""
     spec, data, evaluation = run.spec, run.data, run.evaluation
-    threshold = evaluation.served.get("threshold", evaluation.threshold)
     frame, held_out, champion = data.frame, data.periods.held_out, registry.champion(settings, spec.name)
     provenance = gather(
         settings,
@@ -129,7 +128,7 @@ def record_run(settings: Settings, run: TrainedRun) -> str:
         params={"family": run.search.best.family, "seed": spec.tuning.seed, **evaluation.params},
         metrics={
             **evaluation.metrics,
-            "threshold": threshold,
+            "threshold": evaluation.served_threshold,
             "validation_" + spec.tuning.metric: run.search.metric,
         },
         tags={
@@ -143,7 +142,7 @@ def record_run(settings: Settings, run: TrainedRun) -> str:
         },
         files=provenance.files,
         metadata={
-            "threshold": threshold,
+            "threshold": evaluation.served_threshold,
             "features": frame.features,
             "feature_service": spec.feature_service,
             "dataset": frame.fingerprint,

@@ -56,6 +56,10 @@ def test_a_champion_is_live_with_its_evidence(headrace, lifecycle):
     }
     periods = evidence.evaluation.periods
     assert periods["train"]["end"] == periods["validation"]["start"] < periods["held_out"]["start"]
+    served, [origin] = evidence.evaluation.served, evidence.evaluation.origins
+    assert served["until"] == periods["held_out"]["end"] and origin["start"] == periods["held_out"]["start"]
+    assert served["rows"] > origin["train_rows"] + 0.9 * periods["held_out"]["rows"]
+    assert registry.load_version(headrace.settings, "flight_delay").threshold == served["threshold"]
     assert {trial["family"] for trial in evidence.trials} == {"xgboost", "hist_gradient_boosting"}
 
 

@@ -22,7 +22,9 @@ def test_the_registered_version_is_made_again_bit_for_bit(headrace, lifecycle):
         found = json.loads(done.stdout)
         assert done.returncode == 0 and found["identical"], [each for each in found["checks"] if not each["same"]]
         assert found["version"] == 1 and found["causes"] == []
-        assert {"training frame", "model", "threshold", "held-out scores"} <= {each["what"] for each in found["checks"]}
+        assert {"training frame", "model", "threshold", "served threshold", "held-out scores"} <= {
+            each["what"] for each in found["checks"]
+        }
 
 
 def test_the_lineage_leads_from_the_raw_tables_to_the_predictions(headrace, lifecycle):
