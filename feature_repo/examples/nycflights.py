@@ -74,11 +74,11 @@ def _localize(local: pd.Series, zone: str) -> pd.Series:
 def _planned_tailnum(raw: pd.DataFrame) -> pd.Series:
     """The plane of each flight in the schedule.
 
-    The file has the plane that flew, which stands for the planned one: it is an assumption that the schedule names it,
-    and that a plane swapped within the last two hours is rare. The file has none only if a flight was cancelled before
-    a plane was assigned. A missing number would reveal that outcome, and so would any plane whose last landing does not
-    fit the flight. These flights get the plane of the carrier's flight from the same airport (or else from any) that
-    is nearest in the schedule, which no feature of the plane tells from a recorded one (``benchmarks.tail_numbers``).
+    The file has the plane that flew. It is an assumption that the schedule names it, and that few planes are swapped
+    within the last two hours. The file has none only if a flight was cancelled before a plane was assigned. A missing
+    number would reveal that outcome, and so would any plane whose last landing does not fit the flight. Such flights
+    get the plane of the carrier's flight from the same airport (or else from any) that is nearest in the schedule: no
+    feature of the plane distinguishes them from recorded ones (``benchmarks.tail_numbers``).
     """
     filled = raw["tailnum"]
     recorded = raw[raw["tailnum"].notna()].sort_values("scheduled_departure", kind="stable")
