@@ -11,6 +11,8 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, Reques
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String, UnixTimestamp
 
+from feature_repo.transforms.age import age
+
 carrier = Entity(name="carrier", join_keys=["carrier"], value_type=ValueType.STRING, description="Airline")
 origin = Entity(name="origin", join_keys=["origin"], value_type=ValueType.STRING, description="Airport of departure")
 dest = Entity(name="dest", join_keys=["dest"], value_type=ValueType.STRING, description="Airport of arrival")
@@ -51,15 +53,18 @@ carrier_stats = FeatureView(
     description="Outcomes of the airline's flights in the hours, day and weeks before its last known event",
     entities=[carrier],
     ttl=timedelta(days=2),
-    schema=_floats(
-        "carrier_late_rate_6h",
-        "carrier_late_rate_1d",
-        "carrier_late_rate_28d",
-        "carrier_cancel_rate_1d",
-        "carrier_cancel_rate_28d",
-        "carrier_delay_1d",
-        "carrier_flights_1d",
-    ),
+    schema=[
+        *_floats(
+            "carrier_late_rate_6h",
+            "carrier_late_rate_1d",
+            "carrier_late_rate_28d",
+            "carrier_cancel_rate_1d",
+            "carrier_cancel_rate_28d",
+            "carrier_delay_1d",
+            "carrier_flights_1d",
+        ),
+        age("carrier_stats"),
+    ],
     source=_source("carrier_stats"),
 )
 
@@ -68,18 +73,21 @@ origin_stats = FeatureView(
     description="Outcomes of the flights from this airport in the hours, day and week before its last known event",
     entities=[origin],
     ttl=timedelta(days=2),
-    schema=_floats(
-        "origin_late_rate_2h",
-        "origin_late_rate_6h",
-        "origin_late_rate_1d",
-        "origin_late_rate_7d",
-        "origin_cancel_rate_6h",
-        "origin_cancel_rate_1d",
-        "origin_delay_2h",
-        "origin_delay_6h",
-        "origin_dep_delay_2h",
-        "origin_flights_2h",
-    ),
+    schema=[
+        *_floats(
+            "origin_late_rate_2h",
+            "origin_late_rate_6h",
+            "origin_late_rate_1d",
+            "origin_late_rate_7d",
+            "origin_cancel_rate_6h",
+            "origin_cancel_rate_1d",
+            "origin_delay_2h",
+            "origin_delay_6h",
+            "origin_dep_delay_2h",
+            "origin_flights_2h",
+        ),
+        age("origin_stats"),
+    ],
     source=_source("origin_stats"),
 )
 
@@ -88,15 +96,18 @@ route_stats = FeatureView(
     description="Outcomes of the flights of this route in the day, week and month before its last known event",
     entities=[origin, dest],
     ttl=timedelta(days=28),
-    schema=_floats(
-        "route_late_rate_1d",
-        "route_late_rate_7d",
-        "route_late_rate_28d",
-        "route_cancel_rate_7d",
-        "route_cancel_rate_28d",
-        "route_delay_1d",
-        "route_flights_7d",
-    ),
+    schema=[
+        *_floats(
+            "route_late_rate_1d",
+            "route_late_rate_7d",
+            "route_late_rate_28d",
+            "route_cancel_rate_7d",
+            "route_cancel_rate_28d",
+            "route_delay_1d",
+            "route_flights_7d",
+        ),
+        age("route_stats"),
+    ],
     source=_source("route_stats"),
 )
 
@@ -105,14 +116,17 @@ plane_stats = FeatureView(
     description="The plane's legs out of New York in the day and weeks before its last known event",
     entities=[plane],
     ttl=timedelta(days=14),
-    schema=_floats(
-        "plane_last_delay",
-        "plane_late_rate_7d",
-        "plane_cancel_rate_28d",
-        "plane_delay_7d",
-        "plane_flights_1d",
-        "plane_flights_7d",
-    ),
+    schema=[
+        *_floats(
+            "plane_last_delay",
+            "plane_late_rate_7d",
+            "plane_cancel_rate_28d",
+            "plane_delay_7d",
+            "plane_flights_1d",
+            "plane_flights_7d",
+        ),
+        age("plane_stats"),
+    ],
     source=_source("plane_stats"),
 )
 

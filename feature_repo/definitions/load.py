@@ -14,6 +14,7 @@ from configs.errors import HeadraceError
 from configs.reading import nearest
 from feature_repo.definitions.plan import Definitions, OnDemandDefinition, ServiceDefinition, ViewDefinition
 from feature_repo.storage.code_files import code_fingerprint, imported_files, imported_modules
+from feature_repo.transforms.age import age_feature, is_age
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -79,7 +80,7 @@ def written(module: ModuleType, queries: Mapping[str, str] | None = None) -> Def
 
     Raises:
         DefinitionError: two objects share a name, an entity is unknown or has no type, a view has no features, a
-            feature has a reserved name, or views and queries do not match.
+            feature has a reserved name or that of an age, or views and queries do not match.
     """
     from feast import Entity, FeatureService, FeatureView, OnDemandFeatureView
 
@@ -103,6 +104,7 @@ def written(module: ModuleType, queries: Mapping[str, str] | None = None) -> Def
                     f"example to '{name}_{feature.strip('_')}'. Reserved: {', '.join(sorted(RESERVED))}, and names "
                     f"that end in {' or '.join(RESERVED_ENDINGS)}."
                 )
+    _check_ages(module, [*views.values(), *on_demand.values()], {age_feature(view): view for view in views})
     return replace(
         found,
         views={
@@ -124,6 +126,24 @@ def _named(module: ModuleType, objects: Iterable[Any], kind: type, word: str) ->
                 raise DefinitionError(f"{_file(module)} has the {word} '{each.name}' twice; rename one.")  # type: ignore[attr-defined]
             found[each.name] = each  # type: ignore[attr-defined]
     return found
+
+
+def _check_ages(module: ModuleType, views: Iterable[Any], ages: Mapping[str, str]) -> None:
+    """Check that the age of a view is a feature of that view only, by its switch; ``ages``: name of the age → view."""
+    for view in views:
+        for field in view.features:
+            own = field.name == age_feature(view.name)
+            if is_age(field) and not own:
+                raise DefinitionError(
+                    f"View '{view.name}' of {_file(module)} has the age '{field.name}' of another view; write "
+                    f"age('{view.name}') in its schema."
+                )
+            if field.name in ages and not is_age(field):
+                also = f", or write age('{view.name}') in the schema to have it computed" if own else ""
+                raise DefinitionError(
+                    f"The feature '{field.name}' of view '{view.name}' of {_file(module)} has the name of the age of "
+                    f"view '{ages[field.name]}'; rename it{also}."
+                )
 
 
 def _match(module: ModuleType, views: Collection[str], queries: Mapping[str, str] | None) -> None:

@@ -72,19 +72,25 @@ def _localize(local: pd.Series, zone: str) -> pd.Series:
 
 
 def _planned_tailnum(raw: pd.DataFrame) -> pd.Series:
-    """Tail numbers with gaps filled from the past.
+    """The plane of each flight in the schedule.
 
-    The file has no tail number only if a flight was cancelled before a plane was assigned, so a missing number reveals
-    the outcome. Two hours before departure a plane *was* planned; the best estimate is the plane of the same carrier's
-    latest flight to that destination, or else from that airport, or else of any flight, a day or more earlier.
+    The file has the plane that flew. It is an assumption that the schedule names it, and that few planes are swapped
+    within the last two hours. The file has none only if a flight was cancelled before a plane was assigned. A missing
+    number would reveal that outcome, and so would any plane whose last landing does not fit the flight. Such flights
+    get the plane of the carrier's flight from the same airport (or else from any) that is nearest in the schedule: no
+    feature of the plane distinguishes them from recorded ones (``benchmarks.tail_numbers``).
     """
     filled = raw["tailnum"]
-    known = raw.loc[raw["tailnum"].notna(), ["scheduled_departure", "carrier", "origin", "dest", "tailnum"]]
-    known = known.assign(at=known["scheduled_departure"] + timedelta(days=1)).sort_values("at")
-    for keys in (["carrier", "origin", "dest"], ["carrier", "origin"], ["carrier"]):
-        gaps = raw.loc[filled.isna(), ["scheduled_departure", *keys]].reset_index().sort_values("scheduled_departure")
-        past = known[["at", "tailnum", *keys]]
-        found = pd.merge_asof(gaps, past, left_on="scheduled_departure", right_on="at", by=keys)
+    recorded = raw[raw["tailnum"].notna()].sort_values("scheduled_departure", kind="stable")
+    for keys in (["carrier", "origin"], ["carrier"]):
+        gaps = raw.loc[filled.isna(), ["scheduled_departure", *keys]].reset_index()
+        found = pd.merge_asof(
+            gaps.sort_values("scheduled_departure", kind="stable"),
+            recorded[["scheduled_departure", "tailnum", *keys]],
+            on="scheduled_departure",
+            by=keys,
+            direction="nearest",
+        )
         filled = filled.fillna(found.set_index("index")["tailnum"])
     return filled
 

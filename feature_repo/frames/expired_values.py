@@ -87,9 +87,9 @@ def check_model(settings: Settings, spec: ModelSpec) -> None:
     check(
         spec.name,
         spec.expired,
-        {view: [name for name, _ in layout.features] for view, layout in mine.items()},
+        {view: list(layout.served) for view, layout in mine.items()},
         {view: layout.ttl for view, layout in mine.items()},
-        {name: kind for layout in mine.values() for name, kind in layout.features},
+        {name: kind for layout in mine.values() for name, kind in layout.served.items()},
     )
 
 

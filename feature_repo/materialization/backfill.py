@@ -19,6 +19,8 @@ from feature_repo.storage.files import locked, replacing
 from feature_repo.storage.sql import quoted, text_literal
 from feature_repo.tables.table_files import Manifest, manifest, scan, table_path
 from feature_repo.transforms import VIEWS, Query, code, sql
+from feature_repo.transforms.age import age_feature
+from feature_repo.transforms.rolling import TransformError
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,6 +38,7 @@ def compute(settings: Settings, view: str) -> tuple[ViewState, bool]:
 
     Raises:
         MissingDataError: a table of the view was never ingested, or is empty.
+        TransformError: the query returns a column with the name of the view's age.
     """
     query = VIEWS[view]
     manifests = {table: _held(settings, view, table) for table in query.tables}
@@ -145,6 +148,11 @@ def _write(
         start, end = (text_literal(moment.isoformat(sep=" ")) for moment in _span(part))
         within = f"WHERE event_timestamp >= TIMESTAMPTZ {start} AND event_timestamp < TIMESTAMPTZ {end}"
     names = [name for name, *_ in connection.execute(f"DESCRIBE {sql(view)}").fetchall()]
+    if age_feature(view) in names:
+        raise TransformError(
+            f"The query of view '{view}' returns a column '{age_feature(view)}', the name of the age of its rows, "
+            "which is computed when they are read; rename the column in feature_repo/transforms."
+        )
     order = ", ".join(map(quoted, ["event_timestamp", *names[: names.index("event_timestamp")]]))
     with replacing(path) as temporary:
         connection.execute(

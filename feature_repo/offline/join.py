@@ -13,6 +13,7 @@ import polars as pl
 from feature_repo.offline.entity_rows import Entities, EntityRows, Unit
 from feature_repo.offline.history import Extent, History, entity_part
 from feature_repo.offline.point_in_time import Integers, timeline
+from feature_repo.transforms.age import age_hours
 
 __all__ = [
     "latest",
@@ -86,13 +87,16 @@ _MOST_PARTS = 256
 @dataclass(frozen=True)
 class ViewJoin:
     """``keys``: columns of the request rows, in the order of the history's. ``outputs``: names of the features in the
-    result. ``times``: names for the event time and known-at time of the valid row, if they are requested.
+    result, in order; ``age``: which of them is the age of the valid row (:mod:`feature_repo.transforms.age`), the
+    others are the history's. ``times``: names for the event time and known-at time of the valid row, if they are
+    requested.
     """
 
     history: History
     keys: tuple[str, ...]
     outputs: tuple[str, ...]
     times: tuple[str, str] | None = None
+    age: str | None = None
 
     def bounds(self, asked: EntityRows) -> tuple[int | None, int]:
         """Range of relevant event times, microseconds: from the first request minus the TTL to the last request."""
@@ -167,7 +171,8 @@ def join_part(join: ViewJoin, asked: EntityRows, part: int = 0, parts: int = 1) 
         alive = np.where(age > history.ttl * (1000 if unit == "ns" else 1), -1, found)
     if parts == 1:
         alive, found = (_spread(each, places, len(asked)) for each in (alive, found))
-    return Piece(places if parts > 1 else None, _columns(join, rows, alive, found, unit))
+    at = visible_at if parts == 1 else visible_at[places]
+    return Piece(places if parts > 1 else None, _columns(join, rows, alive, found, at, unit))
 
 
 def assembled(pieces: Sequence[Piece], count: int) -> pl.DataFrame:
@@ -211,9 +216,13 @@ def _numbers(rows: pl.DataFrame, entities: Entities) -> Integers:
     return found.cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def _columns(join: ViewJoin, rows: pl.DataFrame, alive: Integers, found: Integers, unit: Unit) -> pl.DataFrame:
+def _columns(
+    join: ViewJoin, rows: pl.DataFrame, alive: Integers, found: Integers, at: Integers, unit: Unit
+) -> pl.DataFrame:
     features = rows.select(pl.col(name).alias(output) for name, output in _outputs(join))
     columns = _gathered(features, alive)
+    if join.age:
+        columns = columns.hstack([_ages(join.age, rows["__event"], alive, at, unit)]).select(join.outputs)
     if join.times is None:
         return columns
     moment = pl.Datetime(unit, "UTC")
@@ -224,7 +233,17 @@ def _columns(join: ViewJoin, rows: pl.DataFrame, alive: Integers, found: Integer
 
 
 def _outputs(join: ViewJoin) -> list[tuple[str, str]]:
-    return list(zip(join.history.features, join.outputs, strict=True))
+    stored = [output for output in join.outputs if output != join.age]
+    return list(zip(join.history.features, stored, strict=True))
+
+
+def _ages(name: str, event: pl.Series, alive: Integers, at: Integers, unit: Unit) -> pl.Series:
+    """The age of each request's row in hours, null where there is none; times in ``unit``."""
+    held = np.flatnonzero(alive >= 0)
+    scale = 1 if unit == "us" else 1000
+    hours = np.full(len(alive), np.nan)
+    hours[held] = age_hours(at[held] // scale, event.to_numpy()[alive[held]] // scale)
+    return pl.Series(name, hours, nan_to_null=True)
 
 
 def _spread(values: Integers, places: Integers, count: int) -> Integers:

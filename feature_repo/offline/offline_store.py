@@ -36,6 +36,7 @@ from feature_repo.offline.retrieval_plan import (
     source_files,
 )
 from feature_repo.storage.files import replacing
+from feature_repo.transforms.age import age_feature
 
 __all__ = [
     "size",
@@ -244,19 +245,22 @@ class AsofOfflineStore(OfflineStore):
         """Each entity's value as known at ``end_date``, if that value became known after ``start_date``.
 
         So an incremental materialization writes late rows and corrections, and never an older value over a newer one.
+        The age of a row (:mod:`feature_repo.transforms.age`) is not stored: its column is null.
         """
-        columns = _columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
+        stored = _stored(data_source, feature_name_columns)
+        columns = _columns(join_key_columns, stored, timestamp_field, created_timestamp_column)
 
         def run(_: bool) -> pa.Table:
             history = History(
                 data_source.name,
                 source_files(config, data_source),
                 tuple(join_key_columns),
-                tuple(feature_name_columns),
+                tuple(stored),
                 timestamp_field,
                 created_timestamp_column or timestamp_field,
             )
-            return _pulled(latest(history, columns, micros(start_date), micros(end_date)), join_key_columns)
+            found = latest(history, columns, micros(start_date), micros(end_date))
+            return _pulled(found, join_key_columns, feature_name_columns)
 
         return AsofRetrievalJob(run)
 
@@ -271,15 +275,16 @@ class AsofOfflineStore(OfflineStore):
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> AsofRetrievalJob:
-        """All rows with an event time in [start_date, end_date]."""
-        columns = _columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
+        """All rows with an event time in [start_date, end_date]; the column of an age is null."""
+        stored = _stored(data_source, feature_name_columns)
+        columns = _columns(join_key_columns, stored, timestamp_field, created_timestamp_column)
 
         def run(_: bool) -> pa.Table:
             history = History(
                 data_source.name, source_files(config, data_source), (), (), timestamp_field, timestamp_field
             )
             start, end = (None if moment is None else micros(moment) for moment in (start_date, end_date))
-            return _pulled(rows_between(history, columns, start, end), join_key_columns)
+            return _pulled(rows_between(history, columns, start, end), join_key_columns, feature_name_columns)
 
         return AsofRetrievalJob(run)
 
@@ -316,10 +321,16 @@ class AsofOfflineStore(OfflineStore):
         return [(field.name, str(field.type)) for field in schema]
 
 
-def _pulled(rows: pl.DataFrame, join_keys: Sequence[str]) -> pa.Table:
+def _stored(source: DataSource, features: Sequence[str]) -> list[str]:
+    """The features without the age of the view, which has the name of its source."""
+    return [feature for feature in features if feature != age_feature(source.name)]
+
+
+def _pulled(rows: pl.DataFrame, join_keys: Sequence[str], features: Sequence[str]) -> pa.Table:
     """Join keys for materialization; a view without entities has Feast's placeholder key."""
     if not join_keys:
         rows = rows.with_columns(pl.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID))
+    rows = rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in features if name not in rows.columns)
     return rows.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 

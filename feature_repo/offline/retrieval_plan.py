@@ -20,6 +20,7 @@ from feature_repo.materialization.view_files import MissingDataError, view_files
 from feature_repo.offline.entity_rows import EntityRows, RetrievalError
 from feature_repo.offline.history import History
 from feature_repo.offline.join import ViewJoin
+from feature_repo.transforms.age import age_feature
 
 __all__ = ["entity_rows_of", "micros", "planned", "request_table", "request_times", "source_files"]
 
@@ -52,19 +53,21 @@ def planned(
             "or pass full_feature_names=True."
         )
     stored = {feature: column for column, feature in source.field_mapping.items()}
+    age = age_feature(view.name)
+    shown = dict(zip(features, outputs, strict=True))
 
     def join(times: bool) -> ViewJoin:
         history = History(
             view.name,
             source_files(config, source),
             tuple(stored.get(key, key) for key in keys),
-            tuple(stored.get(feature, feature) for feature in features),
+            tuple(stored.get(feature, feature) for feature in features if feature != age),
             source.timestamp_field,
             source.created_timestamp_column or source.timestamp_field,
             (view.ttl // timedelta(microseconds=1)) if view.ttl else 0,
         )
         named = (f"{prefix}__event_timestamp", f"{prefix}__known_at") if times else None
-        return ViewJoin(history, tuple(keys.values()), tuple(outputs), named)
+        return ViewJoin(history, tuple(keys.values()), tuple(outputs), named, shown.get(age))
 
     return join
 

@@ -12,6 +12,7 @@ from feature_repo.online.codec import Codec, codec, microseconds
 from feature_repo.online.layout import ViewLayout
 from feature_repo.online.pandas_private import frame_of
 from feature_repo.online.service import Service
+from feature_repo.transforms.age import age_hours
 
 __all__ = ["NAT", "Arrangement", "Columns", "Stored"]
 
@@ -32,7 +33,8 @@ class Columns:
 @dataclass(frozen=True)
 class Stored:
     """One stored view: the columns of the blocks for its features. ``span`` are its columns of the matrix, of which
-    ``number_span`` has those ``numbers`` of the codec; the others are written one by one."""
+    ``number_span`` has those ``numbers`` of the codec and ``age`` is that of the row's age, if the service has it; the
+    others are written one by one."""
 
     layout: ViewLayout
     codec: Codec
@@ -43,11 +45,15 @@ class Stored:
     flags: list[tuple[str, int]]
     texts: list[tuple[str, int]]
     times: list[tuple[str, int]]
+    age: int | None
 
-    def fill(self, values: list[bytes | None], inverse: _Array | None, columns: Columns, events: _Array) -> None:
+    def fill(
+        self, values: list[bytes | None], inverse: _Array | None, asked_at: _Array, columns: Columns, events: _Array
+    ) -> None:
         """Decode ``values``, all of this layout, into their columns, and the event times into ``events``.
 
         ``inverse`` has for each row the position of its value, -1 for none; None means one value per row.
+        ``asked_at`` has the time of each row, microseconds or NAT, for the age.
         """
         present = [value for value in values if value is not None]
         if not present:
@@ -62,6 +68,8 @@ class Stored:
             rows = np.flatnonzero(source >= 0)
             source = source[rows]
         events[rows] = microseconds(fixed["event"])[source]
+        if self.age is not None:
+            columns.matrix[:, self.age] = age_hours(asked_at, events)
         if self.number_span.start < self.number_span.stop:
             columns.matrix[rows, self.number_span] = fixed["numbers"][source][:, self.numbers]
         for name, column in self.integers:
@@ -110,11 +118,15 @@ class Arrangement:
             self._shown.append((taken, [place[name] for name in shown]))
 
     def _stored(self, layout: ViewLayout, names: list[str]) -> Stored:
-        kinds, own = dict(layout.features), codec(layout.features)
+        kinds, own = layout.served, codec(layout.features)
+        age = layout.age if layout.age in names else None
+        names = [name for name in names if name != age]
         numbers = [name for name in names if kinds[name] == "number"]
         start = len(self.matrix)
         for name in [*numbers, *(name for name in names if kinds[name] in ("integer", "boolean"))]:
             self.matrix[name] = len(self.matrix)
+        if age:
+            self.matrix[age] = len(self.matrix)
         for name in names:
             if kinds[name] == "string":
                 self.texts[name] = len(self.texts)
@@ -130,6 +142,7 @@ class Arrangement:
             flags=[(name, self.matrix[name]) for name in names if kinds[name] == "boolean"],
             texts=[(name, self.texts[name]) for name in names if kinds[name] == "string"],
             times=[(name, self.times[name]) for name in names if kinds[name] == "time"],
+            age=self.matrix[age] if age else None,
         )
 
     def columns(self, rows: int) -> Columns:

@@ -8,7 +8,7 @@ Feast passes values one protobuf at a time, which takes ten times as long as a t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from feature_repo.online.layout import ViewLayout, layout_of
 from feature_repo.online.redis_values import RedisValues
 from feature_repo.online.sqlite_values import SqliteValues
 from feature_repo.online.values import OnlineValues
+from feature_repo.transforms.age import age_hours
 
 __all__ = ["RedisOnlineStore", "RedisOnlineStoreConfig", "SqliteOnlineStore", "SqliteOnlineStoreConfig"]
 
@@ -103,15 +104,20 @@ class _ValuesOnlineStore(OnlineStore):
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        """Event time and values of each entity, (None, None) if there is none; Feast applies no TTL here."""
+        """Event time and values of each entity, (None, None) if there is none; Feast applies no TTL here.
+
+        The age of a row is that at the time of the call: Feast passes no other.
+        """
         layout = _layout(config, table)
         keys = [_key(layout, key) for key in entity_keys]
         values = self.values(config)
         found = values.read([layout], [keys])[0]
         foreign = {layout_id(value) for value in found if value is not None} - {codec(layout.features).id}
         rows = decode(layout, found, values.written_layouts(layout) if foreign else None)
+        if layout.age:
+            rows = rows.append_column(layout.age, _ages(rows["event_timestamp"].combine_chunks()))
         types = {field.name: str(field.dtype) for field in table.features}
-        names = [name for name in layout.names if requested_features is None or name in requested_features]
+        names = [name for name in layout.served if requested_features is None or name in requested_features]
         columns = {name: [_proto(types[name], value) for value in _values_of(rows[name])] for name in names}
         return [
             (None, None) if event is None else (event, {name: columns[name][place] for name in names})
@@ -187,6 +193,15 @@ def _as_declared(layout: ViewLayout, rows: Any) -> Any:
             moments = pc.multiply(rows[name].cast(pa.int64()), 1_000_000).cast(pa.timestamp("us", "UTC"))
             rows = rows.set_column(rows.column_names.index(name), name, moments)
     return rows
+
+
+def _ages(events: Any) -> Any:
+    """Age of each row now, in hours; null if there is none."""
+    import pyarrow as pa
+
+    event = events.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    now = (datetime.now(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return pa.array(age_hours(now, event), mask=events.is_null().to_numpy(zero_copy_only=False))
 
 
 def _values_of(column: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from configs.errors import HeadraceError
 from configs.reading import nearest
 from configs.settings import Settings
 from feature_repo.storage.files import read_json, write_json
+from feature_repo.transforms.age import age_feature, is_age
 
 __all__ = [
     "FeatureServiceError",
@@ -60,7 +61,8 @@ class ViewLayout:
     """One feature view in the online store.
 
     ``join_keys`` are in the order of a key's values; ``features`` are (name, kind) pairs in the view's order, a kind
-    being one of :data:`KINDS`; ``ttl`` is in seconds, 0 if values never expire.
+    being one of :data:`KINDS`; ``ttl`` is in seconds, 0 if values never expire. ``aged``: whether the view also has the
+    age of its row as a feature, which is not stored (:mod:`feature_repo.transforms.age`).
     """
 
     project: str
@@ -68,11 +70,22 @@ class ViewLayout:
     join_keys: tuple[str, ...]
     features: tuple[tuple[str, str], ...]
     ttl: float
+    aged: bool = False
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The features' names, in order."""
+        """The stored features' names, in order."""
         return tuple(name for name, _ in self.features)
+
+    @cached_property
+    def age(self) -> str | None:
+        """Name of the age of the view's row, if that is a feature."""
+        return age_feature(self.view) if self.aged else None
+
+    @cached_property
+    def served(self) -> dict[str, str]:
+        """Kind of each feature that can be read, the age included."""
+        return {**dict(self.features), **({self.age: "number"} if self.age else {})}
 
 
 def layouts(settings: Settings) -> dict[str, ViewLayout]:
@@ -103,7 +116,13 @@ def layouts(settings: Settings) -> dict[str, ViewLayout]:
         held = {
             "definitions": fingerprint,
             "views": {
-                each.view: {"join_keys": each.join_keys, "features": each.features, "ttl": each.ttl} for each in found
+                each.view: {
+                    "join_keys": each.join_keys,
+                    "features": each.features,
+                    "ttl": each.ttl,
+                    "aged": each.aged,
+                }
+                for each in found
             },
         }
         write_json(path, held)
@@ -114,6 +133,7 @@ def layouts(settings: Settings) -> dict[str, ViewLayout]:
             tuple(view["join_keys"]),
             tuple((feature, kind) for feature, kind in view["features"]),
             float(view["ttl"]),
+            view["aged"],
         )
         for name, view in held["views"].items()
     }
@@ -129,12 +149,14 @@ def layout_of(project: str, view: Any, join_keys: Iterable[str]) -> ViewLayout:
     """
     if not view.features:
         raise LayoutError(f"Feature view '{view.name}' declares no features; give it a schema in features.py.")
+    stored = [field for field in view.features if not is_age(field)]
     return ViewLayout(
         project=project,
         view=view.name,
         join_keys=tuple(sorted(join_keys)),
-        features=tuple((field.name, kind_of(view.name, field.name, str(field.dtype))) for field in view.features),
+        features=tuple((field.name, kind_of(view.name, field.name, str(field.dtype))) for field in stored),
         ttl=view.ttl.total_seconds() if view.ttl else 0.0,
+        aged=len(stored) < len(view.features),
     )
 
 

@@ -142,10 +142,10 @@ class OnlineReader:
         parts = {name: [component(value) for value in rows[name].tolist()] for name in self.entities}
         wanted = [_unique(_keys([parts[key] for key in layout.join_keys], len(rows))) for layout in self._layouts]
         found = self._values.look_up(self._layouts, [keys for keys, _ in wanted])
-        events = np.full((len(rows), len(self._stored)), NAT, np.int64)
+        events, at = np.full((len(rows), len(self._stored)), NAT, np.int64), moments(as_of)
         for place, (view, (_, inverse), values) in enumerate(zip(self._stored, wanted, found.values, strict=True)):
-            view.fill(self._own(view, values), inverse, columns, events[:, place])
-        held, at = events != NAT, moments(as_of)[:, None]
+            view.fill(self._own(view, values), inverse, at, columns, events[:, place])
+        held, at = events != NAT, at[:, None]
         expired = held & (at - np.where(held, events, 0) > self._oldest) & (at != NAT)
         if expired.any():
             for place in np.flatnonzero(expired.any(axis=0)).tolist():

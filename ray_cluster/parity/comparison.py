@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from configs.model import Requests
+from feature_repo.offline.retrieval_plan import micros
+from feature_repo.transforms.age import age_feature, age_hours
 from ray_cluster.parity.causes import Difference, Side, cause_of, same
 from ray_cluster.serving.predictor import plain
 
@@ -152,7 +154,7 @@ def compare(
         records = then(view, [rows[place].number for place in places], moments)
         for place, moment, record in zip(places, moments, records, strict=True):
             assert moment is not None
-            side = offline_sides(record, sources, moment)[view]
+            side = _aged(offline_sides(record, sources, moment)[view], view, rows[place].found.as_of)
             rows[place] = replace(rows[place], found=replace(rows[place].found, then=side))
     causes: dict[tuple[int, str], tuple[str, str]] = {}  # of inputs of on-demand views, whose rows follow
     for place in differing:
@@ -164,6 +166,15 @@ def compare(
         causes.update(dict.fromkeys(((row.number, name) for name in row.differing), (cause, detail)))
         rows[place] = replace(row, cause=cause, detail=detail)
     return rows
+
+
+def _aged(side: Side, view: str, as_of: datetime) -> Side:
+    """A side retrieved as of another time, with the age of its row at ``as_of``."""
+    name = age_feature(view)
+    if side.values.get(name) is None or side.event_time is None:
+        return side
+    hours = float(age_hours(micros(as_of), micros(side.event_time)))
+    return replace(side, values={**side.values, name: hours})
 
 
 def summary(lines: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def test_as_served_so_trained(headrace, lifecycle):
     )["moment"]
     asked[PREDICTION_TIME] = online_at.set_axis(at.sort_values().index).reindex(asked.index)
     offline = retrieve(settings, "flight_risk", asked, at=PREDICTION_TIME)
+    waited = (at - asked[PREDICTION_TIME]).dt.total_seconds() / 3600  # by which a row is older when it is served
     served = pd.DataFrame(log["features"].tolist())
     names = OnlineReader(settings, "flight_risk").features
     differ = 0
@@ -106,7 +107,7 @@ def test_as_served_so_trained(headrace, lifecycle):
         if right.dtype == object:
             same = (left == right) | (left.isna() & right.isna())
         else:
-            left, right = left.astype(float), right.astype(float)
+            left, right = left.astype(float), right.astype(float) + (waited if name.endswith("_age_hours") else 0)
             same = ((left - right).abs() < 1e-6) | (left.isna() & right.isna())
         differ += int((~same).sum())
     # a value may reach its TTL between the moment it was brought online and the request

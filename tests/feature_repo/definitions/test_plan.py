@@ -211,6 +211,26 @@ def test_the_fingerprint_follows_the_file(tmp_path):
             "feature 'label' of view 'cart'",
         ),
         ([('Field(name="sold"', 'Field(name="sales__known_at"')], None, "'sales__known_at' of .* has a reserved name"),
+        (
+            [('Field(name="sold"', 'Field(name="sales_age_hours"')],
+            None,
+            "'sales_age_hours' of view 'sales' .* rename it, or write age\\('sales'\\) in the schema",
+        ),
+        (
+            [('Field(name="many"', 'Field(name="sales_age_hours"'), ('"many":', '"sales_age_hours":')],
+            None,
+            "'sales_age_hours' of view 'cart' .* has the name of the age of view 'sales'; rename it.$",
+        ),
+        (
+            [
+                (
+                    'Field(name="sold", dtype=Float64)',
+                    '__import__("feature_repo.transforms.age").transforms.age.age("sale")',
+                )
+            ],
+            None,
+            "View 'sales' .* has the age 'sale_age_hours' of another view; write age\\('sales'\\)",
+        ),
         ([], {"sales": "1"}, "Feature view 'footfall' of shop_features.py has no query; add it to VIEWS"),
         ([], {"sales": "1", "footfall": "2", "fotfall": "3"}, "The query 'fotfall' .* has no feature view"),
     ],

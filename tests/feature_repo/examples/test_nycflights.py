@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from feature_repo.examples import nycflights
 
@@ -56,8 +57,25 @@ def test_the_tail_number_does_not_tell_a_cancellation(flights, outcomes):
     both = flights.merge(outcomes[["flight_id", "cancelled"]], on="flight_id")
     assumed = both[both["tailnum_assumed"]]
     assert len(assumed) == 2512 and assumed["cancelled"].all()
-    # the assumed plane is one that flew for the same carrier a day or more before
-    history = flights[~flights["tailnum_assumed"]]
+    # the assumed plane flies for the same carrier from the same airport (or from another, if it has no flight there),
+    # and no other such flight is nearer in the schedule
+    recorded = flights[~flights["tailnum_assumed"]]
     for _, row in assumed.sample(40, random_state=1).iterrows():
-        past = history[(history["tailnum"] == row["tailnum"]) & (history["carrier"] == row["carrier"])]
-        assert (past["scheduled_departure"] <= row["scheduled_departure"] - pd.Timedelta(days=1)).any()
+        like = recorded[(recorded["carrier"] == row["carrier"]) & (recorded["origin"] == row["origin"])]
+        away = (like["scheduled_departure"] - row["scheduled_departure"]).abs()
+        assert row["tailnum"] in set(like.loc[away == away.min(), "tailnum"])
+
+
+def test_no_feature_of_the_plane_tells_that_it_was_filled_in(flights, outcomes):
+    """How long ago the plane landed, of filled flights and of recorded ones of the same airline and airport.
+
+    A plane that flew the route a day before, which landed about 19 hours ago, would be told by it: the area under the
+    second curve would be 0.83.
+    """
+    landed = outcomes.dropna(subset=["tailnum"])[["tailnum", "known_at"]].sort_values("known_at")
+    prediction = (flights["scheduled_departure"] - pd.Timedelta(hours=2)).astype(landed["known_at"].dtype)
+    asked = flights.assign(known_at=prediction).sort_values("known_at")
+    found = pd.merge_asof(asked, landed.assign(event=landed["known_at"]), on="known_at", by="tailnum")
+    hours = ((found["known_at"] - found["event"]).dt.total_seconds() / 3600).fillna(1e4)
+    for told in (hours, -(hours - 19).abs()):
+        assert 0.45 < roc_auc_score(found["tailnum_assumed"], told) < 0.55

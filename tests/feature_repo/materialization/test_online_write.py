@@ -32,6 +32,7 @@ from feature_repo.materialization.view_files import MissingDataError, ViewState,
 from feature_repo.online import open_values
 from feature_repo.online.codec import decode
 from feature_repo.online.layout import layouts
+from feature_repo.transforms.rolling import TransformError
 from tests.feature_repo.raw_tables import FLIGHT_VIEWS, change, put, raw, small_settings
 
 POSTGRES = os.environ.get("HEADRACE_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432")
@@ -440,6 +441,15 @@ def test_what_cannot_be_brought(local, monkeypatch):
     with pytest.raises(FeatureError, match=r"feature 'visib' in .*features\.py, but its query .* returns only origin"):
         write_online(local, "weather", at("2013-03-01"))
     assert state(local, "weather").online_until is None
+
+
+def test_a_query_with_a_column_named_like_its_age_is_refused(local, monkeypatch):
+    query = transforms.VIEWS["weather"]
+    monkeypatch.setitem(
+        transforms.VIEWS, "weather", query._replace(sql=f"SELECT *, 1.0 AS weather_age_hours FROM ({query.sql})")
+    )
+    with pytest.raises(TransformError, match="'weather' returns a column 'weather_age_hours', the name of the age"):
+        compute(local, "weather")
 
 
 def test_feast_is_not_imported(local):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ import pyarrow.parquet as pq
 from feast import Entity, FeatureView, Field, FileSource, ValueType
 from feast.types import Bool, Float64, Int64, String, UnixTimestamp
 from hypothesis import strategies as st
+
+from feature_repo.transforms.age import age
 
 BASE = datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)
 NANOS = int(BASE.timestamp()) * 10**9
@@ -84,6 +87,7 @@ class ViewCase:
                     for key in self.keys
                 ),
                 *(Field(name=name, dtype=kind) for name, (kind, _) in FEATURES.items()),
+                age(self.name),
             ],
             source=FileSource(
                 name=self.name, path=f"{self.name}/*.parquet", timestamp_field="event", created_timestamp_column="known"
@@ -107,6 +111,10 @@ class ViewCase:
             return None, False
         event, _, place = max(visible)
         return self.rows[place], bool(self.ttl) and at - event > self.ttl
+
+    def expected_age(self, row: Row, at: int) -> float:
+        """Hours from the row's event to the request, each in whole microseconds, rounded once."""
+        return float(Fraction(at // 1000 - row.event // 1000, 3_600_000_000))
 
     def _key_type(self, key: str) -> pa.DataType:
         return pa.string() if self._value_type(key) == ValueType.STRING else pa.int64()

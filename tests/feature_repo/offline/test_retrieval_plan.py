@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from feature_repo.offline.entity_rows import KeyTypeError
 from feature_repo.offline.offline_store import AsofOfflineStore
+from feature_repo.transforms.age import age_feature
 from ray_cluster.cluster.ray_offline_store import RayAsofOfflineStore
 from tests.feature_repo.offline.histories import FEATURES, NANOS, Case, Row, ViewCase, cases, config, registry
 
@@ -35,7 +36,7 @@ def cluster() -> Iterator[None]:
 
 def check(engine: str, case: Case, root: Any) -> None:
     views = [each.write(root) for each in case.views]
-    refs = [f"{view.name}:{name}" for view in views for name in FEATURES]
+    refs = [f"{view.name}:{name}" for view in views for name in (age_feature(view.name), *FEATURES)]
     requests = case.requests()
     store, options = ENGINES[engine]
     job = store.get_historical_features(config(root, **options), views, refs, requests, registry(), "p", True)
@@ -45,6 +46,7 @@ def check(engine: str, case: Case, root: Any) -> None:
     plain = job.to_arrow()
     for view in case.views:
         found = {name: table[f"{view.name}__{name}"].to_pylist() for name in FEATURES}
+        ages = table[f"{view.name}__{age_feature(view.name)}"].to_pylist()
         times = {
             name: table[f"{view.name}__{name}"].cast("int64").to_pylist() for name in ("event_timestamp", "known_at")
         }
@@ -56,6 +58,8 @@ def check(engine: str, case: Case, root: Any) -> None:
             row, expired = view.expected(keys, at)
             values = row.values if row and not expired else (None,) * len(FEATURES)
             assert tuple(found[name][place] for name in FEATURES) == values, (view.name, place)
+            hours = view.expected_age(row, at) if row and at is not None and not expired else None
+            assert ages[place] == hours, (view.name, place)
             assert times["event_timestamp"][place] == (row.event // scale if row else None)
             assert times["known_at"][place] == (row.known // scale if row else None)
 

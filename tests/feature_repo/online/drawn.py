@@ -10,6 +10,8 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, Reques
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Bool, Float32, Float64, Int64, String, UnixTimestamp
 
+from feature_repo.transforms.age import age
+
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 shop = Entity(name="the_shop", join_keys=["shop"], value_type=ValueType.STRING)
@@ -33,6 +35,7 @@ shops = FeatureView(
         Field(name="staff", dtype=Int64),
         Field(name="since", dtype=UnixTimestamp),
         Field(name="rate", dtype=Float32),
+        age("shops"),
     ],
     source=_source("shops"),
 )
@@ -40,7 +43,12 @@ visits = FeatureView(
     name="visits",
     entities=[shop, customer],
     ttl=timedelta(0),
-    schema=[Field(name="spent", dtype=Float64), Field(name="mood", dtype=String), Field(name="count", dtype=Int64)],
+    schema=[
+        age("visits"),
+        Field(name="spent", dtype=Float64),
+        Field(name="mood", dtype=String),
+        Field(name="count", dtype=Int64),
+    ],
     source=_source("visits"),
 )
 basket = RequestSource(name="basket", schema=[Field(name="price", dtype=Float64), Field(name="items", dtype=Int64)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,8 @@ def test_every_row_is_what_was_written(environment, values, stored, count):
     random = np.random.default_rng(count)
     for _ in range(10):
         rows = asked(random, count)
-        as_of = pd.Series([START + timedelta(minutes=int(each)) for each in random.integers(0, 500, count)], rows.index)
+        microseconds = random.integers(0, 500 * 60_000_000, count)
+        as_of = pd.Series([START + timedelta(microseconds=int(each)) for each in microseconds], rows.index)
         found = reader.read(rows, as_of)
         for place, (at, row) in enumerate(rows.iterrows()):
             got = {**found.features.iloc[place].to_dict()}
@@ -68,6 +70,11 @@ def test_every_row_is_what_was_written(environment, values, stored, count):
             visit = visits.loc[key] if key in visits.index else None
             seen = {"shops": shop, "visits": visit}
             for view, value in seen.items():
+                hours = np.nan
+                if value is not None and not (view == "shops" and expired):
+                    late = max(as_of[at] - value["event_timestamp"], timedelta(0))  # ahead of the request: 0
+                    hours = float(Fraction(late // timedelta(microseconds=1), 3_600_000_000))
+                assert got[f"{view}_age_hours"] == hours or np.isnan([got[f"{view}_age_hours"], hours]).all()
                 moment = found.event_times.loc[at, view]
                 assert (value is None and moment is pd.NaT) or moment == value["event_timestamp"]
             assert (visit is None and np.isnan(got["count"])) or got["count"] == visit["count"]
@@ -83,13 +90,14 @@ def test_columns_and_types(environment, values, stored):
     assert reader.entities == ["shop", "customer"]
     assert reader.request_fields == ["price", "items"]
     assert reader.view_keys == {"shops": ["shop"], "visits": ["customer", "shop"]}
-    assert reader.view_features["visits"] == ["spent", "mood", "count"]
+    assert reader.view_features["visits"] == ["visits_age_hours", "spent", "mood", "count"]
     assert reader.ttls == {"shops": 7200.0, "visits": 0.0}
     rows = asked(np.random.default_rng(0), 3)
     found = reader.read(rows, pd.Series(pd.to_datetime([START] * 3, utc=True), rows.index))
     assert list(found.features) == reader.features
     assert reader.features == [
-        *("size", "city", "open", "staff", "since", "rate", "spent", "mood", "count"),
+        *("size", "city", "open", "staff", "since", "rate", "shops_age_hours"),
+        *("visits_age_hours", "spent", "mood", "count"),
         *("share", "label", "large", "unit_price", "whole"),
     ]
     texts = {"city", "mood", "label"}

@@ -67,6 +67,28 @@ def test_without_a_policy_expired_values_are_null_on_both_sides(world: World) ->
     assert retrieved["temp"].isna().all() and found.ttls == {}
 
 
+def test_ages_are_the_same_floats_on_both_sides(world: World) -> None:
+    """Also of rows older than the TTL, whose age is missing as their values are, unless a default is given."""
+    policies = {"carrier_stats": Defaults(default={"carrier_stats_age_hours": 48})}
+    old(world, carrier_stats=47, origin_stats=47, plane_stats=4)
+    asked_at = NOON + timedelta(hours=1, minutes=7, seconds=3, microseconds=123_457)
+    world.materialize(asked_at)
+    world.serve(asked_at, expired=policies)
+    log = read_predictions(world.settings, SPEC.name)
+    served = pd.DataFrame(log["features"].tolist()).filter(like="_age_hours").astype("float64")
+    found = retrieve_as_served(world.settings, spec(**policies), as_requests(log, SPEC.requests), "as_of")
+    assert list(served) == [
+        f"{view}_age_hours" for view in ("carrier_stats", "origin_stats", "route_stats", "plane_stats")
+    ]
+    for name in served:
+        pd.testing.assert_series_equal(served[name], found.rows[name], check_index=False, check_exact=True)
+    assert served["origin_stats_age_hours"].isna().all()
+    assert set(served["carrier_stats_age_hours"].dropna()) == {48.0}
+    for view, event in {"plane_stats": NOON - timedelta(hours=4), "route_stats": NOON}.items():
+        hours = (asked_at - event) // timedelta(microseconds=1) / 3_600_000_000
+        assert set(served[f"{view}_age_hours"].dropna()) == {hours}
+
+
 def test_batch_scoring_abstains_where_the_endpoint_does(world: World) -> None:
     old(world, weather=8)
     _, _, found = both(world, {"weather": "abstain", "plane_stats": None})
