@@ -186,6 +186,7 @@ class Tuning(Frozen):
     at ``reduction_factor`` times that, and so on, and of the trials at a rung the best ``1 / reduction_factor``
     continue.
     ``finalists``: number of the best trials that are fitted again on the earlier folds, if ``split.folds`` is above 1.
+    ``monotone``: boosted trees obey the model's behavioural tests ``direction`` that have no ``where``, in every row.
     """
 
     metric: Literal["average_precision", "roc_auc"] = "average_precision"
@@ -200,6 +201,7 @@ class Tuning(Frozen):
     gpus_per_trial: float = Field(0, ge=0)
     seed: int = Field(0, ge=0)
     finalists: int = Field(3, ge=1)
+    monotone: bool = False
     families: list[Family] = Field(min_length=1)
 
     @property

@@ -15,7 +15,7 @@ from ray_cluster.training.distributed.devices import Device, gpus_of
 from ray_cluster.training.distributed.out_of_core import encoder_of_parts, shares_on_disk
 from ray_cluster.training.distributed.shares import ArrayShare, deal
 from ray_cluster.training.distributed.workers import fit_by_workers
-from ray_cluster.training.families import Rows, assemble, fit_steps, preprocessing
+from ray_cluster.training.families import Rows, assemble, columns_of, fit_steps, preprocessing
 from ray_cluster.training.families.family import fit_class
 from ray_cluster.training.families.prior import PriorCorrected, weight_shift
 from ray_cluster.training.sampling.prior import prior_shift
@@ -161,15 +161,16 @@ def fit_final(
         with secondary("baselines", failures):
             baselines = start_baselines(data, encode, calendar)
         with shares_on_disk(spec, best.params, data, data.parts, encode, paged=device == "cpu") as shares:
-            fitted: Any = fit_by_workers(spec, best.params, best.iterations, shares, device)
+            columns = columns_of(encode, spec.directions)
+            fitted: Any = fit_by_workers(spec, best.params, best.iterations, shares, device, columns)
             if weights := shares[0].class_weights:
                 fitted = PriorCorrected(fitted, math.log(weights[1] / weights[0]))
     else:
         early = data.early
         encode = preprocessing(data.features, spec.inputs, best.family).fit(data.features[early])
-        ids = data.rows[spec.requests.id].to_numpy()[early]
+        columns, ids = columns_of(encode, spec.directions), data.rows[spec.requests.id].to_numpy()[early]
         sampled = resample(sampler, data.features[early], data.y[early], ids, spec.sampling.ratio, spec.tuning.seed)
-        rows = Rows(encode.transform(sampled.features), sampled.y, sampled.fit_weights)
+        rows = Rows(encode.transform(sampled.features), sampled.y, sampled.fit_weights, columns=columns)
         with secondary("baselines", failures):
             trees = preprocessing(data.features, spec.inputs).fit(data.features[early])
             baselines = start_baselines(data, trees, calendar)
@@ -197,6 +198,7 @@ def _alone(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> An
                 threads=max(1, int(tuning.cpus_per_trial)),
                 device=device,
                 weights=rows.weights,
+                columns=rows.columns,
             )
         ]
     )[0]
@@ -208,8 +210,8 @@ def _by_workers(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) 
 
     workers = spec.fit.workers
     weights = rows.weighted(best.params.get("class_weight")).weights
-    columns = (rows.x, rows.y) if weights is None else (rows.x, rows.y, weights)
-    shares = [ray.put(ArrayShare(*deal(rank, workers, *columns))) for rank in range(workers)]
-    fitted = fit_by_workers(spec, best.params, best.iterations, shares, device)
+    arrays = (rows.x, rows.y) if weights is None else (rows.x, rows.y, weights)
+    shares = [ray.put(ArrayShare(*deal(rank, workers, *arrays))) for rank in range(workers)]
+    fitted = fit_by_workers(spec, best.params, best.iterations, shares, device, rows.columns)
     shift = weight_shift(rows.y, weights, rows.weights)
     return PriorCorrected(fitted, shift) if shift else fitted
