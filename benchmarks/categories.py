@@ -53,6 +53,7 @@ def fitted(
     y: Any,
     rows: Any,
     seeds: int,
+    threads: int,
     rules: dict[str, InputRule],
     directions: dict[str, int] | None = None,
 ) -> list[Any]:
@@ -60,7 +61,8 @@ def fitted(
     encode = preprocessing(x, rules, family).fit(x.iloc[rows])
     encoded, columns = encode.transform(x.iloc[rows]), columns_of(encode, directions)
     found = [
-        fit_steps(family, POINTS[family], encoded, y[rows], ROUNDS, seed, 2, columns=columns) for seed in range(seeds)
+        fit_steps(family, POINTS[family], encoded, y[rows], ROUNDS, seed, threads, columns=columns)
+        for seed in range(seeds)
     ]
     return [assemble(encode, each) for each in found]
 
@@ -84,12 +86,12 @@ def with_entities(spec: ModelSpec, data: TrainingData, names: list[str]) -> pd.D
     return data.features.assign(**{name: each.where(each.notna(), None) for name, each in added.items()})
 
 
-def categories(spec: ModelSpec, data: TrainingData, rows: Any, seeds: int) -> None:
+def categories(spec: ModelSpec, data: TrainingData, rows: Any, seeds: int, threads: int) -> None:
     """A row per family, set of texts and treatment."""
     held_out = data.periods.held_out
     y, days = data.y[held_out], data.days[held_out]
     entities = list(spec.requests.entities)
-    few = [name for name in entities if data.rows[name].iloc[rows].nunique() <= min(TREATMENTS.keys() - {0, 32})]
+    few = [name for name in entities if data.rows[name].iloc[rows].nunique() <= max(TREATMENTS)]
     sets = {"its texts": [], f"and {', '.join(few)}": few, f"and {', '.join(entities)}": entities}
     for family in POINTS:
         first = None
@@ -98,11 +100,11 @@ def categories(spec: ModelSpec, data: TrainingData, rows: Any, seeds: int) -> No
             texts = [name for name in x if x[name].dtype == object]
             base = None
             for most, treatment in TREATMENTS.items():
-                if max(x[name].iloc[rows].nunique() for name in texts) <= 32 and most == 32:
+                if most == min(TREATMENTS.keys() - {0}) and names is not entities:  # for a column with many texts
                     continue
                 started = perf_counter()
                 rules = {name: InputRule(categories=most) for name in texts}
-                scores = mean_scores(fitted(family, x, data.y, rows, seeds, rules), x[held_out])
+                scores = mean_scores(fitted(family, x, data.y, rows, seeds, threads, rules), x[held_out])
                 seconds = (perf_counter() - started) / seeds
                 base, first = (scores if base is None else base), (scores if first is None else first)
                 print(
@@ -112,7 +114,7 @@ def categories(spec: ModelSpec, data: TrainingData, rows: Any, seeds: int) -> No
                 )
 
 
-def monotone(spec: ModelSpec, data: TrainingData, rows: Any, seeds: int) -> None:
+def monotone(spec: ModelSpec, data: TrainingData, rows: Any, seeds: int, threads: int) -> None:
     """A row per family and set of directions."""
     held_out = data.periods.held_out
     x, y, days = data.features, data.y[held_out], data.days[held_out]
@@ -131,7 +133,7 @@ def monotone(spec: ModelSpec, data: TrainingData, rows: Any, seeds: int) -> None
             if str(directions) in seen:
                 continue
             seen.add(str(directions))
-            pipelines = fitted(family, x, data.y, rows, seeds, dict(spec.inputs), directions)
+            pipelines = fitted(family, x, data.y, rows, seeds, threads, dict(spec.inputs), directions)
             scores = mean_scores(pipelines, x[held_out])
             base = scores if base is None else base
             judged = run_behaviour(tests, x[held_out], ids, y, lambda asked, by=pipelines: mean_scores(by, asked), 0.5)
@@ -153,7 +155,11 @@ def main() -> None:
     parser.add_argument("--part", choices=["categories", "monotone", "all"], default="all")
     parser.add_argument("--rows", type=int, default=80_000)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--families", nargs="+", default=list(POINTS))
     given = parser.parse_args()
+    for family in set(POINTS) - set(given.families):
+        POINTS.pop(family)
     settings = load_settings(None, {"HEADRACE_HOME": given.home})
     os.environ.update(settings.variables())
     specs = [load_model(name) for name in given.models]
@@ -164,14 +170,18 @@ def main() -> None:
             "| gain over its texts as numbers | s |\n|---|---|---|---|---|---|---|---|"
         )
         for spec in specs:
-            categories(spec, data[spec.name], np.flatnonzero(data[spec.name].early)[-given.rows :], given.seeds)
+            categories(
+                spec, data[spec.name], np.flatnonzero(data[spec.name].early)[-given.rows :], given.seeds, given.threads
+            )
     if given.part != "categories":
         print(
             "\n| model | family | directions | average precision | gain over none | rows that fail the test |\n"
             "|---|---|---|---|---|---|"
         )
         for spec in specs:
-            monotone(spec, data[spec.name], np.flatnonzero(data[spec.name].early)[-given.rows :], given.seeds)
+            monotone(
+                spec, data[spec.name], np.flatnonzero(data[spec.name].early)[-given.rows :], given.seeds, given.threads
+            )
 
 
 if __name__ == "__main__":

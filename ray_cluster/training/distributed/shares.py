@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from ray_cluster.training.families.fit_steps import Columns
+from ray_cluster.training.families.fit_steps import NUMBERS, Columns
 from ray_cluster.training.families.xgboost import typed
 
 __all__ = ["ArrayShare", "FileShare", "deal"]
@@ -25,7 +25,7 @@ class ArrayShare:
     y: Values
     weights: Values | None = None
 
-    def matrix(self, max_bin: int, threads: int, columns: Columns) -> xgboost.DMatrix:
+    def matrix(self, max_bin: int, threads: int, columns: Columns = NUMBERS) -> xgboost.DMatrix:
         """The binned rows."""
         return xgboost.QuantileDMatrix(
             self.x, self.y, weight=self.weights, max_bin=max_bin, nthread=threads, **typed(columns)
@@ -46,7 +46,7 @@ class FileShare:
     paged: bool
     class_weights: tuple[float, float] | None = None
 
-    def matrix(self, max_bin: int, threads: int, columns: Columns) -> xgboost.DMatrix:
+    def matrix(self, max_bin: int, threads: int, columns: Columns = NUMBERS) -> xgboost.DMatrix:
         """The binned rows; at most one file's values are in memory at a time."""
         options = {"max_bin": max_bin, "nthread": threads, "enable_categorical": any(columns.categories)}
         if not self.paged:
