@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -100,7 +101,7 @@ def categories(spec: ModelSpec, data: TrainingData, rows: Any, seeds: int, threa
             texts = [name for name in x if x[name].dtype == object]
             base = None
             for most, treatment in TREATMENTS.items():
-                if most == min(TREATMENTS.keys() - {0}) and names is not entities:  # for a column with many texts
+                if most == min(TREATMENTS.keys() - {0}) and not names:  # hardly fewer than they are
                     continue
                 started = perf_counter()
                 rules = {name: InputRule(categories=most) for name in texts}
@@ -136,7 +137,7 @@ def monotone(spec: ModelSpec, data: TrainingData, rows: Any, seeds: int, threads
             pipelines = fitted(family, x, data.y, rows, seeds, threads, dict(spec.inputs), directions)
             scores = mean_scores(pipelines, x[held_out])
             base = scores if base is None else base
-            judged = run_behaviour(tests, x[held_out], ids, y, lambda asked, by=pipelines: mean_scores(by, asked), 0.5)
+            judged = run_behaviour(tests, x[held_out], ids, y, partial(mean_scores, pipelines), 0.5)
             failing = "; ".join(
                 f"{test.feature} {found['failing']:.1%}" for test, found in zip(tests, judged, strict=True)
             )

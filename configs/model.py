@@ -135,9 +135,9 @@ class InputRule(Frozen):
 
     ``clip``: two quantiles, [0.001, 0.999]; values beyond them are clipped. ``impute``: the replacement of a missing
     value, after the clip: mean, median (numbers), most_frequent or {constant: value}. ``indicator``: an additional
-    column, 1 if the value was missing. ``categories``: maximum of categories for XGBoost and HistGradientBoosting, 254
-    by default for a text; the rarer ones share one. A number becomes a category by it, and 0 makes the codes of a text
-    numbers.
+    column, 1 if the value was missing. ``categories``: maximum of categories for XGBoost and HistGradientBoosting, 32
+    by default for a text; the rarer ones share one more. A number becomes a category by it, and 0 makes the codes of a
+    text numbers.
     """
 
     impute: Annotated[Literal["mean", "median", "most_frequent"] | Constant | None, BeforeValidator(_imputation)] = None

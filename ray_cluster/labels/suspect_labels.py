@@ -84,7 +84,9 @@ def out_of_fold(
         model = fit_steps("xgboost", dict(_POINT), x, y[rest], _ROUNDS, seed, threads, columns=columns)
         mine = encode.transform(features.iloc[block])
         probability[block] = model.predict_proba(mine)[:, 1]
-        found.append(np.asarray(contributions(model, mine)[:, :-1], dtype=np.float32))
+        moved = contributions(model, mine)
+        assert moved is not None  # XGBoost has them
+        found.append(np.asarray(moved[:, :-1], dtype=np.float32))
         names = [str(name) for name in encode.get_feature_names_out()]
     return OutOfFold(probability, np.vstack(found), names)
 

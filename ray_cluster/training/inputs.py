@@ -33,9 +33,6 @@ __all__ = [
 
 Values = np.ndarray[Any, Any]
 
-#: Maximum of categories with a code of their own: with the code of the others, as many as HistGradientBoosting accepts.
-MOST_CATEGORIES = 254
-
 
 class InputsError(HeadraceError, ValueError):
     """A rule does not fit the features; the message has the rule, the feature and what was expected."""
@@ -63,12 +60,14 @@ class CategoryCodes(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # t
     first is kept. All others share the next code. A category that was not in the fitted rows has that code too, as it
     is at least as rare; if there is no such code, it is missing.
 
+    The codes of 254 categories and of the others are as many as HistGradientBoosting accepts.
+
     Attributes:
         kept_: per column the categories that have a code of their own, sorted.
         pooled_: per column the number of the others.
     """
 
-    def __init__(self, most: int = MOST_CATEGORIES) -> None:
+    def __init__(self, most: int = 254) -> None:
         self.most = most
 
     def fit(self, x: Any, y: object = None) -> CategoryCodes:

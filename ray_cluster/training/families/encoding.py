@@ -24,7 +24,8 @@ __all__ = ["SearchRows", "columns_of", "encoded", "preprocessing"]
 #: numbers without a direction, the columns of x.
 SearchRows = dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]
 
-#: Maximum of one-hot columns per text feature; its rarer values share one column.
+#: Maximum of one-hot columns per text feature, and of its categories, for which ``benchmarks/categories.py`` compares it
+#: with others; its rarer values share one.
 CATEGORIES = 32
 
 
@@ -49,7 +50,6 @@ def preprocessing(
     from sklearn.pipeline import make_pipeline
 
     from ray_cluster.training.inputs import (
-        MOST_CATEGORIES,
         CategoryCodes,
         InputEncoder,
         WasMissing,
@@ -61,7 +61,7 @@ def preprocessing(
     rules = dict(inputs or {})
 
     def text(rule: InputRule | None = None) -> Any:
-        most = MOST_CATEGORIES if rule is None or rule.categories is None else rule.categories
+        most = CATEGORIES if rule is None or rule.categories is None else rule.categories
         if encoding == "categories" and most:
             return CategoryCodes(most)
         return _one_hot() if encoding == "one_hot" else _codes()

@@ -113,7 +113,7 @@ def test_a_number_can_be_declared_a_category_and_a_bundle_keeps_it(family: str) 
     model = fitted(family, {"hour": InputRule(categories=24), "shop": InputRule(impute="most_frequent")}, x, y)
     names = model[0].get_feature_names_out().tolist()
     sizes = dict(zip(names, columns_of(model[0]).categories, strict=True))
-    assert sizes == {"hour": 24, "shop": x["shop"].nunique(), "amount": 0}
+    assert sizes == {"hour": 24, "shop": 33, "amount": 0} and x["shop"].nunique() > 33
     stored = io.dumps(model)
     assert not set(io.get_untrusted_types(data=stored)) - set(TRUSTED)
     again = io.loads(stored, trusted=TRUSTED)
