@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
 
-from configs.evaluation import BehaviourTest, Calibration, Fairness, Threshold
+from configs.evaluation import BehaviourTest, Calibration, Direction, Fairness, Threshold
 from configs.promotion import Gate
 from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
 from configs.settings import CONFIGS, environment_folder
@@ -138,17 +138,20 @@ class InputRule(Frozen):
 
     ``clip``: two quantiles, [0.001, 0.999]; values beyond them are clipped. ``impute``: the replacement of a missing
     value, after the clip: mean, median (numbers), most_frequent or {constant: value}. ``indicator``: an additional
-    column, 1 if the value was missing.
+    column, 1 if the value was missing. ``categories``: maximum of categories for XGBoost and HistGradientBoosting, 32
+    by default for a text; the rarer ones share one more. A number becomes a category by it, and 0 makes the codes of a
+    text numbers.
     """
 
     impute: Annotated[Literal["mean", "median", "most_frequent"] | Constant | None, BeforeValidator(_imputation)] = None
     clip: tuple[float, float] | None = None
     indicator: bool = False
+    categories: StrictInt | None = Field(None, ge=0, le=254)
 
     @model_validator(mode="after")
     def _does_something(self) -> InputRule:
-        if self.impute is None and self.clip is None and not self.indicator:
-            raise ValueError("the rule is empty; set impute, clip or indicator")
+        if self.impute is None and self.clip is None and not self.indicator and self.categories is None:
+            raise ValueError("the rule is empty; set impute, clip, indicator or categories")
         if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 1:
             raise ValueError(f"clip = {list(self.clip)}: expected two rising quantiles in [0, 1], as in [0.001, 0.999]")
         return self
@@ -238,6 +241,19 @@ class ModelSpec(Frozen):
     expired: dict[str, Expired] = {}
     parity: Parity | None = None
     sampling: Sampling = Sampling()
+
+    @property
+    def directions(self) -> dict[str, int]:
+        """Features whose rise must not lower (1) or not raise (-1) the score, if ``tuning.monotone`` is set.
+
+        They are those of the behavioural tests ``direction``. A test with ``where`` is about some rows only, and a
+        constraint would hold for all rows, so there is none; nor is there one where two tests contradict each other.
+        """
+        found: dict[str, set[int]] = {}
+        for test in self.behaviour if self.tuning.monotone else ():
+            if isinstance(test, Direction) and test.where is None:
+                found.setdefault(test.feature, set()).add(1 if (test.raise_by > 0) == (test.score == "up") else -1)
+        return {feature: signs.pop() for feature, signs in found.items() if len(signs) == 1}
 
     @model_validator(mode="after")
     def _can_be_fitted_so(self) -> ModelSpec:

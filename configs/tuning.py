@@ -201,6 +201,7 @@ class Tuning(Frozen):
     A trial is finished if its metric did not improve for ``patience`` iterations. Both numbers are those of the
     highest learning rate: a trial with half of it has twice as many.
     ``finalists``: number of the best trials that are fitted again on the earlier folds, if ``split.folds`` is above 1.
+    ``monotone``: boosted trees obey the model's behavioural tests ``direction`` that have no ``where``, in every row.
     """
 
     metric: Literal["average_precision", "roc_auc"] = "average_precision"
@@ -216,6 +217,7 @@ class Tuning(Frozen):
     gpus_per_trial: float = Field(0, ge=0)
     seed: int = Field(0, ge=0)
     finalists: int = Field(3, ge=1)
+    monotone: bool = False
     families: list[Family] = Field(min_length=1)
 
     @property

@@ -88,9 +88,9 @@ def contributions(classifier: Any, x: npt.NDArray[Any]) -> npt.NDArray[np.float6
 
     if not isinstance(classifier, xgboost.XGBClassifier):
         return None
-    values: npt.NDArray[np.float64] = classifier.get_booster().predict(
-        xgboost.DMatrix(x, nthread=classifier.n_jobs), pred_contribs=True
-    )
+    types = classifier.feature_types
+    rows = xgboost.DMatrix(x, nthread=classifier.n_jobs, feature_types=types, enable_categorical=types is not None)
+    values: npt.NDArray[np.float64] = classifier.get_booster().predict(rows, pred_contribs=True)
     return values
 
 

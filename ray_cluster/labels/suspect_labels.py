@@ -65,9 +65,8 @@ def out_of_fold(
     Raises:
         SuspectError: the rows outside a period have only one outcome.
     """
-    import xgboost
-
-    from ray_cluster.training.families import fit_steps, preprocessing
+    from ray_cluster.evaluation.importance import contributions
+    from ray_cluster.training.families import columns_of, fit_steps, preprocessing
 
     probability = np.full(len(y), np.nan)
     found: list[npt.NDArray[np.float32]] = []
@@ -81,11 +80,13 @@ def out_of_fold(
             )
         encode = preprocessing(features, inputs or {}).fit(features.iloc[rest])
         x = encode.transform(features.iloc[rest])
-        model = fit_steps("xgboost", dict(_POINT), x, y[rest], _ROUNDS, seed, threads=os.cpu_count() or 1)
+        threads, columns = os.cpu_count() or 1, columns_of(encode)
+        model = fit_steps("xgboost", dict(_POINT), x, y[rest], _ROUNDS, seed, threads, columns=columns)
         mine = encode.transform(features.iloc[block])
         probability[block] = model.predict_proba(mine)[:, 1]
-        moved = model.get_booster().predict(xgboost.DMatrix(mine), pred_contribs=True)[:, :-1]
-        found.append(np.asarray(moved, dtype=np.float32))
+        moved = contributions(model, mine)
+        assert moved is not None  # XGBoost has them
+        found.append(np.asarray(moved[:, :-1], dtype=np.float32))
         names = [str(name) for name in encode.get_feature_names_out()]
     return OutOfFold(probability, np.vstack(found), names)
 

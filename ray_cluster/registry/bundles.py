@@ -48,6 +48,9 @@ TRUSTED = [
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
+    "functools.partial",  # a function within it is a type of its own, and the only one is the next
+    "sklearn.utils.validation.check_array",  # HistGradientBoosting calls it before it codes categories
+    "ray_cluster.training.inputs.CategoryCodes",
     "ray_cluster.training.inputs.InputEncoder",
     "ray_cluster.training.inputs.QuantileClip",
     "ray_cluster.training.inputs.WasMissing",

@@ -21,7 +21,7 @@ from ray_cluster.evaluation.metrics import curves, metrics, ranking
 from ray_cluster.registry.evidence import Evaluation
 from ray_cluster.training.calibration import choose_operating_point
 from ray_cluster.training.data import TrainingData, prepare
-from ray_cluster.training.families import assemble, fit_steps, preprocessing
+from ray_cluster.training.families import assemble, columns_of, fit_steps, preprocessing
 from ray_cluster.training.search import Search, TrialResult
 from ray_cluster.training.train import TrainedRun, record_run
 
@@ -138,4 +138,6 @@ def _fit(
     encode = preprocessing(data.features, spec.inputs, family).fit(rows)
     threads = max(1, int(spec.tuning.cpus_per_trial))
     x = encode.transform(rows)
-    return assemble(encode, fit_steps(family, params, x, data.y[mask], iterations, spec.tuning.seed, threads))
+    columns = columns_of(encode, spec.directions)
+    fitted = fit_steps(family, params, x, data.y[mask], iterations, spec.tuning.seed, threads, columns=columns)
+    return assemble(encode, fitted)

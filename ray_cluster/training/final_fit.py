@@ -27,7 +27,7 @@ from ray_cluster.training.distributed.devices import Device, gpus_of
 from ray_cluster.training.distributed.out_of_core import encoder_of_parts, shares_on_disk
 from ray_cluster.training.distributed.shares import ArrayShare, deal
 from ray_cluster.training.distributed.workers import fit_by_workers
-from ray_cluster.training.families import Rows, assemble, fit_steps, preprocessing
+from ray_cluster.training.families import Rows, assemble, columns_of, fit_steps, preprocessing
 from ray_cluster.training.families.family import fit_class
 from ray_cluster.training.families.prior import PriorCorrected, weight_shift
 from ray_cluster.training.finalists import Chosen
@@ -134,7 +134,8 @@ def _on_disk(spec: ModelSpec, best: TrialResult, parts: FrameParts, fold: Fold, 
     """Fit on rows on disk, which are not sampled."""
     encode = encoder_of_parts(spec, parts, fold.start)
     with shares_on_disk(spec, best.params, parts, fold.start, encode, paged=device == "cpu") as shares:
-        fitted: Any = fit_by_workers(spec, best.params, best.iterations, shares, device)
+        columns = columns_of(encode, spec.directions)
+        fitted: Any = fit_by_workers(spec, best.params, best.iterations, shares, device, columns)
         if weights := shares[0].class_weights:
             fitted = PriorCorrected(fitted, math.log(weights[1] / weights[0]))
     return assemble(encode, fitted)
@@ -148,7 +149,8 @@ def _start(
     encode = preprocessing(data.features, spec.inputs, best.family).fit(features)
     ids = data.rows[spec.requests.id].to_numpy()[fold.train]
     sampled = resample(sampler, features, y, ids, spec.sampling.ratio, spec.tuning.seed)
-    rows, shift = Rows(encode.transform(sampled.features), sampled.y, sampled.fit_weights), prior_shift(sampled, y)
+    x, columns, shift = encode.transform(sampled.features), columns_of(encode, spec.directions), prior_shift(sampled, y)
+    rows = Rows(x, sampled.y, sampled.fit_weights, columns=columns)
     fit = _by_workers if spec.fit.workers > 1 else _alone
     finish = fit(spec, best, rows, device)
 
@@ -175,6 +177,7 @@ def _alone(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Ca
         threads=max(1, int(tuning.cpus_per_trial)),
         device=device,
         weights=rows.weights,
+        columns=rows.columns,
     )
     return lambda: wait([started])[0]
 
@@ -185,8 +188,8 @@ def _by_workers(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) 
 
     workers = spec.fit.workers
     weights = rows.weighted(best.params.get("class_weight")).weights
-    columns = (rows.x, rows.y) if weights is None else (rows.x, rows.y, weights)
-    shares = [ray.put(ArrayShare(*deal(rank, workers, *columns))) for rank in range(workers)]
-    fitted = fit_by_workers(spec, best.params, best.iterations, shares, device)
+    arrays = (rows.x, rows.y) if weights is None else (rows.x, rows.y, weights)
+    shares = [ray.put(ArrayShare(*deal(rank, workers, *arrays))) for rank in range(workers)]
+    fitted = fit_by_workers(spec, best.params, best.iterations, shares, device, rows.columns)
     shift = weight_shift(rows.y, weights, rows.weights)
     return lambda: PriorCorrected(fitted, shift) if shift else fitted

@@ -16,7 +16,7 @@ from ray_cluster.cluster.capacity import share
 from ray_cluster.cluster.connection import wait
 from ray_cluster.evaluation.metrics import metric
 from ray_cluster.training.data import Fold, TrainingData
-from ray_cluster.training.families import preprocessing
+from ray_cluster.training.families import Columns, columns_of, preprocessing
 from ray_cluster.training.families.family import start
 from ray_cluster.training.families.fit_steps import Rows
 from ray_cluster.training.search import Search, TrialResult
@@ -147,6 +147,7 @@ def _scores(
                 ray.put(encode.transform(data.features.iloc[rows])),
                 ray.put(data.y[rows]),
                 ray.put(encode.transform(data.features[fold.validation])),
+                columns_of(encode, spec.directions),
             ]
         tasks += [
             fit.remote(trial, at, tuning.seed, tuning.model_dump(mode="json"), *placed[trial.family])
@@ -164,12 +165,13 @@ def _fit_and_score(
     x: Values,
     y: Values,
     x_validation: Values,
+    columns: Columns,
 ) -> npt.NDArray[np.float32]:
     from threadpoolctl import threadpool_limits
 
     threads = max(1, int(tuning["cpus_per_trial"]))
     device = "cuda" if tuning["gpus_per_trial"] else "cpu"
-    fit = start(trial.family, trial.params, Rows(x, y, None), seed, threads, device)
+    fit = start(trial.family, trial.params, Rows(x, y, columns=columns), seed, threads, device)
     validation, found = Rows(x_validation, np.zeros(len(x_validation))), []
     with threadpool_limits(threads):
         for iterations in at:

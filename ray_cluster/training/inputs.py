@@ -1,7 +1,8 @@
-"""Cleaning of a model's inputs as its file declares it; its parameters are fitted on the same rows as the model.
+"""Cleaning of a model's inputs as its file declares it, and categories; fitted on the same rows as the model.
 
-scikit-learn imputes, but it has no transformer that clips at quantiles, and its ``MissingIndicator`` rejects a text
-column that contains both None and NaN, so these two are defined here.
+scikit-learn imputes, but it has no transformer that clips at quantiles, its ``MissingIndicator`` rejects a text column
+that contains both None and NaN, and its ``OrdinalEncoder`` never gives an unseen text the code of the rare ones, so
+these three are defined here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ from configs.errors import HeadraceError
 from configs.model import Constant, InputRule
 from configs.reading import nearest
 
-__all__ = ["InputEncoder", "InputsError", "QuantileClip", "WasMissing", "check_inputs", "cleaning", "learned"]
+__all__ = [
+    "CategoryCodes",
+    "InputEncoder",
+    "InputsError",
+    "QuantileClip",
+    "WasMissing",
+    "check_inputs",
+    "cleaning",
+    "learned",
+]
 
 Values = np.ndarray[Any, Any]
 
@@ -41,6 +51,57 @@ class InputEncoder(ColumnTransformer):  # type: ignore[misc]
     def transform(self, x: pd.DataFrame, **params: Any) -> Values:
         """Transform, shape (rows, encoded columns)."""
         return np.asarray(super().transform(x, **params), dtype="float32")
+
+
+class CategoryCodes(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Codes 0, 1, … of categories; a missing value (None or NaN) stays missing.
+
+    The ``most`` most frequent categories of a column have a code each, in their own order; of equally frequent ones the
+    first is kept. All others share the next code. A category that was not in the fitted rows has that code too, as it
+    is at least as rare; if there is no such code, it is missing.
+
+    The codes of 254 categories and of the others are as many as HistGradientBoosting accepts.
+
+    Attributes:
+        kept_: per column the categories that have a code of their own, sorted.
+        pooled_: per column the number of the others.
+    """
+
+    def __init__(self, most: int = 254) -> None:
+        self.most = most
+
+    def fit(self, x: Any, y: object = None) -> CategoryCodes:
+        """Count the categories of each column of ``x``, text or float, shape (rows, columns)."""
+        if isinstance(x, pd.DataFrame):
+            self.feature_names_in_ = np.asarray(x.columns, dtype=object)
+        self.n_features_in_ = np.shape(x)[1]
+        self.kept_, self.pooled_ = [], []
+        for column in _columns(x):
+            found, counts = np.unique(column[~pd.isna(column)], return_counts=True)
+            most_frequent = np.argsort(-counts, kind="stable")[: self.most]
+            self.kept_.append(found[np.sort(most_frequent)])
+            self.pooled_.append(max(len(found) - self.most, 0))
+        return self
+
+    def transform(self, x: Any) -> Values:
+        """Codes, float32, shape (rows, columns)."""
+        check_is_fitted(self)
+        codes = np.full(np.shape(x), np.nan, dtype="float32")
+        for place, (column, kept, pooled) in enumerate(zip(_columns(x), self.kept_, self.pooled_, strict=True)):
+            code = pd.Index(kept).get_indexer(column).astype("float32")
+            code[code < 0] = len(kept) if pooled else np.nan
+            codes[:, place] = np.where(pd.isna(column), np.nan, code)
+        return codes
+
+    @property
+    def sizes_(self) -> list[int]:
+        """Number of codes of each column."""
+        return [len(kept) + bool(pooled) for kept, pooled in zip(self.kept_, self.pooled_, strict=True)]
+
+
+def _columns(x: Any) -> list[Values]:
+    """The columns of a frame or array."""
+    return [x[name].to_numpy() for name in x] if isinstance(x, pd.DataFrame) else list(np.asarray(x).T)
 
 
 class QuantileClip(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -131,6 +192,8 @@ def check_inputs(model: str, rules: Mapping[str, InputRule], frame: pd.DataFrame
             raise InputsError(
                 f"{where}: impute = '{rule.impute}' is for numbers, but the feature is text; use most_frequent."
             )
+        if not text and rule.categories == 0:
+            raise InputsError(f"{where}: categories = 0, but the feature is a number already; omit categories.")
         if given is not None and isinstance(given, str) != text:
             kind = "text" if text else "a number"
             raise InputsError(f"{where}: constant = {given!r}, but the feature is {kind}; set a value of that type.")

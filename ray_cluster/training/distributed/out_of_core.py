@@ -29,8 +29,9 @@ PARTS_IN_MEMORY = 4
 def encoder_of_parts(spec: ModelSpec, parts: FrameParts, until: datetime) -> ColumnTransformer:
     """Fit the preprocessing on every k-th row known at ``until``, at most ``fit.rows_per_part``, and one of each text.
 
-    Texts therefore have the same codes as in memory; the medians and quantiles of cleaning are those of the sample, and
-    exact if all these rows fit in one part.
+    Texts therefore have the same codes as in memory, unless a column has more than get a code of their own: which are
+    the rarest, and the medians and quantiles of cleaning, are those of the sample, and exact if all these rows fit in
+    one part.
     """
     import pandas as pd
 

@@ -36,6 +36,8 @@ from configs.model import ModelSpec
 from ray_cluster.cluster.capacity import share
 from ray_cluster.training.distributed.devices import Device, FitError, gpus_of
 from ray_cluster.training.distributed.shares import ArrayShare, FileShare
+from ray_cluster.training.families.fit_steps import NUMBERS, Columns
+from ray_cluster.training.families.xgboost import constrained
 
 if TYPE_CHECKING:
     import xgboost
@@ -62,10 +64,10 @@ class Worker:
         if tracker:
             collective.init(**tracker, dmlc_task_id=f"{self._rank:06d}", dmlc_timeout=TIMEOUT)
 
-    def load(self, share: ArrayShare | FileShare, params: dict[str, Any]) -> None:
+    def load(self, share: ArrayShare | FileShare, params: dict[str, Any], columns: Columns) -> None:
         """Bin the share."""
         self._params = params
-        self._matrix = share.matrix(int(params.get("max_bin") or 256), int(params["nthread"]))
+        self._matrix = share.matrix(int(params.get("max_bin") or 256), int(params["nthread"]), columns)
 
     def boost(self, model: bytes | None, done: int, rounds: int) -> bytes | None:
         """Add ``rounds`` trees to ``model`` (UBJSON), which has ``done``; the first worker returns the result.
@@ -109,7 +111,7 @@ class Team:
             for rank in range(workers)
         ]
 
-    def begin(self, shares: Sequence[Any], params: dict[str, Any]) -> None:
+    def begin(self, shares: Sequence[Any], params: dict[str, Any], columns: Columns) -> None:
         """Connect the workers, and load the shares."""
         arguments = None
         if len(self.workers) > 1:
@@ -117,7 +119,8 @@ class Team:
             self._tracker.start()
             arguments = self._tracker.worker_args()
         self._all([worker.join.remote(arguments) for worker in self.workers])
-        self._all([worker.load.remote(share, params) for worker, share in zip(self.workers, shares, strict=True)])
+        pairs = zip(self.workers, shares, strict=True)
+        self._all([worker.load.remote(share, params, columns) for worker, share in pairs])
 
     def boost(self, model: bytes | None, done: int, rounds: int) -> bytes:
         """Add ``rounds`` trees to ``model``, which has ``done``."""
@@ -191,13 +194,19 @@ ATTEMPTS = 4
 
 
 def fit_by_workers(
-    spec: ModelSpec, params: dict[str, Any], rounds: int, shares: Sequence[Any], device: Device = "cpu"
+    spec: ModelSpec,
+    params: dict[str, Any],
+    rounds: int,
+    shares: Sequence[Any],
+    device: Device = "cpu",
+    columns: Columns = NUMBERS,
 ) -> xgboost.XGBClassifier:
     """Fit on ``shares``, one worker each, for ``rounds`` boosting rounds; returns an ordinary fitted classifier.
 
     Args:
         params: of a trial; ``class_weight`` is in the shares.
         shares: references to one :class:`~.shares.ArrayShare` or :class:`~.shares.FileShare` per worker.
+        columns: which columns of the shares are categories, and which have a direction.
 
     Raises:
         FitError: workers died in every attempt, or one failed.
@@ -206,7 +215,7 @@ def fit_by_workers(
 
     cpus = spec.tuning.cpus_per_trial
     classifier = xgboost.XGBClassifier(
-        **{name: value for name, value in params.items() if name != "class_weight"},
+        **constrained(columns) | {name: value for name, value in params.items() if name != "class_weight"},
         n_estimators=rounds,
         tree_method="hist",
         n_jobs=max(1, int(cpus)),
@@ -219,7 +228,7 @@ def fit_by_workers(
     for _ in range(ATTEMPTS):
         team = Team(len(shares), cpus, gpus_of(spec, device))
         try:
-            team.begin(shares, {**native, "device": device})
+            team.begin(shares, {**native, "device": device}, columns)
             while done < rounds:
                 step = min(spec.fit.checkpoint_every, rounds - done)
                 model = team.boost(model, done, step)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs.reading import nearest
-from ray_cluster.training.families.fit_steps import FamilyError, Fit, Rows
+from ray_cluster.training.families.fit_steps import NUMBERS, Columns, FamilyError, Fit, Rows
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
@@ -101,6 +101,7 @@ def fit_steps(
     report: Report | None = None,
     device: str = "cpu",
     weights: np.ndarray | None = None,
+    columns: Columns = NUMBERS,
 ) -> Any:
     """Fit one family for at most ``iterations``; ``report`` is called after each ``every`` iterations, and at the end.
 
@@ -109,6 +110,7 @@ def fit_steps(
         x, y, weights: float32 (n, d); 0 or 1, (n,); one weight per row, (n,), or None.
         threads: number of threads of the fit.
         device: cpu or cuda, for XGBoost.
+        columns: which columns are categories, and which have a direction; only boosted trees use it.
 
     Returns:
         The fitted scikit-learn classifier.
@@ -118,7 +120,7 @@ def fit_steps(
     """
     from threadpoolctl import threadpool_limits
 
-    fit = start(family, params, Rows(x, y, weights), seed, threads, device)
+    fit = start(family, params, Rows(x, y, weights, columns=columns), seed, threads, device)
     with threadpool_limits(threads):
         while fit.done < iterations:
             fit.advance(min(fit.done + every, iterations) if report and every else iterations, lambda: False)

@@ -6,20 +6,39 @@ import pickle
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from configs.errors import HeadraceError
 
-__all__ = ["Encoding", "FamilyError", "Fit", "Rows"]
+__all__ = ["NUMBERS", "Columns", "Encoding", "FamilyError", "Fit", "Rows"]
 
-#: ordinal: texts as codes, missing numbers stay NaN; one_hot: texts one-hot, numbers imputed and standardised.
-Encoding = Literal["ordinal", "one_hot"]
+#: categories: texts as codes of categories, missing values stay NaN; ordinal: texts as codes that are numbers, missing
+#: numbers stay NaN; one_hot: texts one-hot, numbers imputed and standardised.
+Encoding = Literal["categories", "ordinal", "one_hot"]
 
 
 class FamilyError(HeadraceError, ValueError):
     """An estimator or a parameter cannot be used; the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a fit needs to know of the encoded columns.
+
+    Attributes:
+        categories: per column the number of codes of its categories, 0 for a number.
+        directions: per column 1 if the score must not fall when its value rises, -1 if it must not rise, else 0.
+    """
+
+    categories: tuple[int, ...] = ()
+    directions: tuple[int, ...] = ()
+
+
+#: All columns are numbers, and none has a direction.
+NUMBERS = Columns()
 
 
 class Rows:
@@ -30,10 +49,18 @@ class Rows:
         y: labels 0 or 1, shape (n,).
         weights: shape (n,), or None if each is one.
         threads: number of threads for deriving data, as all fits wait for it; 0: the threads of the first fit.
+        columns: which columns are categories, and which have a direction.
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, threads: int = 0) -> None:
-        self.x, self.y, self.weights, self.threads = x, y, weights, threads
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray | None = None,
+        threads: int = 0,
+        columns: Columns = NUMBERS,
+    ) -> None:
+        self.x, self.y, self.weights, self.threads, self.columns = x, y, weights, threads, columns
         self._derived: dict[Any, Any] = {}
         self._lock = threading.RLock()
 
@@ -52,7 +79,8 @@ class Rows:
 
         def make() -> Rows:
             by_class = compute_sample_weight(class_weight, self.y)
-            return Rows(self.x, self.y, by_class if self.weights is None else by_class * self.weights, self.threads)
+            weights = by_class if self.weights is None else by_class * self.weights
+            return Rows(self.x, self.y, weights, self.threads, self.columns)
 
         return self.once(("class_weight", str(class_weight)), make)  # type: ignore[no-any-return]
 

@@ -58,8 +58,11 @@ class WarmStartFit(ScikitFit):
 
 
 class HistGradientBoostingFit(WarmStartFit):
-    """Its iterations are boosting rounds; it bins the rows again at each step."""
+    """Its iterations are boosting rounds; it bins the rows again at each step.
 
+    It has a bin for each category, so a column with more categories than ``max_bins`` is split like a number."""
+
+    encoding = "categories"
     step = "max_iter"
     boosts = True
 
@@ -70,7 +73,13 @@ class HistGradientBoostingFit(WarmStartFit):
         return HistGradientBoostingClassifier
 
     def fixed(self) -> dict[str, Any]:
-        return {**super().fixed(), "early_stopping": False}
+        columns, bins = self.rows.columns, int(self.params.get("max_bins") or 255)
+        fixed = {**super().fixed(), "early_stopping": False}
+        if any(categories := [0 < size <= bins for size in columns.categories]):
+            fixed["categorical_features"] = categories
+        if any(columns.directions):
+            fixed["monotonic_cst"] = list(columns.directions)
+        return fixed
 
 
 class RandomForestFit(WarmStartFit):

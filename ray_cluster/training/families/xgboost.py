@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ray_cluster.training.families.fit_steps import Fit, Rows
+from ray_cluster.training.families.fit_steps import Columns, Fit, Rows
 
-__all__ = ["XGBoostFit"]
+__all__ = ["XGBoostFit", "constrained", "typed"]
 
 
 class XGBoostFit(Fit):
@@ -22,18 +22,24 @@ class XGBoostFit(Fit):
     uninterrupted one. XGBoost's ``seed_per_iteration`` does not guarantee that: its column samplers have a state that
     no checkpoint contains."""
 
+    encoding = "categories"
     boosts = True
     booster: Any
 
     def begin(self) -> None:
         import xgboost
 
+        self.columns = self.rows.columns
         self.classifier_ = xgboost.XGBClassifier(
-            **self.params, tree_method="hist", device=self.device, n_jobs=self.threads, random_state=self.seed
+            **constrained(self.columns) | self.params,
+            tree_method="hist",
+            device=self.device,
+            n_jobs=self.threads,
+            random_state=self.seed,
         )
         self.native = {**self.classifier_.get_xgb_params(), "objective": "binary:logistic"}
         self.bins = int(self.params.get("max_bin") or 256)
-        self.binned = binned(self.rows, self.bins, self.threads)
+        self.binned = binned(self.rows, self.bins, self.threads, self.columns)
         self.booster = xgboost.Booster(self.native, [self.binned])
 
     def advance(self, iterations: int, stopped: Callable[[], bool]) -> None:
@@ -49,7 +55,8 @@ class XGBoostFit(Fit):
 
     def scores(self, validation: Rows) -> np.ndarray:
         """Evaluate only the trees added since the last call: XGBoost caches the sums per matrix."""
-        return self.booster.predict(binned(validation, self.bins, self.threads, self.binned))  # type: ignore[no-any-return]
+        rows = binned(validation, self.bins, self.threads, self.columns, self.binned)
+        return self.booster.predict(rows)  # type: ignore[no-any-return]
 
     def checkpoint(self) -> bytes:
         return bytes(self.booster.save_raw("ubj"))
@@ -72,16 +79,34 @@ class XGBoostFit(Fit):
         return set(xgboost.XGBClassifier().get_params())
 
 
-def binned(rows: Rows, bins: int, threads: int, reference: Any = None) -> Any:
+def binned(rows: Rows, bins: int, threads: int, columns: Columns, reference: Any = None) -> Any:
     """The rows as ``xgboost.QuantileDMatrix``, created once; with the bins of ``reference`` if it is given."""
     import xgboost
 
     return rows.once(
         ("binned", bins, id(reference)),
         lambda: xgboost.QuantileDMatrix(
-            rows.x, rows.y, weight=rows.weights, max_bin=bins, ref=reference, nthread=rows.threads or threads
+            rows.x,
+            rows.y,
+            weight=rows.weights,
+            max_bin=bins,
+            ref=reference,
+            nthread=rows.threads or threads,
+            **typed(columns),
         ),
     )
+
+
+def typed(columns: Columns) -> dict[str, Any]:
+    """Arguments of XGBoost's matrices that say which columns are categories."""
+    if not any(columns.categories):
+        return {}
+    return {"feature_types": ["c" if size else "q" for size in columns.categories], "enable_categorical": True}
+
+
+def constrained(columns: Columns) -> dict[str, Any]:
+    """Parameters of ``XGBClassifier`` for the directions of columns."""
+    return {"monotone_constraints": columns.directions} if any(columns.directions) else {}
 
 
 def _mixed(seed: int, iteration: int) -> int:

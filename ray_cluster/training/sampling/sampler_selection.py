@@ -19,7 +19,7 @@ from ray_cluster.evaluation.intervals import intervals, paired_gain
 from ray_cluster.evaluation.metrics import f1_threshold
 from ray_cluster.registry.evidence import SamplingResult
 from ray_cluster.training.data import TrainingData
-from ray_cluster.training.families import fit_steps, preprocessing
+from ray_cluster.training.families import columns_of, fit_steps, preprocessing
 from ray_cluster.training.families.prior import corrected
 from ray_cluster.training.sampling.copula import copula
 from ray_cluster.training.sampling.prior import prior_shift
@@ -135,6 +135,7 @@ def _contended(
             "validation_y": data.y[periods.validation],
             "held_out": data.features[periods.held_out],
             "inputs": spec.inputs,
+            "directions": spec.directions,
         }
     )
     task = ray.remote(num_cpus=share(tuning.cpus_per_trial))(try_sampler)
@@ -170,6 +171,7 @@ def try_sampler(
         seed,
         threads=threads,
         weights=sampled.fit_weights,
+        columns=columns_of(encode, fold["directions"]),
     )
     shift = prior_shift(sampled, y)
 

@@ -17,6 +17,7 @@ from ray_cluster.cluster.capacity import all_resources, capacity
 from ray_cluster.evaluation.metrics import metric
 from ray_cluster.training.families import Fit, Rows, start
 from ray_cluster.training.families.family import fit_class
+from ray_cluster.training.families.fit_steps import NUMBERS
 from ray_cluster.training.search.checkpoint import Progress
 
 __all__ = ["Worker", "failed", "worker_of"]
@@ -57,14 +58,14 @@ class Worker:
         """Map the rows from the object store without a copy, unless they are already mapped.
 
         Args:
-            rows: encoding -> references to (x, y, weights) for fitting, and to the same for validation.
+            rows: encoding -> references to (x, y, columns) for fitting, and to the same for validation.
         """
         import ray
 
         with self._lock:  # Ray runs the methods concurrently
             for encoding, parts in {} if self.rows else rows.items():
-                both = [[*ray.get(part), None][:3] for part in parts]
-                self.rows[encoding] = [Rows(x, y, weights, self.threads * self.slots) for x, y, weights in both]
+                both = [[*ray.get(part), NUMBERS][:3] for part in parts]
+                self.rows[encoding] = [Rows(x, y, None, self.threads * self.slots, columns) for x, y, columns in both]
 
     def drop(self, number: int) -> None:
         """Delete the fit of a trial, and end its step."""

@@ -180,7 +180,7 @@ FRAME = pd.DataFrame(
 
 
 def test_text_becomes_codes_and_numbers_pass_through() -> None:
-    encode = preprocessing(FRAME).fit(FRAME)
+    encode = preprocessing(FRAME, family="random_forest").fit(FRAME)
     assert encode.get_feature_names_out().tolist() == ["carrier", "origin", "temp"]
     codes = encode.transform(FRAME)
     assert codes.dtype == "float32"
@@ -190,7 +190,7 @@ def test_text_becomes_codes_and_numbers_pass_through() -> None:
 
 
 def test_unseen_and_missing_text() -> None:
-    encode = preprocessing(FRAME).fit(FRAME)
+    encode = preprocessing(FRAME, family="random_forest").fit(FRAME)
     asked = pd.DataFrame({"carrier": ["ZZ", None, "B6"], "temp": [1.0, 2.0, np.nan], "origin": ["LGA", None, "EWR"]})
     codes = encode.transform(asked)
     np.testing.assert_array_equal(codes[:, 0], [-1, 3, 1])

@@ -19,7 +19,7 @@ from ray_cluster.training.baselines import baseline_scores, start_baselines
 from ray_cluster.training.calibration import Calibrated, OperatingPoint, choose_operating_point
 from ray_cluster.training.data import TrainingData, split
 from ray_cluster.training.evaluate import EvaluationError, check_evaluation, evaluate
-from ray_cluster.training.families import fit_steps, preprocessing
+from ray_cluster.training.families import columns_of, fit_steps, preprocessing
 from ray_cluster.training.final_fit import fit_before, fit_final, for_all_rows
 from ray_cluster.training.finalists import Chosen, choose
 from ray_cluster.training.reproduce import chosen_again
@@ -210,8 +210,9 @@ def test_the_noise_of_the_seed_is_that_between_fits_with_other_seeds() -> None:
         for fold in data(asked).periods.folds:
             encode = preprocessing(given.features).fit(given.features[fold.train])
             x, later = (encode.transform(given.features[mask]) for mask in (fold.train, fold.validation))
+            fitted = "xgboost", point.params, x, given.y[fold.train]
             fits = [
-                fit_steps("xgboost", point.params, x, given.y[fold.train], 20, asked.tuning.seed + more)
+                fit_steps(*fitted, 20, asked.tuning.seed + more, columns=columns_of(encode))
                 for more in range(extra + 1)
             ]
             y = given.y[fold.validation]

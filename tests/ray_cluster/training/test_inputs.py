@@ -117,7 +117,7 @@ def test_each_value_is_clipped_then_filled(count: int, seed: int) -> None:
         np.testing.assert_array_equal(found[f"{name}_missing"], asked[name].isna())
     makers = sorted(set(frame["maker"].dropna()))
     filled = asked["maker"].fillna(hand["maker"]["impute"])
-    np.testing.assert_array_equal(found["maker"], [makers.index(v) if v in makers else -1 for v in filled])
+    np.testing.assert_array_equal(found["maker"], [makers.index(v) if v in makers else np.nan for v in filled])
     assert [name for name in found if name.endswith("_missing")] == ["year_missing", "speed_missing", "maker_missing"]
 
 
@@ -184,11 +184,11 @@ def test_the_search_learns_from_no_later_row(spec: ModelSpec) -> None:
     spec = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"rows": 1000})})
 
     def searched(features: pd.DataFrame) -> Any:
-        return encoded(spec, training_data(features, y, cut))["ordinal"]
+        return encoded(spec, training_data(features, y, cut))["categories"]
 
-    (x, _), (x_validation, _) = searched(frame)
+    (x, *_), (x_validation, *_) = searched(frame)
     moved = pd.concat([frame.iloc[:1500], rows(500, 6, shift=40)], ignore_index=True)
-    (x_moved, _), (x_validation_moved, _) = searched(moved)
+    (x_moved, *_), (x_validation_moved, *_) = searched(moved)
     np.testing.assert_array_equal(x, x_moved)
     assert not np.array_equal(x_validation, x_validation_moved)
     encode = preprocessing(frame, spec.inputs).fit(frame[500:1500])
@@ -196,7 +196,7 @@ def test_the_search_learns_from_no_later_row(spec: ModelSpec) -> None:
     np.testing.assert_array_equal(x, encode.transform(frame[500:1500]))
     np.testing.assert_array_equal(x_validation_moved, encode.transform(moved[1500:1800]))
     # and the test would notice: training rows that move do move it
-    (other, _), _ = searched(pd.concat([rows(1500, 7, shift=3), frame.iloc[1500:]], ignore_index=True))
+    (other, *_), _ = searched(pd.concat([rows(1500, 7, shift=3), frame.iloc[1500:]], ignore_index=True))
     assert not np.array_equal(x, other)
 
 
@@ -231,6 +231,7 @@ def test_the_final_fit_learns_from_nothing_held_out(spec: ModelSpec) -> None:
         ({"temp": {"impute": {"constant": "none"}}}, "constant = 'none', but the feature is a number"),
         ({"empty": {"impute": "median"}}, "none of the 20 training rows has a value to fit on"),
         ({"empty": {"clip": [0, 1]}}, "none of the 20 training rows has a value to fit on"),
+        ({"temp": {"categories": 0}}, "categories = 0, but the feature is a number already; omit categories."),
         ({"temp": {"indicator": True}}, "the indicator would be named 'temp_missing', which is a feature already"),
     ],
 )
@@ -257,7 +258,8 @@ def test_rules_that_fit_are_let_through_and_can_be_learned(family: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ({}, "the rule is empty; set impute, clip or indicator"),
+        ({}, "the rule is empty; set impute, clip, indicator or categories"),
+        ({"categories": 255}, "inputs.temp.categories = 255"),
         ({"impute": "meidan"}, "Did you mean 'median'?"),
         ({"impute": 0}, "Expected mean, median, most_frequent or {constant: value}"),
         ({"impute": {"constant": None}}, "constant is None; expected a finite number or a text"),

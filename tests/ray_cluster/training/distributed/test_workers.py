@@ -19,7 +19,8 @@ from configs.reading import merge
 from ray_cluster.training.distributed.devices import FitError
 from ray_cluster.training.distributed.shares import ArrayShare, FileShare, deal
 from ray_cluster.training.distributed.workers import fit_by_workers
-from ray_cluster.training.families import assemble
+from ray_cluster.training.families import assemble, fit_steps
+from ray_cluster.training.families.fit_steps import NUMBERS, Columns
 
 BASE = load_model("flight_delay", "local").model_dump()
 BOOSTED = next(family for family in BASE["tuning"]["families"] if family["family"] == "xgboost")
@@ -171,6 +172,42 @@ def test_files_that_xgboost_reads_one_after_the_other(tmp_path, alone):
     )
     assert abs(precision(resident) - precision(alone)) < 0.015
     assert abs(precision(paged) - precision(alone)) < 0.015
+
+
+def test_workers_that_have_different_categories_agree_on_them(tmp_path):
+    """Even rows have the even codes, odd rows the odd ones; in memory, on disk, and with a direction."""
+    import ray
+
+    random = np.random.default_rng(5)
+    code = 2 * random.integers(0, 15, 12_000) + np.arange(12_000) % 2
+    x = np.column_stack([code, random.normal(size=(12_000, 3))]).astype("float32")
+    effect = np.random.default_rng(6).permutation(np.linspace(-3, 3, 30))
+    y = (effect[code] + 0.5 * x[:, 1] + random.normal(size=12_000) > 0).astype(int)
+    columns = Columns((30, 0, 0, 0), (0, -1, 0, 0))
+    params, (x_test, y_test) = {"max_depth": 2, "max_cat_to_onehot": 1, "learning_rate": 0.5}, (x[9000:], y[9000:])
+    pairs = []
+    for rank in range(2):
+        pairs.append((str(tmp_path / f"x{rank}.npy"), str(tmp_path / f"y{rank}.npy")))
+        for path, values in zip(pairs[-1], deal(rank, 2, x[:9000], y[:9000]), strict=True):
+            np.save(path, values)
+
+    def fit(shares: list[Any], given: Columns = columns) -> Any:
+        return fit_by_workers(spec(workers=len(shares)), params, 8, [ray.put(share) for share in shares], "cpu", given)
+
+    def measured(classifier: Any) -> float:
+        return float(average_precision_score(y_test, classifier.predict_proba(x_test)[:, 1]))
+
+    arrays = [ArrayShare(*deal(rank, 2, x[:9000], y[:9000])) for rank in range(2)]
+    both = fit(arrays)
+    assert both.feature_types == ["c", "q", "q", "q"]
+    rising = x_test + np.array([0, 1, 0, 0], dtype="float32")
+    assert (both.predict_proba(rising)[:, 1] <= both.predict_proba(x_test)[:, 1]).all()
+    free, numbers = fit(arrays, Columns(columns.categories, (0,) * 4)), fit(arrays, NUMBERS)
+    alone = fit_steps("xgboost", params, x[:9000], y[:9000], 8, 3, columns=Columns(columns.categories))
+    assert abs(measured(free) - measured(alone)) < 0.01 and measured(numbers) < measured(alone) - 0.03
+    for paged in (False, True):
+        found = fit([FileShare(tuple(pairs), str(tmp_path / f"bins-{paged}"), paged)], Columns(columns.categories))
+        assert abs(measured(found) - measured(alone)) < 0.01
 
 
 @pytest.mark.skipif(

@@ -14,13 +14,13 @@ from ray_cluster.training.search import Search, tune_families
 
 
 def rows(count: int = 900) -> dict[str, tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]]:
-    """Encoded rows for both encodings; two thirds to fit on."""
+    """Encoded rows for all encodings; two thirds to fit on."""
     random = np.random.default_rng(3)
     x = random.normal(size=(count, 5)).astype("float32")
     y = (x[:, 0] + x[:, 1] * x[:, 2] + random.normal(size=count) > 0.7).astype(int)
     cut = count * 2 // 3
     parts = (x[:cut], y[:cut]), (x[cut:], y[cut:])
-    return {"ordinal": parts, "one_hot": parts}
+    return {"categories": parts, "ordinal": parts, "one_hot": parts}
 
 
 def spec_of(budget: dict[str, Any], families: list[dict[str, Any]] | None = None, **more: Any) -> ModelSpec:
