@@ -1,9 +1,9 @@
-"""Which learning rate leads after equally many rounds, and which after equal progress (rounds × learning rate).
+"""Which learning rate leads after equally many rounds, and which after equal progress: rounds times learning rate.
 
     python -m benchmarks.pace HOME [--rates 0.1 0.05 0.02]
 
-HOME is that of an environment whose ``flight_delay`` data are ingested and materialized; its stack need not be up. As in
-a search, each trial is fitted on the latest ``tuning.rows`` rows before the validation period and measured on it. A
+HOME is that of an environment whose ``flight_delay`` data are ingested and materialized; its stack need not be up. As
+in a search, each trial is fitted on the latest ``tuning.rows`` rows before the validation period and measured on it. A
 scheduler that stops early should keep those that are best in the end.
 """
 
