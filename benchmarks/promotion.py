@@ -56,7 +56,10 @@ class World:
 
     def scores(self, recipe: Values, seed: Values) -> Values:
         """Scores of one fit: its errors are those of its recipe and of its seed, shape (groups,) each."""
-        return 1 / (1 + np.exp(-(self.odds + (1 + self.stress[self.day]) * recipe[self.group] + seed[self.group])))
+        scores: Values = 1 / (
+            1 + np.exp(-(self.odds + (1 + self.stress[self.day]) * recipe[self.group] + seed[self.group]))
+        )
+        return scores
 
 
 def judged(y: Values, day: Values, old: Values, new: Values, noise: float, freedom: float, attempt: int) -> list[bool]:
