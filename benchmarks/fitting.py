@@ -103,7 +103,7 @@ def fitted(settings: Settings, memory: str) -> dict[str, float]:
     from ray_cluster.training.data import prepare
     from ray_cluster.training.distributed.out_of_core import encoder_of_parts, shares_on_disk
     from ray_cluster.training.distributed.workers import Worker
-    from ray_cluster.training.families import fit_steps, preprocessing
+    from ray_cluster.training.families import columns_of, fit_steps, preprocessing
 
     imports, started = peak(), perf_counter()
     spec = spec_of(memory=memory)
@@ -112,13 +112,15 @@ def fitted(settings: Settings, memory: str) -> dict[str, float]:
     if data.parts is None:
         encode = preprocessing(data.features, spec.inputs).fit(data.features[data.early])
         x = encode.transform(data.features[data.early])
-        classifier = fit_steps("xgboost", PARAMS, x, data.y[data.early], ROUNDS, 0, threads=1)
+        y, columns = data.y[data.early], columns_of(encode)
+        classifier = fit_steps("xgboost", PARAMS, x, y, ROUNDS, 0, threads=1, columns=columns)
     else:
-        encode = encoder_of_parts(spec, data, data.parts)
+        until = data.periods.origins[0].start
+        encode = encoder_of_parts(spec, data.parts, until)
         native = {**PARAMS, "objective": "binary:logistic", "tree_method": "hist", "nthread": 1, "seed": 0}
-        with shares_on_disk(spec, PARAMS, data, data.parts, encode, paged=True) as (share,):
+        with shares_on_disk(spec, PARAMS, data.parts, until, encode, paged=True) as (share,):
             worker = Worker(0)
-            worker.load(share, native)
+            worker.load(share, native, columns_of(encode))
             model: bytes | None = None
             for done in range(0, ROUNDS, spec.fit.checkpoint_every):
                 model = worker.boost(model, done, spec.fit.checkpoint_every)
