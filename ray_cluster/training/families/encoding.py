@@ -24,8 +24,8 @@ __all__ = ["SearchRows", "columns_of", "encoded", "preprocessing"]
 #: numbers without a direction, the columns of x.
 SearchRows = dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]
 
-#: Maximum of one-hot columns per text feature, and of its categories (``benchmarks/categories.py`` compares it with
-#: others); its rarer values share one.
+#: Maximum of one-hot columns per text feature, and of its categories, for which ``benchmarks/categories.py`` tries it;
+#: rarer values share one.
 CATEGORIES = 32
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
-from sklearn.preprocessing import OrdinalEncoder
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 from skops import io
 
 from configs.evaluation import Direction
@@ -126,6 +128,12 @@ def test_a_number_can_be_declared_a_category_and_a_bundle_keeps_it(family: str) 
         np.testing.assert_array_equal(file.predict_proba(coded), model[-1].predict_proba(coded))
         margin = model[-1].predict(coded, output_margin=True)
         np.testing.assert_allclose(contributions(file, coded).sum(axis=1), margin, atol=1e-4)  # type: ignore[union-attr]
+
+
+def test_a_partial_of_any_other_function_is_not_trusted() -> None:
+    """HistGradientBoosting's own is: it holds scikit-learn's check of arrays."""
+    forged = FunctionTransformer(partial(os.system, "true"))
+    assert set(io.get_untrusted_types(data=io.dumps(forged))) - set(TRUSTED) == {f"{os.system.__module__}.system"}
 
 
 def test_a_bundle_from_before_categories_is_loaded_and_scores_as_before() -> None:
