@@ -116,7 +116,7 @@ def monitor(
             run = drift_run(spec, measurements, current, reference[[*feature_columns(spec, reference), "score"]])
             add_to_workspace(settings, spec, run)
             html = write_html(run, folder / f"{stem}.html")
-        if (measurements["performance"] or {}).get("live") is not None:
+        if (measurements["performance"] or {}).get("metrics"):
             with secondary("Evidently page of performance", failures):
                 from ray_cluster.monitoring.evidently_report import add_to_workspace, performance_run, write_html
 
