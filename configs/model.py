@@ -168,15 +168,24 @@ class Serving(Frozen):
 
 
 class Monitoring(Frozen):
-    """Bounds of monitoring for a retrain verdict, and features that are ignored because they move by design."""
+    """Bounds of monitoring for a retrain verdict, and features that are ignored because they move by design.
+
+    ``alarm_rate`` is the share of weeks with a false alarm if nothing has changed and each day is looked at. The other
+    bounds say what is too small to matter: ``calibration_gap`` and ``cost_rise`` relative to the held-out share of
+    positives and cost, ``metric_drop`` of ROC AUC, ``unseen_share`` of predictions with new values of a feature.
+    """
 
     window: Duration = timedelta(days=30)
     min_rows: int = Field(1000, ge=1)
     ignore: list[str] = []
+    alarm_rate: float = Field(0.05, gt=0, le=0.5)
+    calibration_gap: float = Field(0.1, gt=0)
+    cost_rise: float = Field(0.02, gt=0)
+    metric_drop: float = Field(0.02, gt=0, lt=1)
+    unseen_share: float = Field(0.1, gt=0, le=1)
     feature_psi: float = Field(0.25, gt=0)
     drifted_share: float = Field(0.3, gt=0, le=1)
     prediction_psi: float = Field(0.25, gt=0)
-    metric_drop: float = Field(0.05, gt=0, lt=1)
 
 
 class Defaults(Frozen):

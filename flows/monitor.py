@@ -1,4 +1,7 @@
-"""Monitoring: the prediction log against the training reference, a verdict, and an event if the verdict is retrain."""
+"""Monitoring: the prediction log against the training reference, a verdict, and an event if the verdict is retrain.
+
+A verdict of fix_data emits no event: a training would learn from the broken feature.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ gives the same value) and repeated under another policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal, get_args
@@ -17,10 +17,11 @@ from configs.promotion import Gate
 from configs.training import Sampling
 from ray_cluster.decisions.monitoring_rules import (
     abstentions,
-    drifted_features,
-    drifted_scores,
-    dropped_performance,
+    broken_features,
+    drift,
+    performance_changes,
     unknown_variation,
+    unseen_values,
 )
 from ray_cluster.decisions.promotion_gates import judge_promotion
 from ray_cluster.decisions.sampler_rules import judge
@@ -40,7 +41,7 @@ __all__ = [
     "sampling_verdict",
 ]
 
-Action = Literal["promote", "refuse", "keep", "wait", "retrain", "resample", "leave"]
+Action = Literal["promote", "refuse", "keep", "wait", "retrain", "fix_data", "resample", "leave"]
 Rule = Literal["promotion", "monitoring", "sampling"]
 
 
@@ -157,13 +158,13 @@ def monitoring_verdict(measurements: Mapping[str, Any], monitoring: Monitoring) 
     """Decide what a period of the prediction log means for the model.
 
     Args:
-        measurements: ``{"rows": int, "features": [{"feature", "psi", "natural"}], "prediction": {"psi", "natural"},
-            "stretches": {"days"} | {"unknown"}, "performance": {"outcomes", "positives", "metric", "live", "held_out",
-            "drop", "drop_low", "drop_high"} | None}``; other keys are kept as evidence. ``natural`` and
-            ``stretches`` may be missing: then only the policy's bounds are used.
+        measurements: as from :func:`ray_cluster.monitoring.measurements.measure`. ``rows``, ``features``,
+            ``prediction`` and ``performance`` are needed; ``broken`` and each column's ``variation`` may be missing:
+            then nothing is broken, and only the policy's bounds are used. Other keys are kept as evidence.
         monitoring: the model's bounds.
 
-    Returns ``wait`` (too few rows to judge), ``retrain`` or ``keep``.
+    Returns ``fix_data`` (a feature is broken: training would learn from it), ``wait`` (too few rows to judge),
+    ``retrain`` or ``keep``.
     """
     return decide_monitoring(measurements, {**monitoring.model_dump(mode="json"), "min_class_rows": MIN_CLASS_ROWS})
 
@@ -171,19 +172,38 @@ def monitoring_verdict(measurements: Mapping[str, Any], monitoring: Monitoring) 
 def decide_monitoring(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> Decision:
     """Apply a monitoring policy: the keys of :class:`configs.model.Monitoring` and ``min_class_rows``.
 
-    A column has drifted if its PSI exceeds both the policy's bound and its natural variation
-    (:mod:`ray_cluster.monitoring.baseline_variation`), which is evidence and does not change in a replay.
-    A drop of the metric counts if it exceeds ``metric_drop`` *and* its 95 % interval excludes zero: if nothing has
-    changed, that happens in at most one of forty runs, even with few outcomes.
+    Every alarm needs a change beyond the policy's bound *and* beyond what chance and the days of the reference explain
+    (:mod:`ray_cluster.decisions.monitoring_rules`). Drift alone is an alarm only where outcomes are missing for most
+    predictions: if they have arrived, they say whether the model still works.
+
+    Raises:
+        DecisionError: the decision was stored before calibration and cost were judged.
     """
+    seen = evidence.get("performance")
+    if "alarm_rate" not in policy or (seen and "changes" not in seen):
+        raise DecisionError(
+            "The stored decision has no measurement of calibration and cost, because an earlier version made it; "
+            "expected alarm_rate in its policy and performance.changes in its evidence. Run `headrace run monitor` "
+            "with the same as_of to decide again."
+        )
+
+    def verdict(action: Action, reasons: Sequence[str]) -> Decision:
+        return Decision("monitoring", action, (*reasons, *abstentions(evidence)), dict(evidence), dict(policy))
+
+    broken = broken_features(evidence, policy)
+    if broken:
+        return verdict("fix_data", [*broken, "Fix the data first: a training would learn from them."])
     if evidence["rows"] < policy["min_rows"]:
-        reason = f"{evidence['rows']:,} predictions are logged; drift is judged from {policy['min_rows']:,} onwards."
-        return Decision("monitoring", "wait", (reason, *abstentions(evidence)), dict(evidence), dict(policy))
-    findings = [judge(evidence, policy) for judge in (drifted_features, drifted_scores, dropped_performance)]
-    alarms = [sentence for alarm, sentence in findings if alarm]
-    decisive = alarms or [sentence for _, sentence in findings]
-    reasons = (*decisive, *unknown_variation(evidence), *abstentions(evidence))
-    return Decision("monitoring", "retrain" if alarms else "keep", reasons, dict(evidence), dict(policy))
+        count = f"{evidence['rows']:,} predictions are logged"
+        return verdict("wait", [f"{count}; drift is judged from {policy['min_rows']:,} onwards."])
+    covered, changes = performance_changes(evidence, policy)
+    changes = [*changes, *unseen_values(evidence, policy)]
+    drifted = drift(evidence, policy)
+    alarms = [sentence for alarm, sentence in (*changes, *([] if covered else drifted)) if alarm]
+    reasons = alarms or [sentence for _, sentence in (*drifted, *changes)]
+    if not alarms and any(alarm for alarm, _ in drifted):
+        reasons.append("The outcomes show that the model copes with the drift.")
+    return verdict("retrain" if alarms else "keep", [*reasons, *unknown_variation(evidence)])
 
 
 def sampling_verdict(evidence: Mapping[str, Any], sampling: Sampling) -> Decision:

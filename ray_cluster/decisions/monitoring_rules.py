@@ -1,102 +1,153 @@
-"""Judge monitoring's measurements under a policy: each finding has an alarm flag and a sentence."""
+"""Judge monitoring's measurements under a policy: each finding has an alarm flag and a sentence.
+
+All judgments compare a difference with one boundary: the standard error that it has if nothing has changed, times a
+quantile of Student's t distribution. The level of the quantile is shared by the judgments and by the days of a week
+(Bonferroni), so that at most ``alarm_rate`` of the weeks have a false alarm although each day is looked at;
+``benchmarks/monitoring_rules.py`` measures it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ray_cluster.evaluation.intervals import MIN_DAYS
-
 __all__ = [
     "abstentions",
     "beyond",
-    "drifted_features",
-    "drifted_scores",
-    "dropped_performance",
+    "boundary",
+    "broken_features",
+    "drift",
     "metric_name",
+    "natural_bound",
+    "performance_changes",
+    "unseen_values",
     "unknown_variation",
 ]
 
 Finding = tuple[bool, str]
 Facts = Mapping[str, Any]
 
+#: Days of a week, each of which has one look.
+LOOKS = 7
+#: Judgments of a look: calibration gap, cost, ranking, drift of scores and drift of features.
+JUDGMENTS = 5
+
 _METRIC_NAMES = {"average_precision": "average precision", "roc_auc": "ROC AUC"}
+_BROKEN = {
+    "null": "has no value",
+    "constant": "has one value",
+    "unit": "has values of another size, as in another unit,",
+    "unseen": "has only values that the reference never had",
+}
 
 
-def beyond(measured: Facts, bound: float) -> bool:
+def boundary(policy: Facts, freedom: float, sides: int = 1) -> float:
+    """Number of standard errors that a difference must exceed.
+
+    Args:
+        freedom: degrees of freedom of the standard error.
+        sides: 2 if a change in either direction counts.
+
+    >>> round(boundary({"alarm_rate": 0.05}, 11), 2)
+    3.81
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 1 - policy["alarm_rate"] / LOOKS / JUDGMENTS / sides))
+
+
+def natural_bound(measured: Facts, policy: Facts, share: float = 1.0) -> float | None:
+    """The PSI that a column exceeds by itself only at a ``share`` of the level of a judgment; None if its variation is
+    unknown.
+
+    The index is a sum of squares with a known mean (:func:`ray_cluster.monitoring.day_variation.index_variation`), as
+    the square of a difference is, so that the boundary is the quantile of an F distribution.
+    """
+    from scipy.special import fdtri
+
+    known = measured.get("variation")
+    if not known:
+        return None
+    level = policy["alarm_rate"] / LOOKS / JUDGMENTS * share
+    limit = fdtri(known["dimensions"], known["dimensions"] * known["freedom"], 1 - level)
+    return float(limit * known["variance"] - known["chance"])
+
+
+def beyond(measured: Facts, bound: float, natural: float | None) -> bool:
     """Whether a PSI exceeds the policy's bound *and* the natural variation of the column, if that is known.
 
-    >>> beyond({"psi": 0.9, "natural": 0.4}, 0.2), beyond({"psi": 0.9, "natural": 1.1}, 0.2)
-    (True, False)
+    >>> beyond({"psi": 0.9}, 0.2, 0.4), beyond({"psi": 0.9}, 0.2, 1.1), beyond({"psi": 0.9}, 0.2, None)
+    (True, False, True)
     """
-    return bool(measured["psi"] > max(bound, measured.get("natural") or 0.0))
+    return bool(measured["psi"] > max(bound, natural or 0.0))
 
 
-def drifted_features(evidence: Facts, policy: Facts) -> Finding:
-    """Alarm if the drifted features reach ``drifted_share`` of the watched features."""
-    watched = [row for row in evidence["features"] if row["feature"] not in policy["ignore"]]
-    if not watched:
-        return False, "No feature is watched for drift: all are ignored by the policy."
-    bound = policy["feature_psi"]
-    drifted = sorted((row for row in watched if beyond(row, bound)), key=lambda row: -row["psi"])
-    natural = sum(row["psi"] > bound for row in watched) - len(drifted)
-    share = len(drifted) / len(watched)
-    alarm = share >= policy["drifted_share"]
-    most = f", the most in {drifted[0]['feature']} ({_above(drifted[0], bound, evidence)})" if drifted else ""
-    sentence = (
-        f"{len(drifted)} of {len(watched)} watched features ({share:.0%}) {_have(len(drifted))} drifted{most}; "
-        f"{'that reaches' if alarm else 'that is less than'} the bound of {policy['drifted_share']:.0%}."
-    )
-    if natural:
-        more = f"{natural}{' more' if drifted else ''} {_have(natural)}"
-        sentence += f" {more} a PSI above {bound:g}, but within {_natural(evidence)}."
-    return alarm, sentence
+def broken_features(evidence: Facts, policy: Facts) -> list[str]:
+    """A sentence for each broken feature that the policy does not ignore."""
+    return [
+        f"{row['feature']} {_BROKEN[row['kind']]} in the newest {row['rows']:,} predictions, which the reference never "
+        "had for half as long."
+        for row in evidence.get("broken") or []
+        if row["feature"] not in policy["ignore"]
+    ]
 
 
-def drifted_scores(evidence: Facts, policy: Facts) -> Finding:
-    """Alarm if the predicted scores have drifted."""
-    measured, bound = evidence["prediction"], policy["prediction_psi"]
-    alarm = beyond(measured, bound)
-    if alarm:
-        return True, f"The predicted scores have drifted: {_above(measured, bound, evidence)}."
-    if measured["psi"] <= bound:
-        return False, f"The predicted scores have a PSI of {measured['psi']:.2f}, within the bound of {bound:g}."
-    return False, (
-        f"The predicted scores have a PSI of {measured['psi']:.2f}, above {bound:g} but within "
-        f"{measured['natural']:.2f}, {_natural(evidence)}."
-    )
-
-
-def dropped_performance(evidence: Facts, policy: Facts) -> Finding:
-    """Alarm if the metric dropped by more than ``metric_drop`` and the interval of the drop excludes zero."""
+def performance_changes(evidence: Facts, policy: Facts) -> tuple[bool, list[Finding]]:
+    """Judge calibration, cost and ranking: whether outcomes speak for most of the predictions, and the findings."""
     seen = evidence.get("performance")
     if not seen or not seen["outcomes"]:
-        return False, "No outcome has arrived for these predictions, so performance is not judged."
+        return False, [(False, "No outcome has arrived for these predictions, so performance is not judged.")]
+    if not seen["changes"]:
+        return False, [(False, seen["unknown"])]
     rarer = min(seen["positives"], seen["outcomes"] - seen["positives"])
-    if seen["outcomes"] < policy["min_rows"] or rarer < policy["min_class_rows"]:
-        return False, (
-            f"{seen['outcomes']:,} outcomes have arrived, {rarer:,} of the rarer class; performance is judged from "
-            f"{policy['min_rows']:,} outcomes and {policy['min_class_rows']:,} of the rarer class onwards."
+    predicted = min(seen["predicted_positives"], seen["outcomes"] - seen["predicted_positives"])
+    if seen["outcomes"] < policy["min_rows"] or max(rarer, predicted) < policy["min_class_rows"]:
+        return False, [
+            (
+                False,
+                f"{seen['outcomes']:,} outcomes have arrived, {rarer:,} of the rarer class; performance is judged from "
+                f"{policy['min_rows']:,} outcomes and {policy['min_class_rows']:,} of the rarer class onwards.",
+            )
+        ]
+    changes = seen["changes"]
+    ranked = "ranking" in changes and rarer >= policy["min_class_rows"]
+    ranking = _ranking(seen, policy) if ranked else None
+    findings = [_calibration(seen, policy, None if ranking is None else not ranking[0])]
+    findings.append(_cost(seen, policy))
+    if ranking is not None:
+        findings.append(ranking)
+    elif seen["unknown"]:
+        findings.append((False, seen["unknown"]))
+    return seen["outcomes"] >= evidence["rows"] / 2, findings
+
+
+def unseen_values(evidence: Facts, policy: Facts) -> list[Finding]:
+    """A finding for each watched feature with more new values than the reference lets expect by ``unseen_share``."""
+    return [
+        (
+            True,
+            f"{row['unseen_share']:.0%} of the predictions have values of {row['feature']} that the reference never "
+            f"had ({row['expected_unseen_share']:.0%} are expected by its own days), more than "
+            f"{policy['unseen_share']:.0%}.",
         )
-    if seen["drop_low"] is None:
-        return False, (
-            f"{seen['outcomes']:,} outcomes of {seen['days']} days have arrived; performance is judged from "
-            f"{MIN_DAYS} days onwards."
-        )
-    alarm = seen["drop"] > policy["metric_drop"] and seen["drop_low"] > 0
-    change = "dropped" if seen["drop"] > 0 else "risen"
-    place = "more than" if seen["drop"] > policy["metric_drop"] else "within"
-    doubt = "" if alarm or place == "within" else ", but the interval includes a drop of zero"
-    return alarm, (
-        f"On {seen['outcomes']:,} outcomes the {metric_name(seen['metric'])} has {change} by {abs(seen['drop']):.3f} "
-        f"from {seen['held_out']:.3f} to {seen['live']:.3f} (95 % interval of the drop {seen['drop_low']:.3f} to "
-        f"{seen['drop_high']:.3f}), {place} the bound of {policy['metric_drop']:g}{doubt}."
-    )
+        for row in evidence["features"]
+        if row["feature"] not in policy["ignore"]
+        and row.get("unseen_share", 0.0) - row.get("expected_unseen_share", 1.0) > policy["unseen_share"]
+    ]
+
+
+def drift(evidence: Facts, policy: Facts) -> list[Finding]:
+    """Alarm if the scores have drifted, or ``drifted_share`` of the watched features.
+
+    If each feature is beyond its natural variation at ``drifted_share`` of the level, then that share of the features
+    is at once at no more than the level (Markov's inequality), however the features depend on each other.
+    """
+    return [_drifted_scores(evidence, policy), _drifted_features(evidence, policy)]
 
 
 def unknown_variation(evidence: Facts) -> list[str]:
     """The sentence that says why natural variation is unknown; empty if it is known or no reason is recorded."""
-    reason = (evidence.get("stretches") or {}).get("unknown")
+    reason = (evidence.get("variation") or {}).get("unknown")
     return [f"{reason} Drift is judged by the policy's bounds alone."] if reason else []
 
 
@@ -117,20 +168,90 @@ def metric_name(metric: str) -> str:
     return _METRIC_NAMES.get(metric, metric)
 
 
-def _above(measured: Facts, bound: float, evidence: Facts) -> str:
-    natural = measured.get("natural")
-    more = "" if natural is None else f" and above {natural:.2f}, {_natural(evidence)}"
+def _calibration(seen: Facts, policy: Facts, ranking_kept: bool | None) -> Finding:
+    row = seen["changes"]["calibration_gap"]
+    limit = boundary(policy, row["freedom"], 2) * row["error"]
+    bound = policy["calibration_gap"] * seen["held_out_rate"]
+    alarm = abs(row["change"]) > max(limit, bound)
+    predicted = seen["predicted_positives"] / seen["outcomes"]
+    kept = "; the ranking is kept: the share of positives has shifted" if alarm and ranking_kept else ""
+    return alarm, (
+        f"On {seen['outcomes']:,} outcomes the share of positives is {seen['rate']:.3f}, and the scores predict "
+        f"{predicted:.3f}; compared with the held-out rows the gap has changed by {row['change']:+.3f}, "
+        f"{_compared(abs(row['change']), bound, limit)}{kept}."
+    )
+
+
+def _cost(seen: Facts, policy: Facts) -> Finding:
+    row, cost = seen["changes"]["cost"], seen["cost"]
+    limit = boundary(policy, row["freedom"]) * row["error"]
+    bound = policy["cost_rise"] * abs(cost["held_out"])
+    name = "log loss" if cost["kind"] == "log_loss" else "cost per row"
+    return row["change"] > max(limit, bound), (
+        f"The {name} is {cost['live']:.3f}, and the scores predict {cost['predicted']:.3f} (held-out rows: "
+        f"{cost['held_out']:.3f}); the excess has changed by {row['change']:+.3f}, "
+        f"{_compared(row['change'], bound, limit)}."
+    )
+
+
+def _ranking(seen: Facts, policy: Facts) -> Finding:
+    row = seen["changes"]["ranking"]
+    limit = boundary(policy, row["freedom"]) * row["error"]
+    return -row["change"] > max(limit, policy["metric_drop"]), (
+        f"The {metric_name(seen['metric'])} has changed by {row['change']:+.3f} from {row['held_out']:.3f} to "
+        f"{row['live']:.3f}, {_compared(-row['change'], policy['metric_drop'], limit)}."
+    )
+
+
+def _compared(change: float, bound: float, limit: float) -> str:
+    """A change beside the policy's bound and the natural limit."""
+    if change > max(bound, limit):
+        return f"more than the bound of {bound:.3f} and than {limit:.3f}, what chance and the days explain"
+    if change <= bound:
+        return f"within the bound of {bound:.3f}"
+    return f"more than the bound of {bound:.3f}, but within {limit:.3f}, what chance and the days explain"
+
+
+def _drifted_features(evidence: Facts, policy: Facts) -> Finding:
+    watched = [row for row in evidence["features"] if row["feature"] not in policy["ignore"]]
+    if not watched:
+        return False, "No feature is watched for drift: all are ignored by the policy."
+    bound, share = policy["feature_psi"], policy["drifted_share"]
+    natural = [natural_bound(row, policy, share) for row in watched]
+    drifted = sorted(
+        ((row, limit) for row, limit in zip(watched, natural, strict=True) if beyond(row, bound, limit)),
+        key=lambda pair: -pair[0]["psi"],
+    )
+    within = sum(row["psi"] > bound for row in watched) - len(drifted)
+    found = len(drifted) / len(watched)
+    alarm = found >= share
+    most = f", the most in {drifted[0][0]['feature']} ({_above(*drifted[0], bound)})" if drifted else ""
+    sentence = (
+        f"{len(drifted)} of {len(watched)} watched features ({found:.0%}) {_have(len(drifted))} drifted{most}; "
+        f"{'that reaches' if alarm else 'that is less than'} the bound of {share:.0%}."
+    )
+    if within:
+        more = f"{within}{' more' if drifted else ''} {_have(within)}"
+        sentence += f" {more} a PSI above {bound:g}, but within what the days of the reference explain."
+    return alarm, sentence
+
+
+def _drifted_scores(evidence: Facts, policy: Facts) -> Finding:
+    measured, bound = evidence["prediction"], policy["prediction_psi"]
+    natural = natural_bound(measured, policy)
+    if beyond(measured, bound, natural):
+        return True, f"The predicted scores have drifted: {_above(measured, natural, bound)}."
+    if measured["psi"] <= bound:
+        return False, f"The predicted scores have a PSI of {measured['psi']:.2f}, within the bound of {bound:g}."
+    return False, (
+        f"The predicted scores have a PSI of {measured['psi']:.2f}, above {bound:g} but within {natural:.2f}, what the "
+        "days of the reference explain."
+    )
+
+
+def _above(measured: Facts, natural: float | None, bound: float) -> str:
+    more = "" if natural is None else f" and above {natural:.2f}, what the days of the reference explain"
     return f"PSI {measured['psi']:.2f}, above {bound:g}{more}"
-
-
-def _natural(evidence: Facts) -> str:
-    """The natural bound in words, with the length of the stretches that it was computed over."""
-    days = int((evidence.get("stretches") or {}).get("days") or 0)
-    length = {0: "like stretch", 1: "day", 7: "week"}.get(days, f"{days} days")
-    if days > 7 and days % 7 == 0:
-        length = f"{days // 7} weeks"
-    plural = length.endswith("s")
-    return f"the most that any {length} of the reference {'differ' if plural else 'differs'} from the rest"
 
 
 def _have(count: int) -> str:

@@ -17,7 +17,16 @@ import pandas as pd
 
 from configs.errors import HeadraceError
 
-__all__ = ["ColumnProfile", "MonitoringError", "aligned_numbers", "numbers", "profile", "profile_column", "words"]
+__all__ = [
+    "ColumnProfile",
+    "MonitoringError",
+    "aligned_numbers",
+    "is_numeric",
+    "numbers",
+    "profile",
+    "profile_column",
+    "words",
+]
 
 #: Number of order statistics of a numeric column; a KS distance computed from them has an error of at most 1 / 2002.
 QUANTILES = 1001
@@ -74,7 +83,7 @@ def profile(reference: pd.DataFrame) -> dict[str, ColumnProfile]:
 def profile_column(column: pd.Series[Any], name: str = "") -> ColumnProfile:
     """Profile one column. Numbers, booleans and times are numeric (times as seconds), everything else categorical;
     a column with no value counts as categorical, so that a first value of any kind is a new category."""
-    if _kind(column) == "categorical":
+    if not is_numeric(column):
         counts = words(column).value_counts(sort=False)
         categories = {str(value): int(count) for value, count in sorted(counts.items())}
         return ColumnProfile("categorical", len(column), int(column.isna().sum()), categories=categories)
@@ -128,10 +137,11 @@ def words(column: pd.Series[Any]) -> pd.Series[Any]:
     return column.dropna().astype(str)
 
 
-def _kind(column: pd.Series[Any]) -> Literal["numeric", "categorical"]:
+def is_numeric(column: pd.Series[Any]) -> bool:
+    """Whether a column has numbers, booleans or times."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return "categorical"
-    return "numeric" if pd.api.types.infer_dtype(column, skipna=True) in _NUMERIC | _TIMES else "categorical"
+        return False
+    return pd.api.types.infer_dtype(column, skipna=True) in _NUMERIC | _TIMES
 
 
 def _is_number(value: object) -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "Gain",
     "around",
     "combined",
+    "cosine_sums",
     "day_numbers",
     "equal_mass_bins",
     "influences",
@@ -236,21 +237,34 @@ def influences(
     }
 
 
-def standard_error(influence: Floats) -> tuple[float, float]:
-    """Standard error of a metric from the days' influence in time order, and its degrees of freedom; NaN with too few
-    days, or if a day's influence is unknown.
+def cosine_sums(influence: Floats, share: float = 0.41) -> Floats:
+    """A few sums of the days' influence, weighted by slow cosines: the mean of their squares is the long-run variance,
+    with as many degrees of freedom (E. Lazarus et al., HAR Inference: Recommendations for Practice, JBES 36, 2018).
 
-    Days near each other are alike. The long-run variance is estimated with few cosine weights, and as many degrees of
-    freedom (E. Lazarus et al., HAR Inference: Recommendations for Practice, JBES 36, 2018), which
-    ``benchmarks/intervals.py`` shows to give intervals that cover as often as they say.
+    Days near each other are alike, which only slow cosines see; ``benchmarks/intervals.py`` shows that intervals then
+    cover as often as they say.
+
+    Args:
+        influence: of each day in time order, shape (days,), or (days, values) for several values.
+        share: number of cosines, in units of ``days ** (2 / 3)``.
+
+    Returns:
+        The sums, shape (cosines,) or (cosines, values).
     """
+    days = len(influence)
+    numbers = np.arange(1, max(2, int(share * days ** (2 / 3))) + 1)
+    sums: Floats = np.sqrt(2 / days) * (np.cos(np.pi * np.outer(numbers, np.arange(days) + 0.5) / days) @ influence)
+    return sums
+
+
+def standard_error(influence: Floats) -> tuple[float, float]:
+    """Standard error of a metric from the days' influence in time order (:func:`cosine_sums`), and its degrees of
+    freedom; NaN with too few days, or if a day's influence is unknown."""
     days = len(influence)
     if days < MIN_DAYS or not np.isfinite(influence).all():
         return float("nan"), float("nan")
-    freedom = max(2, int(0.41 * days ** (2 / 3)))
-    cosines = np.cos(np.pi * np.outer(np.arange(1, freedom + 1), np.arange(days) + 0.5) / days)
-    variance = float(np.mean((np.sqrt(2 / days) * (cosines @ influence)) ** 2))
-    return float(np.sqrt(variance / days)), float(freedom)
+    sums = cosine_sums(influence)
+    return float(np.sqrt(np.mean(sums**2) / days)), float(len(sums))
 
 
 def combined(*errors: tuple[float, float]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import pandas as pd
 from feature_repo.tables.stability import Floats
 from ray_cluster.evaluation.column_profile import ColumnProfile, aligned_numbers
 
-__all__ = ["MIN_EXPECTED", "Bins", "Floats", "Integers", "pool_rare"]
+__all__ = ["MIN_EXPECTED", "Bins", "Flags", "Floats", "Integers", "pool_rare"]
 
 #: Minimum of expected rows per bin for the chi-squared approximation (W. G. Cochran, 1954).
 MIN_EXPECTED = 5
@@ -21,6 +21,7 @@ MIN_EXPECTED = 5
 MISSING = 0
 
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,33 @@ class Bins:
         """Rows per bin, shape (size,), or longer if there are values that are not in the reference."""
         return np.bincount(codes, minlength=self.size).astype(np.float64)
 
-    def comparable(self, reference: Floats, current: Floats) -> tuple[Floats, Floats]:
+    def brief(self, codes: Integers, days: Integers, length: float) -> Flags:
+        """The bins whose reference rows all lie within fewer than ``length`` days, shape (size,): values that come and
+        go, of which a period of that length has others."""
+        first = np.full(self.size, np.iinfo(np.int64).max)
+        last = np.full(self.size, -1)
+        np.minimum.at(first, codes, days)
+        np.maximum.at(last, codes, days)
+        found: Flags = (last >= 0) & (last - first < length)
+        return found
+
+    def comparable(self, reference: Floats, current: Floats, brief: Flags | None = None) -> tuple[Floats, Floats]:
         """Counts of both samples in bins that are large enough to compare; rare categories are pooled."""
-        return (reference, current) if self.categories is None else pool_rare(reference, current)
+        return (reference, current) if self.categories is None else pool_rare(reference, current, brief)
+
+    def pooled(self, codes: Integers, current: Floats, brief: Flags | None = None) -> Integers:
+        """The bin of each reference row after :meth:`comparable`, shape (rows,)."""
+        if self.categories is None:
+            return codes
+        reference = self.count(codes)
+        own = _large_enough(_padded(reference, len(current)), current)[: self.size]
+        place = np.cumsum(own) - 1
+        rare = own.sum() + (reference == 1 if brief is None else brief)
+        pooled: Integers = np.where(own, place, rare)[codes].astype(np.int64)
+        return pooled
 
 
-def pool_rare(reference: Floats, current: Floats) -> tuple[Floats, Floats]:
+def pool_rare(reference: Floats, current: Floats, brief: Flags | None = None) -> tuple[Floats, Floats]:
     """Pool rare categories: rows per category of two samples -> rows per bin of both.
 
     A category keeps its own bin if both samples are expected to have ``MIN_EXPECTED`` rows of it, given its share of
@@ -94,24 +116,38 @@ def pool_rare(reference: Floats, current: Floats) -> tuple[Floats, Floats]:
     - *unseen*: rare categories that are not. Some are expected even if nothing has changed: the next row has an unseen
       value with a probability of about the share of the reference's rows whose value occurs once (I. J. Good, The
       population frequencies of species and the estimation of population parameters, Biometrika 40, 1953). Those rows of
-      the reference are counted here instead of in *other known*.
+      the reference, or all of values that are ``brief``, are counted here instead of in *other known*.
 
     Args:
         reference, current: rows per category, the missing values first. ``current`` may be longer: the entries after
             the end of ``reference`` are categories that are not in the reference.
+        brief: reference categories of which a later period is expected to have others (:meth:`Bins.brief`); by default
+            those with one row.
 
     >>> pool_rare(np.array([0.0, 60, 2, 1, 1]), np.array([0.0, 30, 1, 0, 0, 20, 1]))
     (array([ 0., 60.,  0.,  2.,  2.]), array([ 0., 30., 20.,  1.,  1.]))
     """
-    reference = np.concatenate([reference, np.zeros(len(current) - len(reference))])
-    m, n = reference.sum(), current.sum()
-    own = (reference + current) * min(n, m) >= MIN_EXPECTED * (n + m)
-    own[MISSING] = True
+    brief = reference == 1 if brief is None else brief
+    reference = _padded(reference, len(current))
+    brief = _padded(brief, len(current)) > 0
+    own = _large_enough(reference, current)
     known, unseen = ~own & (reference > 0), ~own & (reference == 0)
-    once = np.sum(known & (reference == 1))
+    once = reference[known & brief].sum()
     expected = np.array([*reference[own], reference[known].sum() - once, once], dtype=np.float64)
     found = np.array([*current[own], current[known].sum(), current[unseen].sum()], dtype=np.float64)
     return expected, found
+
+
+def _large_enough(reference: Floats, current: Floats) -> Flags:
+    """Categories that both samples are expected to have ``MIN_EXPECTED`` rows of; and the missing values."""
+    m, n = reference.sum(), current.sum()
+    own: Flags = (reference + current) * min(n, m) >= MIN_EXPECTED * (n + m)
+    own[MISSING] = True
+    return own
+
+
+def _padded(counts: npt.NDArray[Any], size: int) -> Floats:
+    return np.concatenate([counts, np.zeros(size - len(counts))])
 
 
 def _merge_neighbours(counts: Floats, scale: float) -> Integers:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from feature_repo.tables.stability import stability_index
 from ray_cluster.evaluation.column_profile import ColumnProfile, numbers
-from ray_cluster.monitoring.binning import MISSING, Bins
+from ray_cluster.monitoring.binning import MISSING, Bins, Flags
 
 __all__ = ["Drift", "column_drift"]
 
@@ -47,11 +47,18 @@ class Drift:
         return asdict(self)
 
 
-def column_drift(feature: str, reference: ColumnProfile, current: pd.Series[Any], bins: Bins | None = None) -> Drift:
+def column_drift(
+    feature: str,
+    reference: ColumnProfile,
+    current: pd.Series[Any],
+    bins: Bins | None = None,
+    brief: Flags | None = None,
+) -> Drift:
     """Measure one current column against the profile of its reference.
 
     Args:
         bins: the reference's bins for the number of rows of ``current``, if already computed.
+        brief: categories that come and go (:meth:`ray_cluster.monitoring.binning.Bins.brief`).
 
     Raises:
         MonitoringError: the reference is numeric and a current value is not a number.
@@ -59,7 +66,7 @@ def column_drift(feature: str, reference: ColumnProfile, current: pd.Series[Any]
     n = len(current)
     bins = bins or Bins.of(reference, n)
     found = bins.count(bins.codes(current, feature))
-    raw, psi = stability_index(*bins.comparable(bins.expected, found))
+    raw, psi = stability_index(*bins.comparable(bins.expected, found, brief))
     ks, distance = _distances(reference, numbers(current, feature)) if reference.kind == "numeric" else (None, None)
     return Drift(
         feature=feature,

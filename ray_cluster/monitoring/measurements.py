@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from configs.model import ModelSpec
+from configs.evaluation import CostThreshold
+from configs.model import ModelSpec, Monitoring
 from feature_repo.frames.request_ids import id_texts
-from ray_cluster.decisions.monitoring_rules import beyond
+from ray_cluster.decisions.monitoring_rules import beyond, natural_bound
 from ray_cluster.evaluation.column_profile import MonitoringError, profile_column
-from ray_cluster.monitoring.baseline_variation import ShortReferenceError, Stretches, baseline_variation, cut
-from ray_cluster.monitoring.binning import Bins
+from ray_cluster.monitoring.binning import Bins, Integers
+from ray_cluster.monitoring.broken_features import broken_feature
+from ray_cluster.monitoring.day_variation import Period, ShortReferenceError, index_variation, reference_days, utc_days
 from ray_cluster.monitoring.drift import column_drift
-from ray_cluster.monitoring.performance import Scored, performance
+from ray_cluster.monitoring.performance import Decided, HeldOut, Scored, performance
 
 __all__ = ["expand_features", "feature_columns", "known_at", "measure", "scored", "with_outcomes"]
 
@@ -38,10 +39,14 @@ def measure(
     Returns:
         JSON: ``model``, ``as_of``, ``rows`` (those with a score; only these are measured), ``abstained`` (logged
         rows without a score, because the model abstained), ``first``, ``last``, ``versions`` (version -> rows),
-        ``features`` (one object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``natural``,
-        ``drifted`` and ``ignored``), ``prediction``, ``stretches`` (``days`` and ``count`` of the stretches for
-        ``natural``, or ``unknown``: why there is none), ``performance`` (None before the first outcome) and
-        ``unmatched`` (features that only one side has).
+        ``features`` (one object per feature, see :class:`ray_cluster.monitoring.drift.Drift`, with ``variation``
+        (``variance``, ``chance``, ``freedom`` and ``dimensions``, see
+        :class:`ray_cluster.monitoring.day_variation.Variation`), ``expected_unseen_share`` (of reference rows whose
+        value comes and goes), ``natural`` (the PSI that the days of the reference explain), ``drifted`` and
+        ``ignored``), ``prediction`` (the same of the score),
+        ``variation`` (``days`` of the reference, or ``unknown``: why ``natural`` is not known), ``broken`` (features,
+        see :func:`ray_cluster.monitoring.broken_features.broken_feature`), ``performance`` (None before the first
+        outcome) and ``unmatched`` (features that only one side has).
 
     Raises:
         MonitoringError: a column is missing, or no logged feature is one of the reference's.
@@ -61,7 +66,14 @@ def measure(
             f"is a column of the reference ({', '.join(names[:5])}, ...); expected predictions of the same model."
         )
     times = pd.to_datetime(predictions["as_of"], utc=True)
-    stretches, facts = _stretches(reference, times)
+    days, facts = _days(reference)
+    period = Period.of(utc_days(times))
+    policy = spec.monitoring
+
+    def drift(name: str, before: pd.Series[Any], now: pd.Series[Any], share: float) -> dict[str, Any]:
+        found = _drift(name, before, now, days, period)
+        return found | {"natural": natural_bound(found, policy.model_dump(), share)}
+
     versions = predictions["version"].value_counts().sort_index() if "version" in predictions else pd.Series(dtype=int)
     return {
         "model": spec.name,
@@ -72,9 +84,17 @@ def measure(
         "first": times.min().isoformat() if len(times) else None,
         "last": times.max().isoformat() if len(times) else None,
         "versions": {str(version): int(rows) for version, rows in versions.items()},
-        "features": [_feature(spec, name, reference[name], features[name], stretches) for name in shared],
-        "prediction": _prediction(spec, reference["score"], predictions["score"], stretches),
-        "stretches": facts,
+        "features": [
+            _feature(policy, drift(name, reference[name], features[name], policy.drifted_share)) for name in shared
+        ],
+        "prediction": _prediction(
+            policy,
+            drift("score", reference["score"], predictions["score"], 1.0),
+            reference["score"],
+            predictions["score"],
+        ),
+        "variation": facts,
+        "broken": _broken(reference, features.loc[times.sort_values(kind="stable").index], shared),
         "performance": _performance(spec, predictions, outcomes, reference, as_of),
         "unmatched": {
             "only_in_reference": [name for name in names if name not in features] if len(predictions) else [],
@@ -123,44 +143,61 @@ def with_outcomes(predictions: pd.DataFrame, outcomes: pd.DataFrame, as_of: pd.T
     return joined.assign(label=joined["label"].astype("int64"))
 
 
-def _stretches(reference: pd.DataFrame, current: pd.Series[Any]) -> tuple[Stretches | None, dict[str, Any]]:
-    """The reference's stretches and their facts; or None and the reason."""
-    if "prediction_time" not in reference:
-        return None, {"unknown": "The reference has no prediction_time, so its natural variation is unknown."}
+def _days(reference: pd.DataFrame) -> tuple[Integers | None, dict[str, Any]]:
+    """The day of each reference row, and the facts about them; or None and the reason."""
     try:
-        stretches = cut(pd.to_datetime(reference["prediction_time"], utc=True), current)
+        days = reference_days(reference.get("prediction_time"))
     except ShortReferenceError as error:
         return None, {"unknown": str(error)}
-    return stretches, stretches.to_dict()
+    return days, {"days": int(days.max()) + 1}
 
 
 def _drift(
-    name: str, reference: pd.Series[Any], current: pd.Series[Any], stretches: Stretches | None
+    name: str, reference: pd.Series[Any], current: pd.Series[Any], days: Integers | None, period: Period
 ) -> dict[str, Any]:
     profile = profile_column(reference, name)
     bins = Bins.of(profile, len(current))
-    natural = None if stretches is None else baseline_variation(bins, bins.codes(reference, name), stretches)
-    return column_drift(name, profile, current, bins).to_dict() | {"natural": natural}
+    if days is None:
+        return column_drift(name, profile, current, bins).to_dict() | {"variation": None}
+    codes = bins.codes(reference, name)
+    brief = bins.brief(codes, days, period.days)
+    drift = column_drift(name, profile, current, bins, brief)
+    found = index_variation(bins.pooled(codes, bins.count(bins.codes(current, name)), brief), days)
+    variation = {
+        "variance": found.variance(period),
+        "chance": found.chance(period),
+        "freedom": found.freedom,
+        "dimensions": found.dimensions,
+    }
+    unseen = float(brief[codes].mean()) if profile.kind == "categorical" else 0.0
+    return drift.to_dict() | {"variation": variation, "expected_unseen_share": unseen}
 
 
-def _feature(
-    spec: ModelSpec, name: str, reference: pd.Series[Any], current: pd.Series[Any], stretches: Stretches | None
-) -> dict[str, Any]:
-    drift = _drift(name, reference, current, stretches)
-    ignored = name in spec.monitoring.ignore
-    return drift | {"ignored": ignored, "drifted": not ignored and beyond(drift, spec.monitoring.feature_psi)}
+def _feature(policy: Monitoring, drift: dict[str, Any]) -> dict[str, Any]:
+    ignored = drift["feature"] in policy.ignore
+    return drift | {
+        "ignored": ignored,
+        "drifted": not ignored and beyond(drift, policy.feature_psi, drift["natural"]),
+    }
 
 
 def _prediction(
-    spec: ModelSpec, reference: pd.Series[Any], current: pd.Series[Any], stretches: Stretches | None
+    policy: Monitoring, drift: dict[str, Any], reference: pd.Series[Any], current: pd.Series[Any]
 ) -> dict[str, Any]:
-    drift = _drift("score", reference, current, stretches)
     means = {"mean": current.mean() if len(current) else None, "reference_mean": reference.mean()}
     return (
         drift
-        | {"drifted": beyond(drift, spec.monitoring.prediction_psi)}
+        | {"drifted": beyond(drift, policy.prediction_psi, drift["natural"])}
         | {name: None if value is None else float(value) for name, value in means.items()}
     )
+
+
+def _broken(reference: pd.DataFrame, features: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
+    """The broken features; ``features`` are in time order."""
+    if "prediction_time" in reference:
+        reference = reference.sort_values("prediction_time", kind="stable")
+    found = (broken_feature(name, reference[name], features[name]) for name in names)
+    return [each for each in found if each]
 
 
 def _performance(
@@ -169,16 +206,15 @@ def _performance(
     joined = with_outcomes(predictions, outcomes, as_of)
     if not len(joined):
         return None
-    return performance(
-        _scored(joined, "as_of"), _scored(reference.dropna(subset=["label"]), "prediction_time"), spec.gate.metric
-    )
+    decided = None
+    if isinstance(spec.threshold, CostThreshold) and "threshold" in joined:
+        decided = Decided(spec.threshold.costs, float(joined["threshold"].iloc[-1]))
+    held_out = _scored(reference.dropna(subset=["label"]), "prediction_time")
+    return performance(_scored(joined, "as_of"), HeldOut.of(held_out, decided) if held_out.judgeable else None)
 
 
 def _scored(rows: pd.DataFrame, time: str) -> Scored:
-    days: npt.NDArray[np.int64] | None = None
-    if time in rows:
-        dates = pd.to_datetime(rows[time], utc=True).dt.floor("D")
-        days = np.unique(dates.to_numpy(), return_inverse=True)[1].astype(np.int64)
+    days = utc_days(rows[time]) if time in rows else None
     return Scored(rows["label"].to_numpy(dtype=np.float64), rows["score"].to_numpy(dtype=np.float64), days)
 
 

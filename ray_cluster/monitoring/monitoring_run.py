@@ -117,7 +117,7 @@ def monitor(
             run = drift_run(spec, measurements, current, reference[[*feature_columns(spec, reference), "score"]])
             add_run(settings, spec, run)
             html = write_html(run, folder / f"{stem}.html")
-        if (measurements["performance"] or {}).get("live") is not None:
+        if (measurements["performance"] or {}).get("metrics"):
             with secondary("Evidently page of performance", failures):
                 from ray_cluster.monitoring.evidently_pages.reports import performance_run, write_html
                 from ray_cluster.monitoring.evidently_pages.workspace import add_run

@@ -1,31 +1,42 @@
 """Performance of predictions whose outcomes have arrived, compared with the held-out reference.
 
-Intervals are the t intervals over days of :mod:`ray_cluster.evaluation.intervals`. Average precision grows with the
-share of positives, so the compared value weights the positives to their share in the held-out rows
-(W. Siblini et al., Master your metrics with calibration, IDA 2020).
+Three values of the live period are compared with those of the reference, each with the standard error that the
+reference's own days give it (:mod:`ray_cluster.monitoring.day_variation`):
+
+- ``calibration_gap``: mean score minus share of positives.
+- ``cost``: mean cost of a row beyond the mean that the scores themselves predict, so that a stormy week is no rise if
+  the scores know of the storm. It is the log loss, or the declared cost of the decision.
+- ``ranking``: ROC AUC, whatever the metric of the gate is. It does not move with the share of positives, and its days
+  differ so much less than those of average precision that it finds losses of the ranking weeks earlier.
+
+Intervals of the metrics themselves are t intervals over the live days (:mod:`ray_cluster.evaluation.intervals`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from configs.evaluation import Costs
 from ray_cluster.evaluation.intervals import (
+    EPSILON,
     MIN_DAYS,
     Floats,
     Ranked,
-    around,
     day_numbers,
     influences,
     measured_intervals,
-    standard_error,
 )
+from ray_cluster.monitoring.day_variation import Period, Variation, mean_variation
 
-__all__ = ["METRICS", "Scored", "performance", "score_metrics"]
+__all__ = ["METRICS", "Decided", "HeldOut", "Scored", "performance", "score_metrics"]
 
+#: The metric that is judged.
+RANKING = "roc_auc"
 METRICS = ("roc_auc", "average_precision", "brier", "log_loss", "calibration_gap")
 
 
@@ -54,46 +65,126 @@ class Scored:
         return len(self.labels) > 0 and 0 < self.labels.sum() < len(self.labels)
 
 
-def performance(live: Scored, held_out: Scored, metric: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Decided:
+    """The decision of a model with declared costs: flag a row from ``threshold`` on."""
+
+    costs: Costs
+    threshold: float
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out side of the comparison. Create it with :meth:`of`.
+
+    Attributes:
+        ranked: the rows in blocks of half days (or one block if days are unknown).
+        values: ``calibration_gap``, ``cost`` (beyond the predicted one) and ``ranking``.
+        cost: mean cost of a row.
+        variations: of each value; empty if unknown, for the reason in ``unknown``.
+    """
+
+    rows: Scored
+    decided: Decided | None
+    ranked: Ranked
+    values: Mapping[str, float]
+    cost: float
+    variations: Mapping[str, Variation]
+    unknown: str | None
+
+    @classmethod
+    def of(cls, rows: Scored, decided: Decided | None = None) -> HeldOut:
+        """Measure held-out rows with outcomes of both classes."""
+        half = np.zeros(len(rows.labels), dtype=np.int64)
+        if rows.days is not None:
+            day = day_numbers(rows.days)
+            half = 2 * day + _halves(day)
+        ranked = Ranked.of(rows.labels, rows.scores, half)
+        costs, predicted = _costs(rows, decided)
+        sums = np.stack(
+            [np.bincount(half, each) for each in (np.ones(len(half)), rows.scores - rows.labels, costs - predicted)]
+        )
+
+        def measure(weights: Floats) -> dict[str, float]:
+            count, gap, cost = sums @ weights
+            return {
+                "calibration_gap": gap / count,
+                "cost": cost / count,
+                "ranking": ranked.ranking(weights)[RANKING],
+            }
+
+        values = measure(np.ones(ranked.blocks))
+        unknown, variations = None, {}
+        if rows.day_count < MIN_DAYS:
+            unknown = (
+                f"The reference has outcomes of {rows.day_count} days; performance is judged if it has {MIN_DAYS} or "
+                "more: hold out a longer period."
+            )
+        elif np.bincount(half, minlength=2 * rows.day_count).min() == 0:
+            unknown = "A day of the reference has one row, so that its variation is unknown: hold out more rows."
+        else:
+            variations = {
+                name: mean_variation(influence.reshape(-1, 2), len(half))
+                for name, influence in influences(measure, ranked.blocks).items()
+                if np.isfinite(influence).all()
+            }
+            both = min(len(np.unique(half[rows.labels == label] // 2)) for label in (0, 1))
+            if both < MIN_DAYS:
+                variations.pop("ranking", None)
+                unknown = (
+                    f"The reference has both classes on {both} {'day' if both == 1 else 'days'}; the ranking is judged "
+                    f"from {MIN_DAYS} onwards: hold out a longer period."
+                )
+        return cls(rows, decided, ranked, values, float(costs.mean()), variations, unknown)
+
+
+def performance(live: Scored, held_out: HeldOut | None) -> dict[str, Any]:
     """Compare live performance with held-out performance.
 
     Args:
-        metric: ``roc_auc`` or ``average_precision``: the metric of the verdict.
+        held_out: None if the held-out rows have one class only.
 
     Returns:
-        ``outcomes``, ``positives``, ``days``, ``rate``, ``held_out_rate``; ``metrics``: name -> ``{live, low, high,
-        held_out}`` with the 95 % interval of the live value (nothing while only one class has arrived); and for the
-        verdict ``metric``, ``live``, ``held_out``, ``drop``, ``drop_low``, ``drop_high`` and ``reweighted``, whether
-        the live value is at the held-out share of positives. The ends of intervals are None with too few days.
+        ``outcomes``, ``positives``, ``predicted_positives`` (the sum of the scores), ``days``, ``rate``,
+        ``held_out_rate``; ``metrics``: name -> ``{live, low, high, held_out}`` with the 95 % interval of the live value
+        (nothing while only one class has arrived; no interval with too few days); ``metric`` (of the ranking);
+        ``cost``: ``kind`` (log_loss or declared), ``live``, ``predicted`` (by the live scores) and ``held_out``;
+        ``changes``: for each of
+        ``calibration_gap``, ``cost`` and ``ranking``, where it can be judged, ``live``, ``held_out``, ``change``, its
+        standard ``error`` and degrees of ``freedom``; and ``unknown``: why some cannot, or None.
     """
     facts: dict[str, Any] = {
         "outcomes": len(live.labels),
         "positives": int(live.labels.sum()),
+        "predicted_positives": float(live.scores.sum()),
         "days": live.day_count,
         "rate": live.rate if len(live.labels) else None,
-        "held_out_rate": held_out.rate,
-        "metric": metric,
-        "reweighted": metric == "average_precision",
+        "held_out_rate": None if held_out is None else held_out.rows.rate,
+        "metric": RANKING,
         "metrics": {},
+        "cost": None,
+        "changes": {},
+        "unknown": None if held_out else "The reference's outcomes have one class only, so performance is not judged.",
     }
-    if not live.judgeable or not held_out.judgeable:
-        return facts | {"live": None, "held_out": None, "drop": None, "drop_low": None, "drop_high": None}
-    rate = held_out.rate if metric == "average_precision" else None
-    ours, theirs = _ranked(live), _ranked(held_out)
-    value, reference, plain = ours.ranking(rate=rate)[metric], theirs.metrics(), ours.metrics()
-    ends = measured_intervals(ours.metrics, ours.blocks)
-    for name in METRICS:
-        low, high = ends.get(name, (None, None))
-        facts["metrics"][name] = {"live": plain[name], "low": low, "high": high, "held_out": reference[name]}
-    drop = reference[metric] - value
-    drop_low, drop_high = _drop_interval(drop, ours, theirs, metric, rate)
-    return facts | {
-        "live": value,
-        "held_out": reference[metric],
-        "drop": drop,
-        "drop_low": drop_low,
-        "drop_high": drop_high,
+    if held_out is None or not len(live.labels):
+        return facts
+    costs, predicted = _costs(live, held_out.decided)
+    values = {"calibration_gap": float(np.mean(live.scores - live.labels)), "cost": float(np.mean(costs - predicted))}
+    facts["cost"] = {
+        "kind": "log_loss" if held_out.decided is None else "declared",
+        "live": float(costs.mean()),
+        "predicted": float(predicted.mean()),
+        "held_out": held_out.cost,
     }
+    if live.judgeable:
+        ours = _ranked(live)
+        plain, reference = ours.metrics(), held_out.ranked.metrics()
+        ends = measured_intervals(ours.metrics, ours.blocks)
+        for name in METRICS:
+            low, high = ends.get(name, (None, None))
+            facts["metrics"][name] = {"live": plain[name], "low": low, "high": high, "held_out": reference[name]}
+        values["ranking"] = plain[RANKING]
+    return facts | {"changes": _changes(values, held_out, Period.of(live.days)), "unknown": held_out.unknown}
 
 
 def score_metrics(scored: Scored, weights: Floats | None = None) -> dict[str, float]:
@@ -107,18 +198,40 @@ def score_metrics(scored: Scored, weights: Floats | None = None) -> dict[str, fl
     return {name: found[name] for name in METRICS}
 
 
-def _drop_interval(
-    drop: float, live: Ranked, held_out: Ranked, metric: str, rate: float | None
-) -> tuple[float | None, float | None]:
-    """The interval of a difference between two periods, with Welch's degrees of freedom; None with too few days."""
-    if min(live.blocks, held_out.blocks) < MIN_DAYS:
-        return None, None
-    now = standard_error(influences(lambda weights: live.ranking(weights, rate), live.blocks)[metric])
-    then = standard_error(influences(held_out.ranking, held_out.blocks)[metric])
-    error = float(np.hypot(now[0], then[0]))
-    freedom = error**4 / sum(each**4 / free for each, free in (now, then)) if error else 1.0
-    low, high = around(drop, error, freedom)
-    return (None, None) if np.isnan(low) else (low, high)
+def _changes(values: Mapping[str, float], held_out: HeldOut, period: Period) -> dict[str, dict[str, float]]:
+    return {
+        name: {
+            "live": value,
+            "held_out": float(held_out.values[name]),
+            "change": value - float(held_out.values[name]),
+            "error": float(np.sqrt(held_out.variations[name].variance(period))),
+            "freedom": held_out.variations[name].freedom,
+        }
+        for name, value in values.items()
+        if name in held_out.variations
+    }
+
+
+def _costs(rows: Scored, decided: Decided | None) -> tuple[Floats, Floats]:
+    """Cost of each row, and the one that its score predicts, shape (rows,) each."""
+    if decided is None:
+        clipped = np.clip(rows.scores, EPSILON, 1 - EPSILON)
+        positive, negative = -np.log(clipped), -np.log1p(-clipped)
+    else:
+        flagged, costs = rows.scores >= decided.threshold, decided.costs
+        positive = np.where(flagged, costs.true_positive, costs.false_negative)
+        negative = np.where(flagged, costs.false_positive, costs.true_negative)
+    actual: Floats = np.where(rows.labels == 1, positive, negative)
+    return actual, rows.scores * positive + (1 - rows.scores) * negative
+
+
+def _halves(day: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """0 or 1 in turn within each day, shape (rows,)."""
+    order = np.argsort(day, kind="stable")
+    starts = np.searchsorted(day[order], day[order])
+    found = np.empty(len(day), dtype=np.int64)
+    found[order] = (np.arange(len(day)) - starts) % 2
+    return found
 
 
 def _ranked(scored: Scored) -> Ranked:

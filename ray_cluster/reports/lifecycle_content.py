@@ -121,16 +121,15 @@ def drift_bars(measurements: Facts, bound: float) -> dict[str, Any]:
 
 
 def interval_bars(performance: Facts) -> list[dict[str, Any]]:
-    """Live metrics with their interval and the held-out value as positions in percent of one common axis each."""
+    """Live metrics with their interval, if there is one, and the held-out value as positions in percent of one common
+    axis each."""
     bars = []
     for name, row in (performance.get("metrics") or {}).items():
-        points = [row[key] for key in ("low", "live", "high", "held_out")]
-        if any(point is None for point in points):
-            continue
-        low, high = min(points), max(points)
+        points = {key: row[key] for key in ("low", "live", "high", "held_out") if row[key] is not None}
+        low, high = min(points.values()), max(points.values())
         pad = (high - low) * 0.15 or 0.01
         span = high - low + 2 * pad
-        places = {f"{key}_at": 100 * (row[key] - low + pad) / span for key in ("low", "live", "high", "held_out")}
+        places = {f"{key}_at": 100 * (value - low + pad) / span for key, value in points.items()}
         bars.append({"name": name, **row, **places})
     return bars
 

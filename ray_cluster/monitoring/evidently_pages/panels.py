@@ -25,7 +25,7 @@ __all__ = ["add_panels", "add_verdict", "plotted", "verdict_run"]
 
 _METRIC = "evidently:metric_v2:Measurement"
 _MARK = "headrace"
-_VERDICTS = ("keep", "wait", "retrain")
+_VERDICTS = ("keep", "wait", "retrain", "fix_data")
 _ENDS = {"live": "live", "held_out": "held-out", "low": "low", "high": "high"}
 _METRICS = ("roc_auc", "average_precision", "log_loss", "calibration_gap")
 

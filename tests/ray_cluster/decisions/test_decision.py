@@ -1,15 +1,18 @@
 """Decisions: the rules, their reasons, and that every one of them can be made again from its own evidence."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from configs.model import Monitoring
 from configs.promotion import Gate
 from ray_cluster.decisions.decision import Decision, DecisionError, monitoring_verdict, promotion, replay
+from ray_cluster.decisions.monitoring_rules import boundary, natural_bound
 
 scores = st.floats(0, 1)
 gates = st.builds(
@@ -26,9 +29,28 @@ def measured(**changes: Any) -> dict[str, Any]:
     return {"rows": 5000, "features": features, "prediction": {"psi": 0.02}, "performance": None} | changes
 
 
-def performed(**changes: Any) -> dict[str, Any]:
-    facts = {"outcomes": 4000, "positives": 800, "metric": "average_precision", "live": 0.40, "held_out": 0.41}
-    return facts | {"drop": 0.01, "drop_low": -0.02, "drop_high": 0.04} | changes
+def change(held_out: float, by: float, error: float) -> dict[str, float]:
+    return {"live": held_out + by, "held_out": held_out, "change": by, "error": error, "freedom": 11.0}
+
+
+def performed(gap: float = 0.0, cost: float = 0.0, ranking: float = 0.0, error: float = 0.002, **facts: Any) -> Any:
+    """Performance that changed by these amounts, each with the same standard error."""
+    changes = {
+        "calibration_gap": change(0.0, gap, error),
+        "cost": change(0.0, cost, error),
+        "ranking": change(0.8, ranking, error),
+    }
+    return {
+        "outcomes": 4000,
+        "positives": 800,
+        "predicted_positives": 4000 * (0.2 + gap),
+        "rate": 0.2,
+        "held_out_rate": 0.2,
+        "metric": "roc_auc",
+        "cost": {"kind": "log_loss", "live": 0.4 + cost, "predicted": 0.4, "held_out": 0.4},
+        "changes": changes,
+        "unknown": None,
+    } | facts
 
 
 def test_a_better_challenger_is_promoted() -> None:
@@ -132,68 +154,141 @@ def test_ignored_features_do_not_count() -> None:
     assert monitoring_verdict(measured(features=features), Monitoring(drifted_share=0.3)).action == "retrain"
     decision = monitoring_verdict(measured(features=features), Monitoring(drifted_share=0.3, ignore=["a"]))
     assert decision.action == "keep"
-    assert "2 of 9 watched features (22%) have drifted, the most in b (PSI 0.90, above 0.25)" in decision.reasons[0]
+    assert "2 of 9 watched features (22%) have drifted, the most in b (PSI 0.90, above 0.25)" in decision.reasons[1]
     assert monitoring_verdict(measured(features=features[:3]), Monitoring(ignore=["a", "b", "c"])).action == "keep"
 
 
+def known(variance: float, chance: float = 0.001) -> dict[str, Any]:
+    return {"variation": {"variance": variance, "chance": chance, "freedom": 11, "dimensions": 1.0}}
+
+
+def test_the_boundary_is_shared_by_days_and_judgments() -> None:
+    """The quantile of a t distribution at the level of one judgment of one look."""
+    level = 0.05 / 7 / 5
+    assert boundary({"alarm_rate": 0.05}, 11.0) == pytest.approx(stats.t.ppf(1 - level, 11))
+    assert boundary({"alarm_rate": 0.05}, 11.0, 2) == pytest.approx(stats.t.ppf(1 - level / 2, 11))
+    one = natural_bound(known(1.0, 0.0), {"alarm_rate": 0.05})
+    assert one == pytest.approx(
+        boundary({"alarm_rate": 0.05}, 11.0, 2) ** 2
+    )  # one dimension: the square of a difference
+    assert boundary({"alarm_rate": 0.01}, 11.0) > boundary({"alarm_rate": 0.05}, 11.0)
+
+
 def test_what_the_reference_does_by_itself_is_no_drift() -> None:
-    features = [{"feature": name, "psi": 0.9, "natural": 1.3} for name in "abc"]
+    features = [{"feature": name, "psi": 0.9, **known(0.1)} for name in "abc"]
     facts = measured(
         features=[
-            {"feature": "x", "psi": 0.9, "natural": 0.4},
+            {"feature": "x", "psi": 0.9, **known(0.01)},
             *features,
-            {"feature": "y", "psi": 0.005, "natural": 0.0},
+            {"feature": "y", "psi": 0.005, **known(0)},
         ],
-        prediction={"psi": 0.5, "natural": 0.6},
-        stretches={"days": 14, "count": 64},
+        prediction={"psi": 0.5, **known(0.05)},
+        variation={"days": 77},
     )
     decision = monitoring_verdict(facts, Monitoring(feature_psi=0.2))
     assert decision.action == "keep"
     assert decision.reasons[:2] == (
-        "1 of 5 watched features (20%) has drifted, the most in x (PSI 0.90, above 0.2 and above 0.40, the most that "
-        "any 2 weeks of the reference differ from the rest); that is less than the bound of 30%. 3 more have a PSI "
-        "above 0.2, but within the most that any 2 weeks of the reference differ from the rest.",
-        "The predicted scores have a PSI of 0.50, above 0.25 but within 0.60, the most that any 2 weeks of the "
-        "reference differ from the rest.",
+        "The predicted scores have a PSI of 0.50, above 0.25 but within 0.89, what the days of the reference explain.",
+        "1 of 5 watched features (20%) has drifted, the most in x (PSI 0.90, above 0.2 and above 0.25, what the days "
+        "of the reference explain); that is less than the bound of 30%. 3 more have a PSI above 0.2, but within what "
+        "the days of the reference explain.",
     )
     assert replay(decision) == decision
     assert replay(decision, {"drifted_share": 0.2}).action == "retrain"
     assert replay(decision, {"feature_psi": 0.01, "prediction_psi": 0.01}).action == "keep"  # the evidence holds it
-    louder = monitoring_verdict({**facts, "prediction": {"psi": 0.7, "natural": 0.6}}, Monitoring())
-    assert louder.action == "retrain" and "PSI 0.70, above 0.25 and above 0.60, the most that" in louder.reasons[0]
+    assert replay(decision, {"alarm_rate": 0.5}).action == "retrain"
+    louder = monitoring_verdict({**facts, "prediction": {"psi": 1.0, **known(0.05)}}, Monitoring())
+    assert louder.action == "retrain" and "PSI 1.00, above 0.25 and above 0.89, what the" in louder.reasons[0]
 
 
 def test_an_unknown_natural_variation_is_said() -> None:
-    facts = measured(prediction={"psi": 0.3, "natural": None}, stretches={"unknown": "The reference spans a day."})
+    facts = measured(prediction={"psi": 0.3}, variation={"unknown": "The reference spans a day."})
     decision = monitoring_verdict(facts, Monitoring())
     assert decision.action == "retrain"
     assert decision.reasons[-1] == "The reference spans a day. Drift is judged by the policy's bounds alone."
 
 
-def test_drifted_predictions_mean_retrain() -> None:
-    decision = monitoring_verdict(measured(prediction={"psi": 0.31}), Monitoring())
+def test_drifted_predictions_mean_retrain_unless_the_outcomes_are_good() -> None:
+    drifted = {"psi": 0.31}
+    decision = monitoring_verdict(measured(prediction=drifted), Monitoring())
     assert decision.action == "retrain"
     assert decision.reasons == ("The predicted scores have drifted: PSI 0.31, above 0.25.",)
+    decision = monitoring_verdict(measured(prediction=drifted, performance=performed()), Monitoring())
+    assert decision.action == "keep"
+    assert decision.reasons[0] == "The predicted scores have drifted: PSI 0.31, above 0.25."
+    assert decision.reasons[-1] == "The outcomes show that the model copes with the drift."
+    for few in (performed(outcomes=2000), performed(positives=12, predicted_positives=15)):
+        assert monitoring_verdict(measured(prediction=drifted, performance=few), Monitoring()).action == "retrain"
 
 
 @pytest.mark.parametrize(
     ("facts", "action", "words"),
     [
-        ({}, "keep", "within the bound of 0.05"),
-        ({"drop": 0.08, "drop_low": 0.03, "drop_high": 0.13, "live": 0.33}, "retrain", "more than the bound of 0.05"),
-        ({"drop": 0.08, "drop_low": -0.01, "drop_high": 0.17}, "keep", "the interval includes a drop of zero"),
-        ({"drop": 0.03, "drop_low": 0.01, "drop_high": 0.05}, "keep", "within the bound"),
-        ({"drop": -0.03, "drop_low": -0.05, "drop_high": -0.01}, "keep", "has risen by 0.030"),
-        ({"drop": 0.3, "drop_low": None, "drop_high": None, "days": 4}, "keep", "4 days have arrived; performance is"),
-        ({"drop": 0.3, "drop_low": 0.2, "outcomes": 200}, "keep", "performance is judged from 1,000 outcomes"),
-        ({"drop": 0.3, "drop_low": 0.2, "positives": 12}, "keep", "12 of the rarer class"),
+        ({}, "keep", "within the bound of 0.020"),
+        ({"gap": -0.05}, "retrain", "the ranking is kept: the share of positives has shifted"),
+        ({"gap": 0.05}, "retrain", "the gap has changed by +0.050, more than the bound of 0.020 and than 0.00"),
+        ({"gap": -0.05, "ranking": -0.1}, "retrain", "what chance and the days explain."),
+        ({"gap": 0.05, "error": 0.02}, "keep", "more than the bound of 0.020, but within 0.08"),
+        ({"gap": 0.015}, "keep", "within the bound of 0.020"),
+        ({"cost": 0.05}, "retrain", "The log loss is 0.450, and the scores predict 0.400 (held-out rows: 0.400)"),
+        ({"cost": -0.05}, "keep", "the excess has changed by -0.050, within the bound of 0.008"),
+        ({"ranking": -0.1}, "retrain", "The ROC AUC has changed by -0.100 from 0.800 to 0.700, more than"),
+        ({"ranking": 0.1}, "keep", "changed by +0.100"),
+        ({"ranking": -0.1, "positives": 12}, "keep", "4,000 outcomes"),
+        ({"ranking": -0.1, "outcomes": 200}, "keep", "performance is judged from 1,000 outcomes"),
+        ({"ranking": -0.1, "positives": 12, "predicted_positives": 9.0}, "keep", "12 of the rarer class"),
         ({"outcomes": 0}, "keep", "No outcome has arrived"),
+        ({"changes": {}, "unknown": "The reference has outcomes of 3 days."}, "keep", "has outcomes of 3 days."),
     ],
 )
 def test_performance(facts: dict[str, Any], action: str, words: str) -> None:
     decision = monitoring_verdict(measured(performance=performed(**facts)), Monitoring(min_rows=1000))
     assert decision.action == action
-    assert any(words in reason for reason in decision.reasons)
+    assert any(words in reason for reason in decision.reasons), decision.reasons
+    assert replay(decision) == decision
+
+
+@pytest.mark.parametrize("rows", [60, 5000])
+def test_a_broken_feature_is_fixed_and_not_learned(rows: int) -> None:
+    broken = [{"feature": "f1", "kind": "null", "rows": 50}, {"feature": "f2", "kind": "unit", "rows": 200}]
+    facts = measured(rows=rows, broken=broken, prediction={"psi": 9.0}, performance=performed(gap=0.1))
+    decision = monitoring_verdict(facts, Monitoring())
+    assert decision.action == "fix_data"
+    assert decision.reasons == (
+        "f1 has no value in the newest 50 predictions, which the reference never had for half as long.",
+        "f2 has values of another size, as in another unit, in the newest 200 predictions, which the reference never "
+        "had for half as long.",
+        "Fix the data first: a training would learn from them.",
+    )
+    assert replay(decision) == decision
+    assert replay(decision, {"ignore": ["f1", "f2"]}).action == ("wait" if rows == 60 else "retrain")
+
+
+def test_values_that_the_model_never_saw_mean_retrain() -> None:
+    row = {"feature": "carrier", "psi": 0.2, "unseen_share": 0.25, "expected_unseen_share": 0.02}
+    decision = monitoring_verdict(measured(features=[row], performance=performed()), Monitoring())
+    assert decision.action == "retrain"
+    assert decision.reasons == (
+        "25% of the predictions have values of carrier that the reference never had (2% are expected by its own days), "
+        "more than 10%.",
+    )
+    for usual in ({"expected_unseen_share": 0.2}, {"unseen_share": 0.1}):
+        assert (
+            monitoring_verdict(measured(features=[row | usual], performance=performed()), Monitoring()).action == "keep"
+        )
+    assert replay(decision, {"ignore": ["carrier"]}).action == "keep"
+
+
+def test_a_decision_of_an_earlier_version_cannot_be_made_again() -> None:
+    made = monitoring_verdict(measured(), Monitoring())
+    earlier = dict(made.policy)
+    del earlier["alarm_rate"]
+    for old in (
+        replace(made, policy=earlier),
+        replace(made, evidence={**made.evidence, "performance": {"outcomes": 4000, "drop": 0.01, "drop_low": -0.02}}),
+    ):
+        with pytest.raises(DecisionError, match="no measurement of calibration and cost, because an earlier version"):
+            replay(Decision.from_dict(old.to_dict()))
 
 
 @given(st.lists(st.floats(0, 2), max_size=8), st.floats(0, 2), st.integers(0, 3000), st.floats(0.01, 1))

@@ -115,11 +115,29 @@ def test_an_empty_log_waits_and_wrong_frames_are_refused(tmp_path: Path) -> None
         monitor(settings, SPEC, logged(live), outcomes(live), reference, AS_OF.tz_localize(None).to_pydatetime())
 
 
+def test_drift_that_the_model_copes_with_is_kept_and_a_broken_feature_is_fixed(tmp_path: Path) -> None:
+    settings = load_settings("local", {"HEADRACE_HOME": str(tmp_path)})
+    live, reference = held_out(1500, "2013-12-17", 14, shift=0.9, seed=1), held_out(3000)
+    copes = measure(SPEC, logged(live), outcomes(live), reference, AS_OF)
+    assert copes["prediction"]["drifted"] and copes["broken"] == []
+    decision = monitoring_verdict(copes, SPEC.monitoring)
+    assert (
+        decision.action == "keep" and decision.reasons[-1] == "The outcomes show that the model copes with the drift."
+    )
+    blind = measure(SPEC, logged(live), outcomes(live).head(0), reference, AS_OF)
+    assert monitoring_verdict(blind, SPEC.monitoring).action == "retrain"
+    newest = live.sort_values("prediction_time").index[-60:]
+    live.loc[newest, "wind_1"] *= 1000
+    result = monitor(settings, SPEC, logged(live), outcomes(live), reference, AS_OF)
+    assert result.measurements["broken"] == [{"feature": "wind_1", "kind": "unit", "rows": 50}]
+    assert result.decision.action == "fix_data" and replay(result.decision) == result.decision
+
+
 def test_a_page_that_fails_is_recorded_and_the_verdict_stands(tmp_path: Path, caplog: Any) -> None:
     settings = load_settings("local", {"HEADRACE_HOME": str(tmp_path)})
     live, reference = held_out(1200, "2013-12-17", 14, shift=0.9, seed=1), held_out(3000)
     (tmp_path / "evidently").write_text("where the workspace should be")
-    result = monitor(settings, SPEC, logged(live), outcomes(live), reference, AS_OF)
+    result = monitor(settings, SPEC, logged(live), outcomes(live.assign(label=1 - live["label"])), reference, AS_OF)
     assert result.decision.action == "retrain" and result.html is None and result.performance_html is None
     kept = result.to_dict()["failures"]
     assert [each["what"] for each in kept] == [

@@ -36,8 +36,10 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return load_settings("local", {"HEADRACE_HOME": str(tmp_path)})
 
 
-def judged(start: str, days: int, rows: int = 1200, shift: float = 0.0, zone: str = "UTC") -> Decision:
-    live = held_out(rows, start, days, shift=shift, seed=days)
+def judged(start: str, days: int, rows: int = 1200, turned: bool = False, zone: str = "UTC") -> Decision:
+    """The decision about some days; ``turned``: their labels are turned round."""
+    live = held_out(rows, start, days, seed=days)
+    live = live.assign(label=1 - live["label"]) if turned else live
     as_of = (pd.Timestamp(start, tz="UTC") + pd.Timedelta(days=days + 1)).tz_convert(zone)
     return monitoring_verdict(measure(SPEC, logged(live), outcomes(live), REFERENCE, as_of), SPEC.monitoring)
 
@@ -67,7 +69,11 @@ def page(settings: Settings, name: str) -> dict[str, tuple[list[str], dict[str, 
 
 
 def test_panels_plot_the_measurements_of_each_monitoring_at_its_as_of(settings: Settings) -> None:
-    few, quiet, moved = judged("2013-12-17", 5, rows=300), judged("2013-12-18", 14), judged("2014-01-02", 14, shift=0.9)
+    few, quiet, moved = (
+        judged("2013-12-17", 5, rows=300),
+        judged("2013-12-18", 14),
+        judged("2014-01-02", 14, turned=True),
+    )
     for decision in (moved, few, quiet):  # in any order
         add_verdict(settings, SPEC, decision)
     assert [each.action for each in (few, quiet, moved)] == ["wait", "keep", "retrain"]
@@ -78,7 +84,12 @@ def test_panels_plot_the_measurements_of_each_monitoring_at_its_as_of(settings: 
         for times, _ in found.values()
     )
     lines = {title: values for title, (_, values) in found.items()}
-    assert lines["Verdict of each monitoring"] == {"keep": [0, 1, 0], "wait": [1, 0, 0], "retrain": [0, 0, 1]}
+    assert lines["Verdict of each monitoring"] == {
+        "keep": [0, 1, 0],
+        "wait": [1, 0, 0],
+        "retrain": [0, 0, 1],
+        "fix_data": [0, 0, 0],
+    }
     both = [each.evidence for each in (few, quiet, moved)]
     watched = [[row["drifted"] for row in each["features"] if row["feature"] != "month"] for each in both]
     assert lines["Drifted features"] == {"drifted": [sum(each) / 5 for each in watched], "bound": [0.3] * 3}
@@ -101,10 +112,12 @@ def test_the_same_as_of_again_replaces_its_point_and_models_have_pages_of_their_
     other: ModelSpec = load_model("flight_cancelled")
     add_verdict(settings, SPEC, judged("2013-12-18", 14))
     add_verdict(settings, other, judged("2013-12-18", 14))
-    add_verdict(settings, SPEC, judged("2013-12-18", 14, shift=0.9, zone="America/New_York"))
+    add_verdict(settings, SPEC, judged("2013-12-18", 14, turned=True, zone="America/New_York"))
     found, beside = page(settings, "flight_delay"), page(settings, "flight_cancelled")
     assert list(found) == TITLES and list(beside) == TITLES
-    assert found["Verdict of each monitoring"] == (["2014-01-02T00:00:00"], {"keep": [0], "wait": [0], "retrain": [1]})
+    times, verdicts = found["Verdict of each monitoring"]
+    assert times == ["2014-01-02T00:00:00"]
+    assert verdicts == {"keep": [0], "wait": [0], "retrain": [1], "fix_data": [0]}
     assert beside["Verdict of each monitoring"][1]["keep"] == [1]
 
 
@@ -145,4 +158,5 @@ def test_what_was_not_measured_is_not_plotted() -> None:
     as_of = pd.Timestamp("2014-01-02", tz="UTC")
     nothing = monitoring_verdict(measure(SPEC, logged(live).head(0), outcomes(live), REFERENCE, as_of), SPEC.monitoring)
     rows = {("rows", part): 0.0 for part in ("predictions", "outcomes", "abstained")}
-    assert plotted(nothing) == {("verdict", "keep"): 0.0, ("verdict", "wait"): 1.0, ("verdict", "retrain"): 0.0} | rows
+    verdicts = {("verdict", name): float(name == "wait") for name in ("keep", "wait", "retrain", "fix_data")}
+    assert plotted(nothing) == verdicts | rows
