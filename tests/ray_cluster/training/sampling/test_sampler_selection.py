@@ -84,6 +84,7 @@ def test_no_fit_sees_validation_or_held_out_rows(method):
         "validation_y": y[rest],
         "held_out": x[rest].head(5),
         "inputs": {},
+        "directions": {},
     }
     found = try_sampler(method, TRIAL, fold, 0.3, 0, 1)
     other = {**fold, "validation": pd.concat([x[rest].head(3), x[rest].tail(50) * 1]), "validation_y": y[rest][:53]}
