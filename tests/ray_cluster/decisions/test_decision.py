@@ -153,8 +153,8 @@ def test_what_the_reference_does_by_itself_is_no_drift() -> None:
     assert decision.reasons[:2] == (
         "The predicted scores have a PSI of 0.50, above 0.25 but within 0.89, what the days of the reference explain.",
         "1 of 5 watched features (20%) has drifted, the most in x (PSI 0.90, above 0.2 and above 0.25, what the days "
-        "of the reference explain); that is less than the bound of 30%. 3 more have a PSI above 0.2, but within what the "
-        "days of the reference explain.",
+        "of the reference explain); that is less than the bound of 30%. 3 more have a PSI above 0.2, but within what "
+        "the days of the reference explain.",
     )
     assert replay(decision) == decision
     assert replay(decision, {"drifted_share": 0.2}).action == "retrain"
