@@ -49,7 +49,7 @@ def boundary(policy: Facts, freedom: float, sides: int = 1) -> float:
         sides: 2 if a change in either direction counts.
 
     >>> round(boundary({"alarm_rate": 0.05}, 11), 2)
-    3.81
+    3.82
     """
     from scipy.special import stdtrit
 
@@ -122,7 +122,7 @@ def performance_changes(evidence: Facts, policy: Facts) -> tuple[bool, list[Find
 
 
 def unseen_values(evidence: Facts, policy: Facts) -> list[Finding]:
-    """A finding for each watched feature with more new values than the reference lets expect by ``unseen_share``."""
+    """A finding for each watched feature with more new values than expected, by ``unseen_share``."""
     return [
         (
             True,

@@ -6,7 +6,7 @@ reference's own days give it (:mod:`ray_cluster.monitoring.day_variation`):
 - ``calibration_gap``: mean score minus share of positives.
 - ``cost``: mean cost of a row beyond the mean that the scores themselves predict, so that a stormy week is no rise if
   the scores know of the storm. It is the log loss, or the declared cost of the decision.
-- ``ranking``: ROC AUC, whatever the metric of the gate is. It does not move with the share of positives, and its days
+- ``ranking``: ROC AUC, also if the gate has another metric. It does not move with the share of positives, and its days
   differ so much less than those of average precision that it finds losses of the ranking weeks earlier.
 
 Intervals of the metrics themselves are t intervals over the live days (:mod:`ray_cluster.evaluation.intervals`).
