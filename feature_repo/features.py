@@ -54,6 +54,7 @@ carrier_stats = FeatureView(
     entities=[carrier],
     ttl=timedelta(days=2),
     schema=[
+        Field(name="airline", dtype=String),
         *_floats(
             "carrier_late_rate_6h",
             "carrier_late_rate_1d",
@@ -74,6 +75,7 @@ origin_stats = FeatureView(
     entities=[origin],
     ttl=timedelta(days=2),
     schema=[
+        Field(name="airport", dtype=String),
         *_floats(
             "origin_late_rate_2h",
             "origin_late_rate_6h",
@@ -97,6 +99,7 @@ route_stats = FeatureView(
     entities=[origin, dest],
     ttl=timedelta(days=28),
     schema=[
+        Field(name="destination", dtype=String),
         *_floats(
             "route_late_rate_1d",
             "route_late_rate_7d",

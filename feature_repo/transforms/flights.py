@@ -70,6 +70,13 @@ _WINDOWS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     ),
 }
 
+#: Join keys that are features too: feature name → key, per view.
+_TEXTS = {
+    "carrier_stats": {"airline": "carrier"},
+    "origin_stats": {"airport": "origin"},
+    "route_stats": {"destination": "dest"},
+}
+
 #: Rain is summed in ten-thousandths of an inch, exactly: a sum of doubles depends on the start of DuckDB's window tree.
 _WEATHER = """SELECT origin, observed_at AS event_timestamp, known_at,
          temp, dewp, humid, wind_dir, wind_speed, wind_gust, precip, pressure, visib,
@@ -87,7 +94,7 @@ _PLANES = """SELECT tailnum, TIMESTAMPTZ '2012-01-01 00:00:00+00' AS event_times
 QUERIES: dict[str, Query] = {
     "weather": Query(("weather",), _WEATHER, lookback=timedelta(hours=5)),
     **{
-        view: Query(("outcomes",), rolling(_OUTCOMES, keys, features, tie="flight_id"), longest(features))
+        view: Query(("outcomes",), rolling(_OUTCOMES, keys, features, "flight_id", _TEXTS.get(view)), longest(features))
         for view, (keys, features) in _WINDOWS.items()
     },
     "plane_attributes": Query(("planes",), _PLANES),

@@ -45,7 +45,9 @@ def longest(features: Mapping[str, tuple[str, str]]) -> timedelta:
     return max(_length(length) for _, length in features.values())
 
 
-def rolling(source: str, keys: str, features: Mapping[str, tuple[str, str]], tie: str) -> str:
+def rolling(
+    source: str, keys: str, features: Mapping[str, tuple[str, str]], tie: str, texts: Mapping[str, str] | None = None
+) -> str:
     """SQL for one row per entity and time at which a row of ``source`` became known.
 
     Args:
@@ -53,6 +55,7 @@ def rolling(source: str, keys: str, features: Mapping[str, tuple[str, str]], tie
         keys: the join keys, separated by commas; rows without the first are left out.
         features: name → (aggregate, length of the window that ends at that time, such as ``7 DAYS``).
         tie: column that orders rows known at the same time; they give one row.
+        texts: name → join key: the key itself as a feature, before the others, for models that split by it.
 
     Raises:
         ValueError: a length that is not a number of seconds, minutes, hours, days or weeks.
@@ -66,7 +69,8 @@ def rolling(source: str, keys: str, features: Mapping[str, tuple[str, str]], tie
         for length in lengths
     )
     first_key = keys.split(",", maxsplit=1)[0]
-    return f"""SELECT {keys}, event_timestamp, known_at, {", ".join(features)} FROM (
+    also = [f"{key} AS {name}" for name, key in (texts or {}).items()]
+    return f"""SELECT {keys}, event_timestamp, known_at, {", ".join([*also, *features])} FROM (
           SELECT {keys}, known_at AS event_timestamp, known_at, {values},
                  row_number() OVER (PARTITION BY {keys}, known_at ORDER BY {tie}) AS nth
           FROM {source} WHERE {first_key} IS NOT NULL WINDOW {windows}
