@@ -21,7 +21,7 @@ from sklearn.metrics import average_precision_score
 from configs import load_model, load_settings
 from ray_cluster.evaluation.intervals import Gain, paired_gain
 from ray_cluster.training.data import TrainingData, prepare
-from ray_cluster.training.families import Rows, preprocessing, start
+from ray_cluster.training.families import Rows, columns_of, preprocessing, start
 
 POINT = {"learning_rate": 0.1, "max_depth": 6, "min_child_weight": 10, "subsample": 0.8, "colsample_bytree": 0.7}
 ROUNDS = 150
@@ -41,7 +41,7 @@ def held_out_scores(data: TrainingData, features: pd.DataFrame, seeds: int) -> n
     x, later = encode.transform(features.iloc[train]), encode.transform(held_out)
     found = []
     for seed in range(seeds):
-        fit = start("xgboost", POINT, Rows(x, data.y[train]), seed, 2)
+        fit = start("xgboost", POINT, Rows(x, data.y[train], columns=columns_of(encode)), seed, 2)
         fit.advance(ROUNDS, lambda: False)
         found.append(fit.predict(later))
     return np.mean(found, axis=0)

@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score, precision_recall_curve
 from configs import load_model, load_settings
 from ray_cluster.evaluation.metrics import f1_threshold
 from ray_cluster.training.data import TrainingData, prepare
-from ray_cluster.training.families import Rows, preprocessing, start
+from ray_cluster.training.families import Rows, columns_of, preprocessing, start
 from ray_cluster.training.families.prior import corrected, weight_shift
 
 POINT = {"learning_rate": 0.1, "max_depth": 6, "min_child_weight": 10}
@@ -31,7 +31,8 @@ def scores(
     """Scores of the ``later`` rows by a fit on the latest of the ``train`` rows, at ``most`` so many."""
     rows = np.flatnonzero(train)[-most:]
     encode = preprocessing(data.features, family=family).fit(data.features.iloc[rows])
-    fit = start(family, params, Rows(encode.transform(data.features.iloc[rows]), data.y[rows]), 0, 2)
+    x, columns = encode.transform(data.features.iloc[rows]), columns_of(encode)
+    fit = start(family, params, Rows(x, data.y[rows], columns=columns), 0, 2)
     fit.advance(ROUNDS, lambda: False)
     return fit.predict(encode.transform(data.features[later]))
 
@@ -55,7 +56,9 @@ def served(data: TrainingData) -> None:
     rows, held_out = np.flatnonzero(data.early), data.features[data.periods.held_out]
     encode = preprocessing(data.features, family="hist_gradient_boosting").fit(data.features.iloc[rows])
     x = encode.transform(data.features.iloc[rows])
-    fit = start("hist_gradient_boosting", {"learning_rate": 0.1}, Rows(x, data.y[rows]), 0, 2)
+    fit = start(
+        "hist_gradient_boosting", {"learning_rate": 0.1}, Rows(x, data.y[rows], columns=columns_of(encode)), 0, 2
+    )
     fit.advance(ROUNDS, lambda: False)
     plain, fitted_on = ColumnTransformer.transform(encode, held_out), encode.transform(held_out)
     differ = np.abs(fit.predict(plain) - fit.predict(fitted_on))

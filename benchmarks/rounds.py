@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score
 
 from configs import load_model, load_settings
 from ray_cluster.training.data import prepare
-from ray_cluster.training.families import Rows, preprocessing, start
+from ray_cluster.training.families import Rows, columns_of, preprocessing, start
 
 POINTS = [
     {"learning_rate": 0.03, "max_depth": 8, "min_child_weight": 20, "subsample": 0.8},
@@ -36,7 +36,10 @@ def curve(point: dict[str, Any], data: Any, rows: np.ndarray, window: np.ndarray
     """Average precision in ``window`` after each :data:`STEP` rounds on ``rows``."""
     encode = preprocessing(data.features).fit(data.features.iloc[rows])
     x, later = (encode.transform(data.features.iloc[part]) for part in (rows, window))
-    fit, validation = start("xgboost", point, Rows(x, data.y[rows]), 0, 2), Rows(later, data.y[window])
+    fit, validation = (
+        start("xgboost", point, Rows(x, data.y[rows], columns=columns_of(encode)), 0, 2),
+        Rows(later, data.y[window]),
+    )
     found = []
     for done in range(STEP, rounds + 1, STEP):
         fit.advance(done, lambda: False)

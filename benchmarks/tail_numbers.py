@@ -27,7 +27,7 @@ from configs import load_settings
 from feature_repo.definitions.feature_store import retrieve
 from feature_repo.examples.nycflights import flights, outcomes
 from ray_cluster.training.data import TrainingData
-from ray_cluster.training.families import Rows, preprocessing, start
+from ray_cluster.training.families import Rows, columns_of, preprocessing, start
 
 #: Time on the ground before a plane flies back.
 TURN = timedelta(minutes=30)
@@ -74,7 +74,8 @@ def told(data: TrainingData, features: pd.DataFrame, filled: np.ndarray, recorde
     planes = features.filter(like="plane_")
     train, later = (np.flatnonzero(part & recorded) for part in (data.early, data.periods.held_out))
     encode = preprocessing(planes).fit(planes.iloc[train])
-    fit = start("xgboost", {"max_depth": 6}, Rows(encode.transform(planes.iloc[train]), filled[train]), 0, 2)
+    x, columns = encode.transform(planes.iloc[train]), columns_of(encode)
+    fit = start("xgboost", {"max_depth": 6}, Rows(x, filled[train], columns=columns), 0, 2)
     fit.advance(40, lambda: False)
     return float(roc_auc_score(filled[later], fit.predict(encode.transform(planes.iloc[later]))))
 

@@ -170,9 +170,10 @@ class Serving(Frozen):
 class Monitoring(Frozen):
     """Bounds of monitoring for a retrain verdict, and features that are ignored because they move by design.
 
-    ``alarm_rate`` is the share of weeks with a false alarm if nothing has changed and each day is looked at. The other
-    bounds say what is too small to matter: ``calibration_gap`` and ``cost_rise`` relative to the held-out share of
-    positives and cost, ``metric_drop`` of ROC AUC, ``unseen_share`` of predictions with new values of a feature.
+    ``alarm_rate`` is the intended share of weeks with a false alarm if nothing has changed and each day is looked at.
+    The other bounds say what is too small to matter: ``calibration_gap`` and ``cost_rise`` relative to the held-out
+    share of positives and cost, ``metric_drop`` of ROC AUC, ``unseen_share`` of predictions with new values of a
+    feature.
     """
 
     window: Duration = timedelta(days=30)

@@ -2,7 +2,7 @@
 
 All judgments compare a difference with one boundary: the standard error that it has if nothing has changed, times a
 quantile of Student's t distribution. The level of the quantile is shared by the judgments and by the days of a week
-(Bonferroni), so that at most ``alarm_rate`` of the weeks have a false alarm although each day is looked at;
+(Bonferroni), so that about ``alarm_rate`` of the weeks or fewer have a false alarm although each day is looked at;
 ``benchmarks/monitoring_rules.py`` measures it.
 """
 
