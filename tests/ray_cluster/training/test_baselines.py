@@ -10,7 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from ray_cluster.evaluation.metrics import ranking
-from ray_cluster.training.final_fit import _logistic
+from ray_cluster.training.baselines import _logistic
 
 ROWS, FIT = 400, 300
 Y = (np.arange(ROWS) % 3 == 0).astype(int)

@@ -16,7 +16,7 @@ from ray_cluster.promotion.registration import register
 from ray_cluster.reports.lifecycle_content import ReportContent
 from ray_cluster.reports.model_card_page import CardFacts, card_markdown
 from ray_cluster.reports.page import render
-from ray_cluster.training import evaluate, final_fit
+from ray_cluster.training import baselines, evaluate
 from ray_cluster.training.train import train_model
 from tests.feature_repo.frames.test_training_frame import AS_OF, SPEC, made
 from tests.integration.conftest import free_offset
@@ -58,7 +58,7 @@ def test_the_run_is_finished_and_its_evidence_says_what_failed(here, monkeypatch
     changed |= {"split": {"validation": "25d", "held_out": "45d"}}
     changed["label"] |= {"positive": "fraud OR hash(transaction_id) % 5 = 0"}  # enough of both outcomes
     spec = type(SPEC).model_validate(changed)
-    monkeypatch.setattr(final_fit, "_logistic", broken)
+    monkeypatch.setattr(baselines, "_logistic", broken)
     for name in ("permutation_importance", "fairness", "slices"):
         monkeypatch.setattr(evaluate, name, broken)
     why = "ValueError: could not convert string to float: 'A12'"
