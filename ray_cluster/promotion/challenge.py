@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from configs.model import ModelSpec
+from configs.promotion import Gate
 from configs.settings import Settings
 from ray_cluster import registry
 from ray_cluster.evaluation.intervals import MIN_DAYS, paired_gain
@@ -49,6 +50,8 @@ def challenge(
     evaluation = evidence.evaluation
     new = registry.load_version(settings, spec.name, challenger)
     old = registry.load_version(settings, spec.name, champion) if champion is not None else None
+    if old:
+        _check_features(spec, old, rows)
     threshold = evaluation.threshold if evaluation else new.threshold
     names = {"challenger": new, **({"champion": old} if old else {})}
     measured: dict[str, Any] = {
@@ -60,7 +63,6 @@ def challenge(
     }
     if old is None:
         return metrics(rows["label"].to_numpy(), rows["score"].to_numpy(), threshold), None, measured
-    _check_features(spec, old, rows)
     before = registry.evidence(settings, old.run_id).evaluation
     until = pd.to_datetime(before.fitted_until if before else 0, utc=True)
     if evaluation:
@@ -75,25 +77,8 @@ def challenge(
             return metrics(rows["label"].to_numpy(), rows["score"].to_numpy(), threshold), {}, measured
         rows, past = both, past[~seen]
     y, scores, scores_before = rows["label"].to_numpy(), rows["score"].to_numpy(), past.to_numpy()
-    days, gate = _days(rows), spec.gate
-    noise = [_seed_noise(each, gate.metric) for each in (evaluation, before)]
-    gain = paired_gain(y, scores_before, scores, days, gate.metric, level=gate.confidence, noise=noise)
-    alpha = (1 - gate.confidence) / 2 / (attempt * (attempt + 1))
-    measured["gain"] = {
-        "metric": gate.metric,
-        "confidence": gate.confidence,
-        "mean": gain.gain,
-        "low": _number(gain.low),
-        "high": _number(gain.high),
-        "share": _number(gain.share),
-        "why": gain.why,
-        "attempt": attempt,
-        "alpha": alpha,
-        "at_least": _number(gain.at_least(alpha)),
-        "seed_noise": [error for error, _ in noise],
-        "days": len(set(days)),
-        "rows": len(rows),
-    }
+    noise = [_seed_noise(each, spec.gate.metric) for each in (evaluation, before)]
+    measured["gain"] = _gain(spec.gate, y, scores_before, scores, _days(rows), noise, attempt)
     measured["slices"] = slice_changes(rows, [name for name in spec.slices if name in rows], y, scores, scores_before)
     old_threshold = before.threshold if before else old.threshold
     return metrics(y, scores, threshold), metrics(y, scores_before, old_threshold), measured
@@ -114,6 +99,29 @@ def latency(loaded: dict[str, registry.LoadedVersion], rows: pd.DataFrame, reque
             if number >= 0:
                 taken[name].append((perf_counter() - started) * 1000)
     return {name: float(np.quantile(each, 0.95)) for name, each in taken.items()}
+
+
+def _gain(
+    gate: Gate, y: Any, before: Any, after: Any, days: list[int], noise: list[tuple[float, float]], attempt: int
+) -> dict[str, Any]:
+    """The gain of ``after`` over ``before``, scores of shape (rows,), as evidence of the gates."""
+    gain = paired_gain(y, before, after, days, gate.metric, level=gate.confidence, noise=noise)
+    alpha = (1 - gate.confidence) / 2 / (attempt * (attempt + 1))
+    return {
+        "metric": gate.metric,
+        "confidence": gate.confidence,
+        "mean": gain.gain,
+        "low": _number(gain.low),
+        "high": _number(gain.high),
+        "share": _number(gain.share),
+        "why": gain.why,
+        "attempt": attempt,
+        "alpha": alpha,
+        "at_least": _number(gain.at_least(alpha)),
+        "seed_noise": [error for error, _ in noise],
+        "days": len(set(days)),
+        "rows": len(days),
+    }
 
 
 def _number(value: float) -> float | None:
