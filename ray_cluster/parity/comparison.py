@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from configs.model import Requests
-from feature_repo.offline.retrieval_plan import micros
 from feature_repo.transforms.age import age_feature, age_hours
 from ray_cluster.parity.causes import Difference, Side, cause_of, same
 from ray_cluster.serving.predictor import plain
@@ -170,6 +169,8 @@ def compare(
 
 def _aged(side: Side, view: str, as_of: datetime) -> Side:
     """A side retrieved as of another time, with the age of its row at ``as_of``."""
+    from feature_repo.offline.retrieval_plan import micros  # imports Feast
+
     name = age_feature(view)
     if side.values.get(name) is None or side.event_time is None:
         return side

@@ -55,7 +55,7 @@ class Evaluation(Document):
         origins: the windows of the held-out period: ``start``, ``end``, ``rows``, ``positives``, and of the fit before
             each ``train_rows`` and ``iterations``, with its ``metrics``.
         served: the fit that is served: ``until`` (it was fitted on all rows known then), ``rows``, ``iterations``,
-            ``threshold``, ``calibration``; empty in runs of earlier versions and in those of a notebook, which serve
+            ``threshold``, ``calibration``; None in runs of earlier versions and in those of a notebook, which serve
             the fit before the held-out period.
         calibration: ``method``, ``rows``, ``ece_before``, ``ece_after``.
         curves: ``roc``, ``pr``, ``calibration``, ``calibration_before`` and ``scores``.
@@ -73,7 +73,7 @@ class Evaluation(Document):
     inputs: dict[str, Any] = field(default_factory=dict)
     folds: dict[str, Any] | None = None
     origins: list[dict[str, Any]] | None = None
-    served: dict[str, Any] = field(default_factory=dict)
+    served: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
     intervals: dict[str, list[float]] | None = None
     curves: dict[str, Any] | None = None
@@ -88,12 +88,12 @@ class Evaluation(Document):
     @property
     def fitted_until(self) -> str:
         """ISO time: the served fit has seen no row that is later, or whose outcome became known later."""
-        return str(self.served.get("until") or self.periods["held_out"]["start"])
+        return str(self.served["until"] if self.served else self.periods["held_out"]["start"])
 
     @property
     def served_threshold(self) -> float:
         """The threshold of the decisions that the version makes."""
-        return float(self.served.get("threshold", self.threshold))
+        return float(self.served["threshold"] if self.served else self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)

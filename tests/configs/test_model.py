@@ -86,6 +86,7 @@ def test_every_kind_of_dimension_is_taken() -> None:
 def test_fewer_iterations_than_grace_are_refused() -> None:
     content = read_yaml(CONFIGS / "models" / "flight_delay.yaml")
     content["tuning"]["families"][0]["iterations"] = 20
+    content["tuning"]["grace_iterations"] = 45
     with pytest.raises(ConfigError, match="xgboost has 20 iterations, fewer than grace_iterations = 45"):
         validated(ModelSpec, content, "x.yaml")
 

@@ -115,7 +115,7 @@ def log_small_run(
                 periods=periods,
                 family="xgboost",
                 slices=[],
-                served={"until": served_until, "threshold": 0.4} if served_until else {},
+                served={"until": served_until, "threshold": 0.4} if served_until else None,
             ),
             dataset=registry.Dataset(
                 fingerprint=f"data-{key}",
