@@ -27,7 +27,7 @@ ON_ITS_OWN = "tests/integration/test_production.py"
 #: What takes longest comes first, so that the processes end together. What reads the first version that the integration
 #: tests' stack registers comes before what trains another.
 FIRST = (
-    *(f"tests/integration/test_{name}.py" for name in ("lifecycle", "endpoint", "breaking_changes")),
+    *(f"tests/integration/test_{name}.py" for name in ("lifecycle", "endpoint", "breaking_changes", "reproduce")),
     *ON_ONE_SERVER,
     "tests/ray_cluster/",
 )

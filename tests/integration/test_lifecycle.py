@@ -20,6 +20,7 @@ from feature_repo.tables import manifest
 from flows.stack import health
 from flows.stack.processes import processes_of
 from ray_cluster import registry
+from ray_cluster.evaluation.metrics import metrics, ranking
 from ray_cluster.serving.prediction_log import read_predictions
 from ray_cluster.serving.replay import moments
 from ray_cluster.serving.rollout import SMOKE_TEST
@@ -63,11 +64,14 @@ def test_a_champion_is_live_with_its_evidence(headrace, lifecycle):
     assert {trial["family"] for trial in evidence.trials} == {"xgboost", "hist_gradient_boosting"}
 
 
-def test_the_registered_bundle_scores_its_own_reference_the_same(headrace, lifecycle):
+def test_the_reference_has_scores_of_a_fit_that_had_not_seen_its_rows(headrace, lifecycle):
+    """The served fit has seen them, so that it ranks them better."""
     loaded = registry.load_version(headrace.settings, "flight_delay")
+    evaluation = registry.evidence(headrace.settings, loaded.run_id).evaluation
     rows = registry.reference(headrace.settings, loaded.run_id)
+    assert metrics(rows["label"], rows["score"], evaluation.threshold) == pytest.approx(evaluation.metrics)
     scores = loaded.pipeline.predict_proba(rows[loaded.features])[:, 1]
-    assert scores == pytest.approx(rows["score"].to_numpy(), abs=1e-6)
+    assert ranking(rows["label"], scores)["roc_auc"] > evaluation.metrics["roc_auc"]
 
 
 def test_the_report_is_one_page_with_every_part(lifecycle):
