@@ -61,6 +61,7 @@ def test_rows_that_the_champion_was_fitted_on_are_not_compared(settings, run, fi
         )
 
 
+@pytest.mark.long
 def test_an_equal_challenger_is_refused_unless_it_was_fitted_on_newer_rows(settings, run):
     """Each comparison on the same rows may be wrong less often than the one before."""
     spec = spec_of("fresh")

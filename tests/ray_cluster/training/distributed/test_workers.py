@@ -174,6 +174,7 @@ def test_files_that_xgboost_reads_one_after_the_other(tmp_path, alone):
     assert abs(precision(paged) - precision(alone)) < 0.015
 
 
+@pytest.mark.long
 def test_workers_that_have_different_categories_agree_on_them(tmp_path):
     """Even rows have the even codes, odd rows the odd ones; in memory, on disk, and with a direction."""
     import ray
