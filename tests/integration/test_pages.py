@@ -84,7 +84,11 @@ def test_a_page_that_asks_elsewhere_is_noticed(proxy: ThreadingHTTPServer, tmp_p
 )
 def test_a_servers_page_asks_only_this_machine(headrace, lifecycle, proxy, tmp_path, server, path, shows) -> None:
     seconds = 0 if server == "serve_stats" else 15  # that page loads itself again every second, and so never ends
-    text, asked = visit(headrace.settings.url(server) + path, proxy, tmp_path / "browser", seconds)
+    text, asked = "", set[str]()
+    for attempt in range(3):  # a page's own time does not wait for a server that is busy
+        if shows not in text:
+            text, outside = visit(headrace.settings.url(server) + path, proxy, tmp_path / f"browser{attempt}", seconds)
+            asked |= outside
     assert shows in text
     assert "collects usage data" not in text
     assert asked == set()

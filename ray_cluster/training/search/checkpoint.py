@@ -18,7 +18,19 @@ import numpy as np
 from feature_repo.storage.files import replacing
 from ray_cluster.training.search.results import TrialResult
 
-__all__ = ["Progress", "SearchCheckpoint"]
+__all__ = ["Progress", "SearchCheckpoint", "trial_number"]
+
+
+def trial_number(folder: str) -> int:
+    """The number of the trial that has this folder.
+
+    Tune appends letters to the name if there is such a folder already: a killed run leaves that of a trial that is not
+    in its last state.
+
+    >>> trial_number("/tmp/experiment/2"), trial_number("/tmp/experiment/2_cb50")
+    (2, 2)
+    """
+    return int(Path(folder).name.partition("_")[0])
 
 
 @dataclass(frozen=True)

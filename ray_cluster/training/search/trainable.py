@@ -12,7 +12,7 @@ from ray.exceptions import ActorDiedError, RayActorError
 from ray.util import get_current_placement_group, placement_group_table
 
 from configs.tuning import Tuning
-from ray_cluster.training.search.checkpoint import Progress, SearchCheckpoint
+from ray_cluster.training.search.checkpoint import Progress, SearchCheckpoint, trial_number
 from ray_cluster.training.search.results import TrialResult
 from ray_cluster.training.search.worker import failed, worker_of
 
@@ -45,7 +45,7 @@ class SearchTrial(tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Switch to another trial, from its checkpoint if it has one."""
         self.cleanup()
-        self.number = int(Path(self.logdir).name)
+        self.number = trial_number(self.logdir)
         self.family = next(family for family in self.tuning.families if family.key == new_config["family"])
         point = self.family.key, self.family.parameters(new_config)
         kept = self.store.kept(self.number)

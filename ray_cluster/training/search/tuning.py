@@ -6,14 +6,13 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from feature_repo.storage.files import locked
 from ray_cluster.cluster.capacity import all_resources, capacity, check_resources, share, this_node
 from ray_cluster.cluster.ray_private import free_resources
-from ray_cluster.training.search.checkpoint import SearchCheckpoint
+from ray_cluster.training.search.checkpoint import SearchCheckpoint, trial_number
 from ray_cluster.training.search.results import Search, SearchError
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def _search(spec: ModelSpec, grid: ResultGrid, over: str, checkpoint: SearchChec
 
     found = []
     for each in (grid[number] for number in range(len(grid))):
-        if (progress := checkpoint.kept(int(Path(each.path).name))) is None:
+        if (progress := checkpoint.kept(trial_number(each.path))) is None:
             continue
         if each.error:
             progress = failed(progress, f"its process died ({type(each.error).__name__})")

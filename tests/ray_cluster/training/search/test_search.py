@@ -64,6 +64,16 @@ def test_schedulers_by_name(tmp_path: Path, scheduler: Any) -> None:
         assert 8 <= trial.history[-1][0] < 32 and trial.reason == "others were better at the same point"
 
 
+def test_a_folder_that_a_killed_run_left_is_in_no_trials_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune then gives a trial's folder another name."""
+    from ray.tune.experiment import trial
+
+    monkeypatch.setattr(trial, "_create_unique_logdir_name", lambda root, name: f"{name}_cb50")
+    found = search(tmp_path, spec_of({"trials": 3}, scheduler="none"))
+    assert sorted(each.trial for each in found.trials) == ["00", "01", "02"]
+    assert all(each.status == "finished" for each in found.trials)
+
+
 def test_slow_learners_are_compared_after_as_much_progress(tmp_path: Path) -> None:
     """A learning rate of a fifth reaches the first rung after five times the rounds; a fast one is stopped there."""
     family = {
