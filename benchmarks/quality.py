@@ -35,8 +35,8 @@ def headrace(settings: Settings, spec: ModelSpec, data: TrainingData) -> tuple[A
     """Scores of the held-out rows, and the chosen point."""
     search = tune_families(settings, spec, "benchmark", lambda: encoded(spec, data))
     trial = choose(spec, data, search).trial
-    [pipeline] = fit_before(spec, trial, data, data.periods.origins[:1])
-    scores = pipeline.predict_proba(data.features[data.periods.held_out])[:, 1]
+    [fitted] = fit_before(spec, trial, data, data.periods.origins[:1])
+    scores = fitted.pipeline.predict_proba(data.features[data.periods.held_out])[:, 1]
     return scores, f"{len(search.trials)} trials, {trial.family}"
 
 

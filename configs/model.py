@@ -269,6 +269,16 @@ class ModelSpec(Frozen):
     def _can_be_fitted_so(self) -> ModelSpec:
         self.fit.check_families([family.family for family in self.tuning.families])
         self.fit.check_sampling(self.sampling.method)
+        if self.tuning.blend == "stacked" and self.split.folds < 2:
+            raise ValueError(
+                "tuning.blend = stacked needs split.folds above 1, because weights chosen on one window are measured on "
+                "another; increase split.folds, or set blend: mean"
+            )
+        if isinstance(self.tuning.rows, list) and self.fit.memory == "external":
+            raise ValueError(
+                f"fit.memory = external needs one number of tuning.rows, and it is {self.tuning.rows}; write the "
+                "largest, or set fit.memory: in_memory"
+            )
         return self
 
 

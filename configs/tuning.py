@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictInt, field_validator, model_validator
 
 from configs.reading import Frozen, nearest
 
@@ -191,9 +191,14 @@ Scheduler = Annotated[
 ]
 
 
+Rows = Annotated[StrictInt, Field(ge=1000)]
+
+
 class Tuning(Frozen):
     """The search: families, number of the latest training rows, and Ray Tune's searcher and scheduler.
 
+    ``rows``: the search is fitted on the latest of the training rows, the final fits on all. With a list of numbers,
+    each trial draws one of them, and its final fits have as many rows, or all if it drew the largest.
     ``searcher`` (random, tpe) and ``scheduler`` (asha, hyperband, median, none) are a name, or a mapping of the name
     and its options; by default ASHA, or none for fewer than 16 trials, too few to compare them at several rungs. No
     scheduler stops a trial before ``grace_iterations``; the rungs of ASHA and HyperBand are there, at
@@ -201,11 +206,13 @@ class Tuning(Frozen):
     A trial is finished if its metric did not improve for ``patience`` iterations. Both numbers are those of the
     highest learning rate: a trial with half of it has twice as many.
     ``finalists``: number of the best trials that are fitted again on the earlier folds, if ``split.folds`` is above 1.
+    ``blend``: the best trials of all families together are one more finalist, with equal weights (``mean``), or with
+    weights chosen on the scores of the folds (``stacked``, with ``split.folds`` above 1).
     ``monotone``: boosted trees obey the model's behavioural tests ``direction`` that have no ``where``, in every row.
     """
 
     metric: Literal["average_precision", "roc_auc"] = "average_precision"
-    rows: int = Field(ge=1000)
+    rows: Rows | list[Rows]
     searcher: Searcher = RandomSearcher()
     scheduler: Scheduler
     budget: Budget
@@ -217,8 +224,19 @@ class Tuning(Frozen):
     gpus_per_trial: float = Field(0, ge=0)
     seed: int = Field(0, ge=0)
     finalists: int = Field(3, ge=1)
+    blend: Literal["none", "mean", "stacked"] = "none"
     monotone: bool = False
     families: list[Family] = Field(min_length=1)
+
+    @property
+    def most_rows(self) -> int:
+        """Number of the latest training rows that the search has."""
+        return max(self.rows) if isinstance(self.rows, list) else self.rows
+
+    def fewer(self, point: Mapping[str, Any]) -> int | None:
+        """Number of rows of a trial at ``point``; None for all that the search has."""
+        rows: int = point.get("rows", self.most_rows)
+        return None if rows == self.most_rows else rows
 
     @property
     def sampler(self) -> dict[str, Any]:
@@ -248,6 +266,13 @@ class Tuning(Frozen):
         for key in keys:
             if keys.count(key) > 1:
                 raise ValueError(f"families: {key} is listed {keys.count(key)} times; merge its spaces into one")
+        if isinstance(self.rows, list) and len(set(self.rows)) < max(2, len(self.rows)):
+            raise ValueError(f"rows = {self.rows}; expected one number, or a list of two or more different numbers")
+        if self.blend != "none" and len(keys) < 2:
+            raise ValueError(
+                f"blend = {self.blend} needs two families or more, and there is only {keys[0]}; add a family, or "
+                "remove blend"
+            )
         for family in self.families:
             if family.iterations < self.grace(family):
                 raise ValueError(

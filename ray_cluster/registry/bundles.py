@@ -54,6 +54,7 @@ TRUSTED = [
     "ray_cluster.training.inputs.InputEncoder",
     "ray_cluster.training.inputs.QuantileClip",
     "ray_cluster.training.inputs.WasMissing",
+    "ray_cluster.training.families.blend.Blend",
     "ray_cluster.training.families.prior.PriorCorrected",
     "ray_cluster.training.sampling.prior.PriorCorrected",  # its name in bundles of earlier versions
     "ray_cluster.training.calibration.Calibrated",

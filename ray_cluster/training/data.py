@@ -166,11 +166,11 @@ def latest(settings: Settings, spec: ModelSpec, as_of: datetime, parts: FramePar
     for part in parts.read(backwards=True):
         kept.append(part)
         trained += int(((part[PREDICTION_TIME] < validation) & (part[LABEL_KNOWN_AT] <= validation)).sum())
-        if trained >= spec.tuning.rows:
+        if trained >= spec.tuning.most_rows:
             break
     rows = pd.concat(reversed(kept), ignore_index=True)
     train = (rows[PREDICTION_TIME] < validation) & (rows[LABEL_KNOWN_AT] <= validation)
-    first = np.flatnonzero(train)[-spec.tuning.rows :][:1]
+    first = np.flatnonzero(train)[-spec.tuning.most_rows :][:1]
     rows = rows.iloc[int(first[0]) if len(first) else 0 :].reset_index(drop=True)
     periods = split(rows[PREDICTION_TIME], rows[LABEL_KNOWN_AT], rows["label"], as_of, spec.split)
     return (
@@ -268,5 +268,5 @@ def prepare(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int |
         known_at = rows[[spec.requests.id]].merge(labels(settings, spec, as_of), on=spec.requests.id)[LABEL_KNOWN_AT]
         periods = split(rows[PREDICTION_TIME], known_at, rows["label"], as_of, spec.split)
     features = model_inputs(rows[frame.features])
-    check_inputs(spec.name, spec.inputs, features[periods.train].tail(spec.tuning.rows))
+    check_inputs(spec.name, spec.inputs, features[periods.train].tail(spec.tuning.most_rows))
     return TrainingData(frame, features, rows["label"].to_numpy(), periods, parts)

@@ -23,7 +23,7 @@ from ray_cluster.registry.evidence import Evaluation
 from ray_cluster.training.calibration import calibrated
 from ray_cluster.training.data import Fold, TrainingData
 from ray_cluster.training.families.prior import PriorCorrected
-from ray_cluster.training.final_fit import FinalFit, for_all_rows
+from ray_cluster.training.final_fit import FinalFit, Fitted
 from ray_cluster.training.finalists import Chosen
 from ray_cluster.training.inputs import learned
 
@@ -77,7 +77,7 @@ def evaluate(
     days, raw, scores = data.days[held_out], final.raw, final.scores
     window = data.periods.origins[-1].validation
     newest, seen, seen_y = (
-        calibrated(final.origins[-1], final.measured.calibrator),
+        calibrated(final.origins[-1].pipeline, final.measured.calibrator),
         data.features[window],
         data.y[window],
     )
@@ -86,20 +86,23 @@ def evaluate(
         found: Values = newest.predict_proba(frame)[:, 1]
         return found
 
-    encode, classifier = final.origins[-1][0], final.origins[-1][-1]
-    while isinstance(classifier, PriorCorrected):
-        classifier = classifier.classifier
+    encode, classifier = _one(final.origins[-1], chosen)
     measured = metrics(y, scores, threshold)
     main = Evaluation(
         periods=data.periods.describe(data.rows["label"]),
         folds=chosen.evidence,
-        origins=[_origin(spec, data, chosen, fold, scores[fold.validation[held_out]]) for fold in data.periods.origins],
-        served=_served(spec, data, chosen, final),
-        family=chosen.trial.family,
-        params={
-            **chosen.trial.params,
-            "iterations": for_all_rows(spec, chosen.trial, data, data.periods.served).iterations,
+        origins=[
+            _origin(data, fold, fitted, scores[fold.validation[held_out]])
+            for fold, fitted in zip(data.periods.origins, final.origins, strict=True)
+        ],
+        served={
+            "until": data.periods.served.start.isoformat(),
+            **_size(final.last),
+            "threshold": final.served.threshold,
+            "calibration": final.served.evidence,
         },
+        family=chosen.trial.family,
+        params=final.last.trial.described,
         threshold=threshold,
         metrics=measured,
         calibration={
@@ -110,7 +113,7 @@ def evaluate(
         behaviour=run_behaviour(
             spec.behaviour, seen, data.rows[window][spec.requests.id].tolist(), seen_y, score, threshold
         ),
-        inputs=learned(final.pipeline[0], spec.inputs),
+        inputs=learned(_one(final.last, chosen)[0], spec.inputs),
     )
     measured_baselines: dict[str, dict[str, float]] = {}
     for name, values in baselines.items():
@@ -139,25 +142,28 @@ def evaluate(
     return replace(main, **found)
 
 
-def _origin(spec: ModelSpec, data: TrainingData, chosen: Chosen, fold: Fold, scores: Values) -> dict[str, Any]:
-    y = data.y[fold.validation]
+def _one(fitted: Fitted, chosen: Chosen) -> tuple[Any, Any]:
+    """Preprocessing and classifier of a fit; of a blend, those of its member with the best validation metric."""
+    members, trials = getattr(fitted.pipeline[-1], "members", [fitted.pipeline]), chosen.trial.parts
+    encode, classifier = members[max(range(len(members)), key=lambda at: trials[at].metric or 0.0)]
+    while isinstance(classifier, PriorCorrected):
+        classifier = classifier.classifier
+    return encode, classifier
+
+
+def _origin(data: TrainingData, fold: Fold, fitted: Fitted, scores: Values) -> dict[str, Any]:
+    y, size = data.y[fold.validation], _size(fitted)
     return {
         "start": fold.start.isoformat(),
         "end": fold.end.isoformat(),
         "rows": len(y),
         "positives": int(y.sum()),
-        "train_rows": data.rows_before(fold),
-        "iterations": for_all_rows(spec, chosen.trial, data, fold).iterations,
+        "train_rows": size["rows"],
+        "iterations": size["iterations"],
         "metrics": ranking(y, scores) if 0 < y.sum() < len(y) else {},
     }
 
 
-def _served(spec: ModelSpec, data: TrainingData, chosen: Chosen, final: FinalFit) -> dict[str, Any]:
-    fold = data.periods.served
-    return {
-        "until": fold.start.isoformat(),
-        "rows": data.rows_before(fold),
-        "iterations": for_all_rows(spec, chosen.trial, data, fold).iterations,
-        "threshold": final.served.threshold,
-        "calibration": final.served.evidence,
-    }
+def _size(fitted: Fitted) -> dict[str, int]:
+    """Rows and iterations; of a blend, the iterations of all its members."""
+    return {"rows": fitted.rows, "iterations": sum(part.iterations for part in fitted.trial.parts)}

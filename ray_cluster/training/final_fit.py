@@ -28,6 +28,7 @@ from ray_cluster.training.distributed.out_of_core import encoder_of_parts, share
 from ray_cluster.training.distributed.shares import ArrayShare, deal
 from ray_cluster.training.distributed.workers import fit_by_workers
 from ray_cluster.training.families import Rows, assemble, columns_of, fit_steps, preprocessing
+from ray_cluster.training.families.blend import Blend
 from ray_cluster.training.families.family import fit_class
 from ray_cluster.training.families.prior import PriorCorrected, weight_shift
 from ray_cluster.training.finalists import Chosen
@@ -38,7 +39,7 @@ from ray_cluster.training.search import TrialResult
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-__all__ = ["FinalFit", "fit_before", "fit_final", "for_all_rows"]
+__all__ = ["FinalFit", "Fitted", "fit_before", "fit_final", "for_rows"]
 
 Values = np.ndarray[Any, Any]
 
@@ -46,13 +47,19 @@ Values = np.ndarray[Any, Any]
 _GROWTH = 0.7
 
 
-def for_all_rows(spec: ModelSpec, best: TrialResult, data: TrainingData, fold: Fold) -> TrialResult:
-    """The trial for a fit on the rows before ``fold``: its boosting rounds, chosen on the search's rows, increase with
-    the number of rows to the power of :data:`_GROWTH`."""
-    if not fit_class(best.family).boosts:
-        return best
-    searched = min(data.rows_before(data.periods.folds[-1]), spec.tuning.rows)
-    return replace(best, iterations=max(1, round(best.iterations * (data.rows_before(fold) / searched) ** _GROWTH)))
+@dataclass(frozen=True)
+class Fitted:
+    """One final fit.
+
+    Attributes:
+        pipeline: preprocessing and classifier; a :class:`~ray_cluster.training.families.blend.Blend` for a blend.
+        trial: as it was fitted, with the iterations for its rows.
+        rows: number of rows that it was fitted on, before sampling; of a blend, of the member with most.
+    """
+
+    pipeline: Pipeline
+    trial: TrialResult
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -60,17 +67,19 @@ class FinalFit:
     """The fits of the chosen point.
 
     Attributes:
-        origins: a pipeline per window of the held-out period, not calibrated.
-        raw, scores: of those pipelines on the held-out rows, before and after calibration, shape (held out,).
+        origins: the fit before each window of the held-out period, not calibrated.
+        raw, scores: of those fits on the held-out rows, before and after calibration, shape (held out,).
         measured: calibration and threshold that the held-out rows measure, chosen on the validation windows.
-        pipeline: of the fit on all rows, calibrated: preprocessing, classifier.
+        last: the fit on all rows, not calibrated.
+        pipeline: that fit, calibrated; it is served.
         served: its calibration and threshold, chosen on the validation windows and the held-out period.
     """
 
-    origins: list[Pipeline]
+    origins: list[Fitted]
     raw: Values
     scores: Values
     measured: OperatingPoint
+    last: Fitted
     pipeline: Pipeline
     served: OperatingPoint
 
@@ -84,12 +93,12 @@ def fit_final(
     fit has the held-out rows in addition, as the threshold depends on the latest share of positives.
     """
     periods = data.periods
-    *origins, served = fit_before(spec, chosen.trial, data, [*periods.origins, periods.served], device, sampler)
+    *origins, last = fit_before(spec, chosen.trial, data, [*periods.origins, periods.served], device, sampler)
     measured = choose_operating_point(spec, chosen.y, chosen.scores, chosen.days, chosen.recent)
     raw = np.concatenate(
         [
-            pipeline.predict_proba(data.features[fold.validation])[:, 1]
-            for pipeline, fold in zip(origins, periods.origins, strict=True)
+            fitted.pipeline.predict_proba(data.features[fold.validation])[:, 1]
+            for fitted, fold in zip(origins, periods.origins, strict=True)
         ]
     )
     latest = data.rows.loc[periods.held_out, PREDICTION_TIME] >= periods.served.start - spec.split.validation
@@ -101,7 +110,7 @@ def fit_final(
         int(latest.sum()),
     )
     scores = raw if measured.calibrator is None else measured.calibrator(raw)
-    return FinalFit(origins, raw, scores, measured, calibrated(served, point.calibrator), point)
+    return FinalFit(origins, raw, scores, measured, last, calibrated(last.pipeline, point.calibrator), point)
 
 
 def fit_before(
@@ -111,23 +120,57 @@ def fit_before(
     folds: Sequence[Fold],
     device: Device = "cpu",
     sampler: str = "none",
-) -> list[Pipeline]:
+) -> list[Fitted]:
     """Fit ``best`` on the rows known before each of ``folds``, at the same time where the CPUs allow it.
 
-    It is fitted :func:`for_all_rows`, on those that ``sampler`` returns, and its scores are corrected for the share of
-    added positives; encoding and cleaning are fitted on the real rows.
-
-    Returns a fitted pipeline (preprocessing, classifier) for each of ``folds``.
+    Its boosting rounds, chosen on the search's rows, increase with the number of rows. It is fitted on the rows that
+    ``sampler`` returns, and its scores are corrected for the share of added positives; encoding and cleaning are fitted
+    on the real rows. The members of a blend are fitted one by one.
     """
-    if data.parts is not None:
-        return [_on_disk(spec, for_all_rows(spec, best, data, fold), data.parts, fold, device) for fold in folds]
     slots = sum(node.get("CPU", 0.0) for node in all_resources().values()) / spec.tuning.cpus_per_trial
     running, fitted = deque[Callable[[], "Pipeline"]](), list["Pipeline"]()
-    for fold in folds:
+    members = [(fold, for_rows(spec, part, data, fold)) for fold in folds for part in best.parts]
+    for fold, member in members:
+        on = device if member.family == "xgboost" else "cpu"
+        if data.parts is not None:
+            fitted.append(_on_disk(spec, member, data.parts, fold, on))
+            continue
         if len(running) >= slots:  # further rows would only wait in memory
             fitted.append(running.popleft()())
-        running.append(_start(spec, for_all_rows(spec, best, data, fold), data, fold, device, sampler))
-    return [*fitted, *(finish() for finish in running)]
+        running.append(_start(spec, member, data, fold, on, sampler))
+    fitted += [finish() for finish in running]
+    return [
+        _joined(best, fitted[at : at + len(best.parts)], members[at : at + len(best.parts)], data)
+        for at in range(0, len(fitted), len(best.parts))
+    ]
+
+
+def for_rows(spec: ModelSpec, trial: TrialResult, data: TrainingData, fold: Fold) -> TrialResult:
+    """The trial for a fit on the rows before ``fold``: its boosting rounds increase with their number to the power of
+    :data:`_GROWTH`."""
+    if not fit_class(trial.family).boosts:
+        return trial
+    searched = min(data.rows_before(data.periods.folds[-1]), trial.rows or spec.tuning.most_rows)
+    growth = (_rows(trial, data, fold) / searched) ** _GROWTH
+    return replace(trial, iterations=max(1, round(trial.iterations * growth)))
+
+
+def _rows(trial: TrialResult, data: TrainingData, fold: Fold) -> int:
+    known = data.rows_before(fold)
+    return known if trial.rows is None else min(known, trial.rows)
+
+
+def _joined(
+    best: TrialResult, pipelines: list[Pipeline], members: list[tuple[Fold, TrialResult]], data: TrainingData
+) -> Fitted:
+    """The fit of ``best`` before one window from those of its parts."""
+    from sklearn.pipeline import Pipeline
+
+    rows = max(_rows(member, data, fold) for fold, member in members)
+    if not best.members:
+        return Fitted(pipelines[0], members[0][1], rows)
+    trial = replace(best, members=tuple(member for _, member in members))
+    return Fitted(Pipeline([("blend", Blend(pipelines, list(best.weights)))]), trial, rows)
 
 
 def _on_disk(spec: ModelSpec, best: TrialResult, parts: FrameParts, fold: Fold, device: Device) -> Pipeline:
@@ -145,9 +188,10 @@ def _start(
     spec: ModelSpec, best: TrialResult, data: TrainingData, fold: Fold, device: Device, sampler: str
 ) -> Callable[[], Pipeline]:
     """Start a fit on rows in memory; returns a function that waits for it."""
-    features, y = data.features[fold.train], data.y[fold.train]
+    known = np.flatnonzero(fold.train)[-_rows(best, data, fold) :]
+    features, y = data.features.iloc[known], data.y[known]
     encode = preprocessing(data.features, spec.inputs, best.family).fit(features)
-    ids = data.rows[spec.requests.id].to_numpy()[fold.train]
+    ids = data.rows[spec.requests.id].to_numpy()[known]
     sampled = resample(sampler, features, y, ids, spec.sampling.ratio, spec.tuning.seed)
     x, columns, shift = encode.transform(sampled.features), columns_of(encode, spec.directions), prior_shift(sampled, y)
     rows = Rows(x, sampled.y, sampled.fit_weights, columns=columns)

@@ -6,6 +6,7 @@ windows (rolling origin) reduces that effect.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from ray_cluster.cluster.connection import wait
 from ray_cluster.evaluation.metrics import metric
 from ray_cluster.training.data import Fold, TrainingData
 from ray_cluster.training.families import Columns, columns_of, preprocessing
-from ray_cluster.training.families.family import start
+from ray_cluster.training.families.blend import blended, stacked_weights
+from ray_cluster.training.families.family import fit_class, start
 from ray_cluster.training.families.fit_steps import Rows
 from ray_cluster.training.search import Search, TrialResult
 
@@ -63,44 +65,115 @@ class Chosen:
         return int(self.evidence["windows"][-1]["rows"])
 
 
+@dataclass(frozen=True)
+class _Finalist:
+    """A trial with its best number of iterations, its metric on each window, and its scores on the windows, or on all
+    but the last."""
+
+    trial: TrialResult
+    metrics: list[float]
+    scores: list[Values]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.metrics))
+
+
 def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
     """Fit the best ``tuning.finalists`` trials again on the earlier folds, as Ray tasks, and choose the trial and
-    number of iterations with the best mean metric, among the numbers that the search measured; with one fold the
-    search's best trial is chosen. The held-out rows are not used."""
-    folds = data.periods.folds
-    windows = [_window(fold, data) for fold in folds]
-    last = data.y[data.periods.validation]
-    days = np.concatenate([data.days[fold.validation] for fold in folds])
-    if not data.periods.earlier:
-        entry = _entry(search.best, [search.metric], chosen=True)
-        return Chosen(search, last, search.validation_scores, days, {"windows": windows, "finalists": [entry]})
-
-    tried = [trial for trial in search.trials if trial.metric is not None][: spec.tuning.finalists]
-    earlier = _scores(spec, data, [(trial, list(_looked_at(trial))) for trial in tried], data.periods.earlier)
-    finalists, out_of_fold, measured = [], [], []
-    for trial, found in zip(tried, earlier, strict=True):
-        grid = np.array([*(_metrics(spec, data, fold, each) for fold, each in found), list(_looked_at(trial).values())])
-        at = int(np.argmax(grid.mean(axis=0)))
-        iterations = list(_looked_at(trial))[at]
-        finalists.append(replace(trial, iterations=iterations, metric=float(grid[-1, at])))
-        out_of_fold.append([scores[at] for _, scores in found])
-        measured.append([float(value) for value in grid[:, at]])
-    best = int(np.argmax([np.mean(metrics) for metrics in measured]))
-    chosen, newest = finalists[best], search.validation_scores
-    if best or chosen.iterations != search.best.iterations:
-        newest = newest_scores(spec, data, chosen)
-    others = [trial for trial in search.trials if trial is not tried[best]]
-    entries = [
-        _entry(trial, metrics, chosen=number == best)
-        for number, (trial, metrics) in enumerate(zip(finalists, measured, strict=True))
-    ]
+    number of iterations with the best mean metric, among the numbers that the search measured. With ``tuning.blend``
+    the best trial of each family is a finalist, and so is their blend. With one fold and no blend the search's best
+    trial is chosen. The held-out rows are not used."""
+    periods = data.periods
+    y = [data.y[fold.validation] for fold in periods.folds]
+    measured = [trial for trial in search.trials if trial.metric is not None]
+    tried = measured[: spec.tuning.finalists if periods.earlier else 1]
+    members: list[TrialResult] = []
+    if spec.tuning.blend != "none":
+        members = list({trial.family: trial for trial in reversed(measured)}.values())[::-1]
+        tried += [trial for trial in members if trial not in tried]
+    earlier = _scores(spec, data, [(trial, list(_looked_at(trial))) for trial in tried], periods.earlier)
+    finalists = [_finalist(spec, y, trial, found) for trial, found in zip(tried, earlier, strict=True)]
+    best = max(finalists, key=lambda each: each.mean)
+    if len(members) > 1:
+        parts = [finalists[tried.index(trial)] for trial in members]
+        parts = [_completed(spec, data, search, each) for each in parts]
+        finalists.append(_blend(spec, y, parts, str(len(search.trials))))
+        best = max(best, finalists[-1], key=lambda each: each.mean)
+    chosen = _completed(spec, data, search, best)
+    others = [trial for trial in search.trials if trial.trial != chosen.trial.trial]
     return Chosen(
-        replace(search, trials=[chosen, *others], validation_scores=newest),
-        np.concatenate([*(data.y[fold.validation] for fold in data.periods.earlier), last]),
-        np.concatenate([*out_of_fold[best], newest]),
-        days,
-        {"windows": windows, "finalists": entries},
+        replace(search, trials=[chosen.trial, *others], validation_scores=chosen.scores[-1]),
+        np.concatenate(y),
+        np.concatenate(chosen.scores),
+        np.concatenate([data.days[fold.validation] for fold in periods.folds]),
+        {
+            "windows": [_window(fold, data) for fold in periods.folds],
+            "finalists": [_entry(each, each is best) for each in finalists],
+        },
     )
+
+
+def _finalist(spec: ModelSpec, y: list[Values], trial: TrialResult, found: list[Values]) -> _Finalist:
+    """``trial`` at its best number of iterations.
+
+    Args:
+        y: labels of each window.
+        found: its scores on each window but the last after each number of iterations, shape (numbers, rows).
+    """
+    looked_at, measure = _looked_at(trial), metric(spec.tuning.metric)
+    grid = np.array(
+        [
+            *([float(measure(labels, each)) for each in scores] for labels, scores in zip(y, found, strict=False)),
+            list(looked_at.values()),
+        ]
+    )
+    at = int(np.argmax(grid.mean(axis=0)))
+    point = replace(trial, iterations=list(looked_at)[at], metric=float(grid[-1, at]))
+    return _Finalist(point, [float(value) for value in grid[:, at]], [scores[at] for scores in found])
+
+
+def _completed(spec: ModelSpec, data: TrainingData, search: Search, finalist: _Finalist) -> _Finalist:
+    """The finalist with its scores on the last window, too; of its best trial, the search has them."""
+    if len(finalist.scores) == len(data.periods.folds):
+        return finalist
+    known = (finalist.trial.trial, finalist.trial.iterations) == (search.best.trial, search.best.iterations)
+    newest = search.validation_scores if known else newest_scores(spec, data, finalist.trial)
+    return replace(finalist, scores=[*finalist.scores, newest])
+
+
+def _blend(spec: ModelSpec, y: list[Values], members: list[_Finalist], number: str) -> _Finalist:
+    """The blend of ``members``. Stacked, its metric on each window is that of the weights chosen on the others."""
+    windows = range(len(y))
+
+    def weights(chosen_on: Iterable[int]) -> tuple[float, ...]:
+        if spec.tuning.blend == "mean":
+            return (0.0, *[1 / len(members)] * len(members))
+        used = list(chosen_on)
+        scores = [np.concatenate([each.scores[at] for at in used]) for each in members]
+        return stacked_weights(np.concatenate([y[at] for at in used]), scores)
+
+    def scores(at: int, by: tuple[float, ...]) -> Values:
+        return blended([each.scores[at] for each in members], by).astype(np.float32)
+
+    measure, final = metric(spec.tuning.metric), weights(windows)
+    metrics = [float(measure(y[at], scores(at, weights(other for other in windows if other != at)))) for at in windows]
+    trials = tuple(each.trial for each in members)
+    iterations = sum(trial.iterations for trial in trials)
+    blend = TrialResult(
+        trial=number,
+        family="blend",
+        params={},
+        status="finished",
+        iterations=iterations,
+        metric=metrics[-1],
+        seconds=sum(trial.seconds for trial in trials),
+        history=[[float(iterations), metrics[-1]]],
+        cpu_seconds=sum(trial.cpu_seconds for trial in trials),
+        members=trials,
+        weights=final,
+    )
+    return _Finalist(blend, metrics, [scores(at, final) for at in windows])
 
 
 def newest_scores(spec: ModelSpec, data: TrainingData, trial: TrialResult) -> Values:
@@ -113,7 +186,7 @@ def window_scores(spec: ModelSpec, data: TrainingData, trial: TrialResult, newes
     shape (rows of the window,) each."""
     folds = data.periods.folds[-1:] if newest else data.periods.folds
     [found] = _scores(spec, data, [(trial, [trial.iterations])], folds)
-    return [scores[0] for _, scores in found]
+    return [scores[0] for scores in found]
 
 
 def _looked_at(trial: TrialResult) -> dict[int, float]:
@@ -121,40 +194,48 @@ def _looked_at(trial: TrialResult) -> dict[int, float]:
     return {int(done): value for done, value in trial.history}
 
 
-def _metrics(spec: ModelSpec, data: TrainingData, fold: Fold, scores: Values) -> list[float]:
-    y, measure = data.y[fold.validation], metric(spec.tuning.metric)
-    return [float(measure(y, each)) for each in scores]
-
-
 def _scores(
     spec: ModelSpec, data: TrainingData, trials: list[tuple[TrialResult, list[int]]], folds: tuple[Fold, ...]
-) -> list[list[tuple[Fold, Values]]]:
+) -> list[list[Values]]:
     """For each trial and fold, the validation scores after each of its numbers of iterations, shape (numbers, rows).
 
-    One Ray task each, on rows that are put into the object store once per fold and family.
+    One Ray task each, on rows that are put into the object store once per fold and encoding.
     """
     import ray
 
     tuning = spec.tuning
     fit = ray.remote(num_cpus=share(tuning.cpus_per_trial), num_gpus=tuning.gpus_per_trial)(_fit_and_score)
+    fits = [
+        (part, [part.iterations] if trial.members else at, fit_class(part.family).encoding)
+        for trial, at in trials
+        for part in trial.parts
+    ]
     tasks = []
     for fold in folds:
-        rows = np.flatnonzero(fold.train)[-tuning.rows :]
+        rows = np.flatnonzero(fold.train)[-tuning.most_rows :]
         placed: dict[str, list[Any]] = {}
-        for family in {trial.family for trial, _ in trials}:
+        for encoding, family in {encoding: part.family for part, _, encoding in fits}.items():
             encode = preprocessing(data.features, spec.inputs, family).fit(data.features.iloc[rows])
-            placed[family] = [
+            placed[encoding] = [
                 ray.put(encode.transform(data.features.iloc[rows])),
                 ray.put(data.y[rows]),
                 ray.put(encode.transform(data.features[fold.validation])),
                 columns_of(encode, spec.directions),
             ]
         tasks += [
-            fit.remote(trial, at, tuning.seed, tuning.model_dump(mode="json"), *placed[trial.family])
-            for trial, at in trials
+            fit.remote(part, at, tuning.seed, tuning.model_dump(mode="json"), *placed[encoding])
+            for part, at, encoding in fits
         ]
-    found = wait(tasks)
-    return [list(zip(folds, found[number :: len(trials)], strict=True)) for number in range(len(trials))]
+    found = iter(wait(tasks))
+    windows = [[_joined(trial, [next(found) for _ in trial.parts]) for trial, _ in trials] for _ in folds]
+    return [[window[number] for window in windows] for number in range(len(trials))]
+
+
+def _joined(trial: TrialResult, found: list[Values]) -> Values:
+    """Scores of a trial from those of its parts, shape (numbers, rows) each."""
+    if not trial.members:
+        return found[0]
+    return blended([scores[0] for scores in found], trial.weights).astype(np.float32)[None]
 
 
 def _fit_and_score(
@@ -171,7 +252,7 @@ def _fit_and_score(
 
     threads = max(1, int(tuning["cpus_per_trial"]))
     device = "cuda" if tuning["gpus_per_trial"] else "cpu"
-    fit = start(trial.family, trial.params, Rows(x, y, columns=columns), seed, threads, device)
+    fit = start(trial.family, trial.params, Rows(x, y, columns=columns).latest(trial.rows), seed, threads, device)
     validation, found = Rows(x_validation, np.zeros(len(x_validation))), []
     with threadpool_limits(threads):
         for iterations in at:
@@ -190,12 +271,12 @@ def _window(fold: Fold, data: TrainingData) -> dict[str, Any]:
     }
 
 
-def _entry(trial: TrialResult, metrics: list[float], chosen: bool) -> dict[str, Any]:
+def _entry(finalist: _Finalist, chosen: bool) -> dict[str, Any]:
     return {
-        "trial": trial.trial,
-        "family": trial.family,
-        "iterations": trial.iterations,
-        "metrics": [float(value) for value in metrics],
-        "mean": float(np.mean(metrics)),
+        "trial": finalist.trial.trial,
+        "family": finalist.trial.family,
+        "iterations": finalist.trial.iterations,
+        "metrics": finalist.metrics,
+        "mean": finalist.mean,
         "chosen": chosen,
     }

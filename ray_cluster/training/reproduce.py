@@ -43,15 +43,15 @@ __all__ = [
 def refit(settings: Settings, spec: ModelSpec, data: TrainingData, evidence: Evidence) -> FinalFit:
     """Make the final fits of a run's ``evidence`` again, with calibration and threshold; the cluster must be
     connected."""
-    trial = TrialResult(**evidence.trials[0])
+    trial = TrialResult.from_dict(evidence.trials[0])
     sampler = evidence.sampling.kept if evidence.sampling else "none"
-    device = device_of(spec, cluster_resources(), trial.family)
+    device = device_of(spec, cluster_resources(), [part.family for part in trial.parts])
     return fit_final(spec, chosen_again(spec, data, trial, sampler), data, device, sampler)
 
 
 def chosen_again(spec: ModelSpec, data: TrainingData, trial: TrialResult, sampler: str) -> Chosen:
     """The recorded point with its scores on the validation windows of that training."""
-    alone = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"finalists": 1})})
+    alone = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"finalists": 1, "blend": "none"})})
     newest = Search([trial], newest_scores(spec, data, trial))
     chosen = choose(alone, data, newest)
     if sampler != "none":

@@ -198,7 +198,7 @@ def train_model(
         baselines: dict[str, Any] = {}
         with secondary("baselines", failures):
             baselines = start_baselines(spec, data, request_features(settings, spec.feature_service))
-        device = device_of(spec, cluster_resources(), chosen.trial.family)
+        device = device_of(spec, cluster_resources(), [part.family for part in chosen.trial.parts])
         chosen = chosen.refitted(selection.applied(chosen.search))
         final = fit_final(spec, chosen, data, device, selection.method)
         measured_beside = baseline_scores(data, baselines, failures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from configs.errors import HeadraceError
@@ -24,11 +24,15 @@ def cluster_resources() -> dict[str, float]:
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
-def device_of(spec: ModelSpec, resources: Mapping[str, float], family: str = "xgboost") -> Device:
-    """``cuda`` if the model's file says so, or leaves it open and Ray has a GPU for each worker; else ``cpu``."""
+def device_of(spec: ModelSpec, resources: Mapping[str, float], families: Collection[str] = ("xgboost",)) -> Device:
+    """``cuda`` if the model's file says so, or leaves it open and Ray has a GPU for each worker; else ``cpu``.
+
+    Args:
+        families: that are fitted; only XGBoost uses GPUs.
+    """
     if spec.fit.device != "auto":
         return spec.fit.device
-    if family != "xgboost":
+    if "xgboost" not in families:
         return "cpu"
     return "cuda" if resources.get("GPU", 0) >= _gpus(spec) else "cpu"
 

@@ -123,7 +123,7 @@ def _standardised() -> Any:
 
 def encoded(spec: ModelSpec, data: TrainingData) -> SearchRows:
     """The rows of the search in each encoding that a family uses, fitted on the training rows alone."""
-    train = np.flatnonzero(data.periods.train)[-spec.tuning.rows :]
+    train = np.flatnonzero(data.periods.train)[-spec.tuning.most_rows :]
     validation = data.periods.validation
     rows: SearchRows = {}
     for family in spec.tuning.families:

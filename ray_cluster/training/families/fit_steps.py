@@ -71,6 +71,15 @@ class Rows:
                 self._derived[key] = make()
             return self._derived[key]
 
+    def latest(self, rows: int | None) -> Rows:
+        """The last ``rows`` of them; all for None."""
+        if rows is None or rows >= len(self.y):
+            return self
+        weights = None if self.weights is None else self.weights[-rows:]
+        return self.once(  # type: ignore[no-any-return]
+            ("latest", rows), lambda: Rows(self.x[-rows:], self.y[-rows:], weights, self.threads, self.columns)
+        )
+
     def weighted(self, class_weight: Any) -> Rows:
         """The same rows, with weights multiplied by class weights: ``balanced``, a mapping, or None for no change."""
         if class_weight is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from ray_cluster.evaluation.metrics import f1_threshold
 from ray_cluster.registry.evidence import SamplingResult
 from ray_cluster.training.data import TrainingData
 from ray_cluster.training.families import columns_of, fit_steps, preprocessing
+from ray_cluster.training.families.blend import blended
 from ray_cluster.training.families.prior import corrected
 from ray_cluster.training.sampling.copula import copula
 from ray_cluster.training.sampling.prior import prior_shift
@@ -125,7 +127,7 @@ def _contended(
     import ray
 
     tuning, periods = spec.tuning, data.periods
-    train = np.flatnonzero(periods.train)[-tuning.rows :]
+    train = np.flatnonzero(periods.train)[-tuning.most_rows :]
     fold = ray.put(
         {
             "x": data.features.iloc[train],
@@ -144,24 +146,22 @@ def _contended(
     return dict(zip(methods, found, strict=True))
 
 
-def try_sampler(
+@dataclass(frozen=True)
+class _SampledFit:
+    """A fit on the rows that a sampler returned, with the shift of its log-odds by them."""
+
+    sampled: Sampled
+    shift: float
+    scores: Callable[[pd.DataFrame], Values]
+
+
+def _sampled_fit(
     method: str, trial: TrialResult, fold: dict[str, Any], ratio: float, seed: int, threads: int
-) -> dict[str, Any]:
-    """Sample, fit and score one contender; ``fold`` is passed as a Ray object.
-
-    Only the training rows are used: the sampler, and encoding and cleaning of the real rows, are fitted on them.
-
-    Returns:
-        ``validation`` and ``held_out`` scores, ``seconds``, ``rows``, ``positives``, ``synthetic``, ``shift``, ``note``
-        ``checks`` and ``failures``; or ``error``, a sentence.
-    """
-    started = perf_counter()
-    x, y = fold["x"], fold["y"]
-    try:
-        sampled = resample(method, x, y, fold["ids"], ratio, seed)
-    except SamplingError as error:
-        return {"error": str(error), "seconds": perf_counter() - started}
-    encode = preprocessing(x, fold["inputs"], trial.family).fit(x)
+) -> _SampledFit:
+    encode = preprocessing(fold["x"], fold["inputs"], trial.family).fit(fold["x"])
+    latest = slice(-trial.rows if trial.rows else None, None)
+    x, y = fold["x"][latest], fold["y"][latest]
+    sampled = resample(method, x, y, fold["ids"][latest], ratio, seed)
     fitted = fit_steps(
         trial.family,
         trial.params,
@@ -177,8 +177,33 @@ def try_sampler(
 
     def scores(rows: pd.DataFrame) -> Values:
         found = fitted.predict_proba(encode.transform(rows))[:, 1]
-        return corrected(found, shift).astype("float32") if shift else np.asarray(found, dtype="float32")
+        return corrected(found, shift) if shift else np.asarray(found)
 
+    return _SampledFit(sampled, shift, scores)
+
+
+def try_sampler(
+    method: str, trial: TrialResult, fold: dict[str, Any], ratio: float, seed: int, threads: int
+) -> dict[str, Any]:
+    """Sample, fit and score one contender; ``fold`` is passed as a Ray object.
+
+    Only the training rows are used: the sampler, and encoding and cleaning of the real rows, are fitted on them.
+
+    Returns:
+        ``validation`` and ``held_out`` scores, ``seconds``, ``rows``, ``positives``, ``synthetic``, ``shift``, ``note``
+        ``checks`` and ``failures``; or ``error``, a sentence.
+    """
+    started = perf_counter()
+    try:
+        fits = [_sampled_fit(method, part, fold, ratio, seed, threads) for part in trial.parts]
+    except SamplingError as error:
+        return {"error": str(error), "seconds": perf_counter() - started}
+
+    def scores(rows: pd.DataFrame) -> Values:
+        found = [fit.scores(rows) for fit in fits]
+        return (blended(found, trial.weights) if trial.members else found[0]).astype("float32")
+
+    sampled, shift, x, y = fits[0].sampled, fits[0].shift, fold["x"], fold["y"]
     found: dict[str, Any] = {name: scores(fold[name]) for name in ("validation", "held_out")}
     new = sampled.synthetic
     seconds = perf_counter() - started

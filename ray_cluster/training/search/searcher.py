@@ -35,9 +35,11 @@ class SeededSearch(OptunaSearch):  # type: ignore[misc]
         super().on_trial_complete(trial_id, None if stopped else result, error)
 
     def _point(self, trial: optuna.Trial) -> None:
-        """Draw the input of :meth:`configs.tuning.Family.parameters`."""
+        """Draw the input of :meth:`configs.tuning.Family.parameters` and :meth:`configs.tuning.Tuning.fewer`."""
         families = {family.key: family for family in self.tuning.families}
         family = families[trial.suggest_categorical("family", list(families))]
+        if isinstance(self.tuning.rows, list):
+            trial.suggest_categorical("rows", self.tuning.rows)
         for name, dimension in family.drawn.items():
             known, log = f"{family.key}.{name}", bool(dimension.get("log"))
             if "choices" in dimension:  # as JSON, because a choice may be a list

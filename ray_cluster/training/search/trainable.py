@@ -47,10 +47,11 @@ class SearchTrial(tune.Trainable):  # type: ignore[misc]
         self.cleanup()
         self.number = trial_number(self.logdir)
         self.family = next(family for family in self.tuning.families if family.key == new_config["family"])
-        point = self.family.key, self.family.parameters(new_config)
+        rows = self.tuning.fewer(new_config)
+        point = self.family.key, self.family.parameters(new_config), rows
         kept = self.store.kept(self.number)
-        if kept is None or (kept.result.family, kept.result.params) != point:
-            kept = Progress(TrialResult(f"{self.number:02d}", *point, "stopped early", 0, None, 0.0, []))
+        if kept is None or (kept.result.family, kept.result.params, kept.result.rows) != point:
+            kept = Progress(TrialResult(f"{self.number:02d}", *point[:2], "stopped early", 0, None, 0.0, [], rows=rows))
             self.store.keep(self.number, kept)
         self.progress = kept
         return True

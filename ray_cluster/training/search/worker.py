@@ -144,7 +144,14 @@ class Worker:
             used = {each.slot for each in self.running.values()}
             slot = min(set(range(len(used) + 1)) - used) % self.slots
             device = f"cuda:{int(slot * self.tuning.gpus_per_trial)}" if self.tuning.gpus_per_trial else "cpu"
-            given = family.key, progress.result.params, rows, self.tuning.seed, self.threads, device
+            given = (
+                family.key,
+                progress.result.params,
+                rows.latest(progress.result.rows),
+                self.tuning.seed,
+                self.threads,
+                device,
+            )
             fit = start(*given, progress.model or None)
             self.running[number] = _Running(slot, fit, threading.Event())
         return self.running[number]

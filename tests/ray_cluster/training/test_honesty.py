@@ -20,7 +20,7 @@ from ray_cluster.training.calibration import Calibrated, OperatingPoint, choose_
 from ray_cluster.training.data import TrainingData, split
 from ray_cluster.training.evaluate import EvaluationError, check_evaluation, evaluate
 from ray_cluster.training.families import columns_of, fit_steps, preprocessing
-from ray_cluster.training.final_fit import fit_before, fit_final, for_all_rows
+from ray_cluster.training.final_fit import fit_before, fit_final, for_rows
 from ray_cluster.training.finalists import Chosen, choose
 from ray_cluster.training.reproduce import chosen_again
 from ray_cluster.training.search import Search, TrialResult
@@ -130,7 +130,8 @@ def test_after_another_fit_only_the_last_window_is_learned_from() -> None:
 def test_with_one_fold_the_searchs_best_stands() -> None:
     one = spec(split={"validation": "20d", "held_out": "20d"})
     found, _ = chosen(one, data(one))
-    assert found.trial.trial == "lucky" and found.scores is found.search.validation_scores
+    assert found.trial.trial == "lucky"
+    np.testing.assert_array_equal(found.scores, found.search.validation_scores)
     assert len(found.evidence["windows"]) == 1 and found.evidence["finalists"][0]["metrics"] == [0.62]
 
 
@@ -144,7 +145,7 @@ def test_boosting_rounds_grow_with_the_rows_of_the_final_fit(family: str, grown:
     assert given.rows_before(served) == 4800 - 3  # the last outcomes are not known yet
     point = replace(trial("a", 0.6, 2, 20), family=family)
     for fold in (origin, served):
-        found = for_all_rows(few, point, given, fold)
+        found = for_rows(few, point, given, fold)
         assert found.iterations == (round(20 * (fold.train.sum() / 1000) ** 0.7) if grown else 20)
         assert replace(found, iterations=20) == point
 
@@ -157,7 +158,7 @@ def test_other_held_out_rows_change_no_choice(changed: str) -> None:
         found, operating_point = chosen(spec(), given)
         pairs.append((found, operating_point, fit_final(spec(), found, given)))
     (first, operating_point, final), (second, again, other_final) = pairs
-    [pipeline], [other] = final.origins, other_final.origins
+    [pipeline], [other] = ([fitted.pipeline for fitted in each.origins] for each in (final, other_final))
     assert final.measured.evidence == operating_point.evidence
     assert first.evidence == second.evidence and first.trial == second.trial
     np.testing.assert_array_equal(first.scores, second.scores)
@@ -182,12 +183,12 @@ def test_the_recipe_is_measured_before_each_origin_and_served_from_all_rows() ->
     np.testing.assert_array_equal(first.validation | second.validation, given.periods.held_out)
     assert second.train.sum() == given.rows_before(second) == first.train.sum() + 480
     parts = []
-    for fold, pipeline in zip((first, second), final.origins, strict=True):
+    for fold, fitted in zip((first, second), final.origins, strict=True):
         known = (given.rows[PREDICTION_TIME] + timedelta(hours=2) <= fold.start).to_numpy()
         np.testing.assert_array_equal(fold.train, known)
         [alone] = fit_before(two, found.trial, given, [fold])
-        parts.append(alone.predict_proba(given.features[fold.validation])[:, 1])
-        np.testing.assert_array_equal(parts[-1], pipeline.predict_proba(given.features[fold.validation])[:, 1])
+        parts.append(alone.pipeline.predict_proba(given.features[fold.validation])[:, 1])
+        np.testing.assert_array_equal(parts[-1], fitted.pipeline.predict_proba(given.features[fold.validation])[:, 1])
     np.testing.assert_array_equal(final.raw, np.concatenate(parts))
     assert final.served.evidence["rows"] == final.measured.evidence["rows"] + len(final.raw)
     evaluation = evaluate(two, given, found, final, {})
@@ -231,7 +232,8 @@ def test_the_evidence_of_a_whole_training() -> None:
     held_out = given.periods.held_out
     assert isinstance(final.pipeline[-1], Calibrated) and operating_point.calibrator is not None
     np.testing.assert_array_equal(
-        final.scores, operating_point.calibrator(final.origins[0].predict_proba(given.features[held_out])[:, 1])
+        final.scores,
+        operating_point.calibrator(final.origins[0].pipeline.predict_proba(given.features[held_out])[:, 1]),
     )
     assert evaluation.metrics == metrics(given.y[held_out], final.scores, operating_point.threshold)
     for name, (low, high) in evaluation.intervals.items():

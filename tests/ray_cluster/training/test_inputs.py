@@ -211,7 +211,7 @@ def test_the_final_fit_learns_from_nothing_held_out(spec: ModelSpec) -> None:
     ray.init(num_cpus=1, object_store_memory=80_000_000, include_dashboard=False, log_to_driver=False)
     try:
         found = [
-            fit_before(spec, best, training_data(features, y, cut), cut.origins)[0]
+            fit_before(spec, best, training_data(features, y, cut), cut.origins)[0].pipeline
             for features in (frame, pd.concat([frame[:750], rows(150, 9, shift=40).assign(hour=0.0)]))
         ]
     finally:

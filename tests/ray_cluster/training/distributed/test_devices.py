@@ -29,8 +29,8 @@ def test_a_gpu_is_taken_where_each_worker_gets_one(device, workers, gpus, expect
 
 def test_another_family_stays_on_the_cpu_by_itself():
     several = spec(BASE["tuning"]["families"])
-    assert device_of(several, {"GPU": 4}, "hist_gradient_boosting") == "cpu"
-    assert device_of(several, {"GPU": 4}, "xgboost") == "cuda"
+    assert device_of(several, {"GPU": 4}, ["hist_gradient_boosting"]) == "cpu"
+    assert device_of(several, {"GPU": 4}, ["xgboost", "hist_gradient_boosting"]) == "cuda"
 
 
 @pytest.mark.parametrize(
