@@ -271,8 +271,8 @@ class ModelSpec(Frozen):
         self.fit.check_sampling(self.sampling.method)
         if self.tuning.blend == "stacked" and self.split.folds < 2:
             raise ValueError(
-                "tuning.blend = stacked needs split.folds above 1, because weights chosen on one window are measured on "
-                "another; increase split.folds, or set blend: mean"
+                "tuning.blend = stacked needs split.folds above 1, because weights chosen on one window are measured "
+                "on another; increase split.folds, or set blend: mean"
             )
         if isinstance(self.tuning.rows, list) and self.fit.memory == "external":
             raise ValueError(

@@ -82,22 +82,21 @@ class _Finalist:
 def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
     """Fit the best ``tuning.finalists`` trials again on the earlier folds, as Ray tasks, and choose the trial and
     number of iterations with the best mean metric, among the numbers that the search measured. With ``tuning.blend``
-    the best trial of each family is a finalist, and so is their blend. With one fold and no blend the search's best
-    trial is chosen. The held-out rows are not used."""
+    the best trial of each family is a finalist, and so is the blend of all. With one fold and no blend the search's
+    best trial is chosen. The held-out rows are not used."""
     periods = data.periods
     y = [data.y[fold.validation] for fold in periods.folds]
     measured = [trial for trial in search.trials if trial.metric is not None]
-    tried = measured[: spec.tuning.finalists if periods.earlier else 1]
-    members: list[TrialResult] = []
-    if spec.tuning.blend != "none":
-        members = list({trial.family: trial for trial in reversed(measured)}.values())[::-1]
-        tried += [trial for trial in members if trial not in tried]
+    blends = spec.tuning.blend != "none"
+    tried = measured[: spec.tuning.finalists if periods.earlier or blends else 1]
+    if blends:
+        best_of = {trial.family: trial for trial in reversed(measured)}
+        tried += [trial for trial in measured if trial is best_of[trial.family] and trial not in tried]
     earlier = _scores(spec, data, [(trial, list(_looked_at(trial))) for trial in tried], periods.earlier)
     finalists = [_finalist(spec, y, trial, found) for trial, found in zip(tried, earlier, strict=True)]
     best = max(finalists, key=lambda each: each.mean)
-    if len(members) > 1:
-        parts = [finalists[tried.index(trial)] for trial in members]
-        parts = [_completed(spec, data, search, each) for each in parts]
+    if blends and len(finalists) > 1:
+        parts = [_completed(spec, data, search, each) for each in finalists]
         finalists.append(_blend(spec, y, parts, str(len(search.trials))))
         best = max(best, finalists[-1], key=lambda each: each.mean)
     chosen = _completed(spec, data, search, best)

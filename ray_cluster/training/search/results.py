@@ -63,14 +63,14 @@ class TrialResult:
 
     @property
     def described(self) -> dict[str, Any]:
-        """All that its fit needs, by name: ``params`` with ``iterations``; of a blend, those of each family."""
+        """All that its fit needs, by name: ``params`` with ``iterations``; of a blend, those of each trial."""
         if not self.members:
             rows = {} if self.rows is None else {"rows": self.rows}
             return {**self.params, "iterations": self.iterations, **rows}
         found: dict[str, Any] = {"intercept": self.weights[0]}
         for member, weight in zip(self.members, self.weights[1:], strict=True):
-            of_member = {"weight": weight, **member.described}
-            found |= {f"{member.family}.{name}": value for name, value in of_member.items()}
+            of_member = {"family": member.family, "weight": weight, **member.described}
+            found |= {f"{member.trial}.{name}": value for name, value in of_member.items()}
         return found
 
 

@@ -86,7 +86,7 @@ def test_the_blend_is_a_finalist_measured_on_the_same_windows(how: str) -> None:
 
 def test_a_blend_is_made_again_from_its_record_bit_for_bit() -> None:
     given_spec = blending("stacked")
-    rows, found = chosen(given_spec)
+    rows, _ = chosen(given_spec)
     members = tuple(trials()[:2])
     blend = replace(members[0], trial="09", family="blend", params={}, members=members, weights=(0.1, 0.6, 0.3))
     blend = replace(blend, iterations=21, history=[[21.0, 0.6]])
@@ -105,9 +105,9 @@ def test_a_blend_is_made_again_from_its_record_bit_for_bit() -> None:
     np.testing.assert_array_equal(final.raw, expected)
 
     evaluation = evaluate(given_spec, rows, first, final, {})
-    assert evaluation.family == "blend" and evaluation.params["xgboost.weight"] == 0.6
-    assert evaluation.params["xgboost.iterations"] > 20 and evaluation.params["logistic_regression.iterations"] == 1
-    assert evaluation.served["iterations"] == evaluation.params["xgboost.iterations"] + 1
+    assert evaluation.family == "blend" and evaluation.params["00.weight"] == 0.6
+    assert evaluation.params["00.iterations"] > 20 and evaluation.params["01.family"] == "logistic_regression"
+    assert evaluation.served["iterations"] == evaluation.params["00.iterations"] + 1
     assert evaluation.shap
     assert seed_noise(given_spec, rows, first)["average_precision"] > 0
     scores = contender_scores(given_spec, blend, rows, "undersample")
@@ -172,7 +172,10 @@ def test_stacked_weights_are_those_of_logistic_regression_unless_negative() -> N
         ({"rows": [1000, 1000]}, "two or more different numbers"),
         ({"rows": [500, 2000]}, "greater than or equal to 1000"),
         ({"blend": "sum"}, "'none', 'mean' or 'stacked'"),
-        ({"blend": "mean", "families": [{"family": "xgboost", "iterations": 100}]}, "blend = mean needs two families"),
+        (
+            {"blend": "mean", "finalists": 1, "families": [{"family": "xgboost", "iterations": 100}]},
+            "blend = mean needs two finalists",
+        ),
     ],
 )
 def test_bad_settings_are_named(changed: dict[str, Any], said: str) -> None:
@@ -181,8 +184,8 @@ def test_bad_settings_are_named(changed: dict[str, Any], said: str) -> None:
 
 
 def test_stacking_needs_two_windows_and_rows_on_disk_one_number() -> None:
-    with pytest.raises(ValidationError, match="blend = stacked needs split.folds above 1"):
+    with pytest.raises(ValidationError, match=r"blend = stacked needs split\.folds above 1"):
         spec(tuning=blending("stacked").tuning.model_dump(mode="json"), split={"validation": "20d", "held_out": "20d"})
     boosted = {**spec().tuning.model_dump(mode="json"), "families": [{"family": "xgboost", "iterations": 100}]}
-    with pytest.raises(ValidationError, match="fit.memory = external needs one number"):
+    with pytest.raises(ValidationError, match=r"fit\.memory = external needs one number"):
         spec(tuning={**boosted, "rows": [1000, 2000]}, fit={"memory": "external"})
