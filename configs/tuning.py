@@ -206,8 +206,8 @@ class Tuning(Frozen):
     A trial is finished if its metric did not improve for ``patience`` iterations. Both numbers are those of the
     highest learning rate: a trial with half of it has twice as many.
     ``finalists``: number of the best trials that are fitted again on the earlier folds, if ``split.folds`` is above 1.
-    ``blend``: the finalists together, with the best trial of each family among them, are one more finalist: with equal
-    weights (``mean``), or with weights chosen on their scores on the folds (``stacked``, with ``split.folds`` above 1).
+    ``blend``: the finalists together are one more finalist: with equal weights (``mean``), or with weights chosen on
+    their scores on the folds (``stacked``, with ``split.folds`` above 1).
     ``monotone``: boosted trees obey the model's behavioural tests ``direction`` that have no ``where``, in every row.
     """
 
@@ -268,10 +268,9 @@ class Tuning(Frozen):
                 raise ValueError(f"families: {key} is listed {keys.count(key)} times; merge its spaces into one")
         if isinstance(self.rows, list) and len(set(self.rows)) < max(2, len(self.rows)):
             raise ValueError(f"rows = {self.rows}; expected one number, or a list of two or more different numbers")
-        if self.blend != "none" and len(keys) == self.finalists == 1:
+        if self.blend != "none" and self.finalists == 1:
             raise ValueError(
-                f"blend = {self.blend} needs two finalists or more, and there is one; increase finalists, add a "
-                "family, or remove blend"
+                f"blend = {self.blend} needs two finalists or more, and finalists = 1; increase it, or remove blend"
             )
         for family in self.families:
             if family.iterations < self.grace(family):

@@ -82,16 +82,13 @@ class _Finalist:
 def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
     """Fit the best ``tuning.finalists`` trials again on the earlier folds, as Ray tasks, and choose the trial and
     number of iterations with the best mean metric, among the numbers that the search measured. With ``tuning.blend``
-    the best trial of each family is a finalist, and so is the blend of all. With one fold and no blend the search's
-    best trial is chosen. The held-out rows are not used."""
+    the finalists together are one more. With one fold and no blend the search's best trial is chosen. The held-out rows
+    are not used."""
     periods = data.periods
     y = [data.y[fold.validation] for fold in periods.folds]
     measured = [trial for trial in search.trials if trial.metric is not None]
     blends = spec.tuning.blend != "none"
     tried = measured[: spec.tuning.finalists if periods.earlier or blends else 1]
-    if blends:
-        best_of = {trial.family: trial for trial in reversed(measured)}
-        tried += [trial for trial in measured if trial is best_of[trial.family] and trial not in tried]
     earlier = _scores(spec, data, [(trial, list(_looked_at(trial))) for trial in tried], periods.earlier)
     finalists = [_finalist(spec, y, trial, found) for trial, found in zip(tried, earlier, strict=True)]
     best = max(finalists, key=lambda each: each.mean)

@@ -43,7 +43,7 @@ def cluster() -> Iterator[None]:
 
 def blending(how: str = "mean", **tuning: Any) -> ModelSpec:
     plain = spec()
-    return spec(tuning={**plain.tuning.model_dump(mode="json"), "finalists": 1, "blend": how, **tuning})
+    return spec(tuning={**plain.tuning.model_dump(mode="json"), "finalists": 2, "blend": how, **tuning})
 
 
 def trials() -> list[TrialResult]:
@@ -173,7 +173,7 @@ def test_stacked_weights_are_those_of_logistic_regression_unless_negative() -> N
         ({"rows": [500, 2000]}, "greater than or equal to 1000"),
         ({"blend": "sum"}, "'none', 'mean' or 'stacked'"),
         (
-            {"blend": "mean", "finalists": 1, "families": [{"family": "xgboost", "iterations": 100}]},
+            {"blend": "mean", "finalists": 1},
             "blend = mean needs two finalists",
         ),
     ],
