@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from ray_cluster.training.families import fit_steps
-from ray_cluster.training.search import SearchError
+from ray_cluster.training.search import SearchError, tune_families
 from ray_cluster.training.search.budget import BudgetStopper
 from tests.ray_cluster.training.search.problem import facts, rows, search, settings_at, spec_of
 
@@ -47,6 +48,20 @@ def test_every_trial_is_reported_with_its_point_and_the_best_comes_first(tmp_pat
     again = fit_steps(best.family, best.params, x, y, best.iterations, 0).predict_proba(x_validation)[:, 1]
     np.testing.assert_allclose(found.validation_scores, again, atol=1e-6)
     assert not (tmp_path / "tune" / "key").exists()
+
+
+def test_trials_draw_a_number_of_rows_and_are_fitted_on_the_latest(tmp_path: Path) -> None:
+    found = tune_families(
+        settings_at(tmp_path), spec_of({"trials": 8}, rows=[1000, 2000], scheduler="none"), "key", lambda: rows(3000)
+    )
+    assert {trial.rows for trial in found.trials} == {1000, None}
+    (x, y), (x_validation, y_validation) = rows(3000)["ordinal"]
+    for trial in found.trials:
+        latest = slice(-(trial.rows or 2000), None)
+        again = fit_steps(trial.family, trial.params, x[latest], y[latest], trial.iterations, 0).predict_proba(
+            x_validation
+        )
+        assert trial.metric == pytest.approx(average_precision_score(y_validation, again[:, 1]), abs=1e-5)
 
 
 @pytest.mark.parametrize("scheduler", ["hyperband", {"name": "median", "min_samples_required": 2}, "none"])
