@@ -89,12 +89,12 @@ def choose(spec: ModelSpec, data: TrainingData, search: Search) -> Chosen:
     measured = [trial for trial in search.trials if trial.metric is not None]
     blends = spec.tuning.blend != "none"
     tried = measured[: spec.tuning.finalists if periods.earlier or blends else 1]
-    earlier = _scores(spec, data, [(trial, list(_looked_at(trial))) for trial in tried], periods.earlier)
-    finalists = [_finalist(spec, y, trial, found) for trial, found in zip(tried, earlier, strict=True)]
+    windows = periods.folds if blends else periods.earlier
+    measured_on = _scores(spec, data, [(trial, list(_looked_at(trial))) for trial in tried], windows)
+    finalists = [_finalist(spec, y, trial, found) for trial, found in zip(tried, measured_on, strict=True)]
     best = max(finalists, key=lambda each: each.mean)
     if blends and len(finalists) > 1:
-        parts = [_completed(spec, data, search, each) for each in finalists]
-        finalists.append(_blend(spec, y, parts, str(len(search.trials))))
+        finalists.append(_blend(spec, y, finalists, str(len(search.trials))))
         best = max(best, finalists[-1], key=lambda each: each.mean)
     chosen = _completed(spec, data, search, best)
     others = [trial for trial in search.trials if trial.trial != chosen.trial.trial]
@@ -115,12 +115,13 @@ def _finalist(spec: ModelSpec, y: list[Values], trial: TrialResult, found: list[
 
     Args:
         y: labels of each window.
-        found: its scores on each window but the last after each number of iterations, shape (numbers, rows).
+        found: its scores on each window, or on all but the last, after each number of iterations, shape (numbers,
+            rows).
     """
     looked_at, measure = _looked_at(trial), metric(spec.tuning.metric)
     grid = np.array(
         [
-            *([float(measure(labels, each)) for each in scores] for labels, scores in zip(y, found, strict=False)),
+            *([float(measure(labels, each)) for each in scores] for labels, scores in zip(y[:-1], found, strict=False)),
             list(looked_at.values()),
         ]
     )
