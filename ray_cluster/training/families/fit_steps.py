@@ -58,7 +58,8 @@ class Rows:
         y: np.ndarray,
         weights: np.ndarray | None = None,
         threads: int = 0,
-        columns: Columns = NUMBERS,
+        *,
+        columns: Columns,
     ) -> None:
         self.x, self.y, self.weights, self.threads, self.columns = x, y, weights, threads, columns
         self._derived: dict[Any, Any] = {}
@@ -80,7 +81,7 @@ class Rows:
         def make() -> Rows:
             by_class = compute_sample_weight(class_weight, self.y)
             weights = by_class if self.weights is None else by_class * self.weights
-            return Rows(self.x, self.y, weights, self.threads, self.columns)
+            return Rows(self.x, self.y, weights, self.threads, columns=self.columns)
 
         return self.once(("class_weight", str(class_weight)), make)  # type: ignore[no-any-return]
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from ray_cluster.training.families import Rows, start
+from ray_cluster.training.families.fit_steps import NUMBERS
 from ray_cluster.training.families.prior import PriorCorrected, corrected, weight_shift
 from ray_cluster.training.sampling.prior import prior_shift
 from ray_cluster.training.sampling.sampler_selection import resample
@@ -47,7 +48,7 @@ def test_class_weights_of_a_trial_do_not_change_the_mean_score(family, weights):
     random = np.random.default_rng(0)
     y = (random.random(20_000) < 0.045).astype(int)
     x = (random.normal(size=(20_000, 2)) + y[:, None]).astype("float32")
-    rows = Rows(x, y, np.where(y == 1, 3.0, 1.0) if weights else None)
+    rows = Rows(x, y, np.where(y == 1, 3.0, 1.0) if weights else None, columns=NUMBERS)
     iterations = 1 if family == "logistic_regression" else 30
     params = {"max_depth": 3} if family not in ("mlp", "logistic_regression") else {}
     found = {}
@@ -68,7 +69,7 @@ def test_class_weights_of_a_trial_do_not_change_the_mean_score(family, weights):
 def test_a_continued_fit_with_class_weights_is_the_same():
     random = np.random.default_rng(0)
     y = (random.random(2000) < 0.1).astype(int)
-    rows = Rows((random.normal(size=(2000, 2)) + y[:, None]).astype("float32"), y)
+    rows = Rows((random.normal(size=(2000, 2)) + y[:, None]).astype("float32"), y, columns=NUMBERS)
     params = {"max_depth": 3, "class_weight": "balanced"}
     whole, half = (start("xgboost", params, rows, seed=0) for _ in range(2))
     whole.advance(10, lambda: False)

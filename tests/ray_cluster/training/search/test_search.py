@@ -42,10 +42,10 @@ def test_every_trial_is_reported_with_its_point_and_the_best_comes_first(tmp_pat
         assert trial.iterations in [done for done, _ in trial.history]
         assert trial.status == "finished" or (trial.history[-1][0] < 32 and "others were better" in trial.reason)
         assert trial.cpu_seconds > 0 and trial.seconds < 60
-    (x, y), (x_validation, _) = rows()["ordinal"]
+    (x, y, columns), (x_validation, *_) = rows()["ordinal"]
     best = found.best
-    again = fit_steps(best.family, best.params, x, y, best.iterations, 0).predict_proba(x_validation)[:, 1]
-    np.testing.assert_allclose(found.validation_scores, again, atol=1e-6)
+    again = fit_steps(best.family, best.params, x, y, best.iterations, 0, columns=columns).predict_proba(x_validation)
+    np.testing.assert_allclose(found.validation_scores, again[:, 1], atol=1e-6)
     assert not (tmp_path / "tune" / "key").exists()
 
 
