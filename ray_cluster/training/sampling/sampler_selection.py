@@ -248,12 +248,13 @@ def _measure(
 
 def _gain(
     y: Values, plain: Values, scores: Values, days: Values, metric: str, level: float, name: str
-) -> dict[str, float | None]:
+) -> dict[str, float | str | None]:
     if name in ("none", "threshold") or np.array_equal(plain, scores):
         return {"gain": 0.0, "low": 0.0, "high": 0.0}
     found = paired_gain(y, plain, scores, days, metric, level=level)
-    low, high = (None, None) if np.isnan(found.low) else (found.low, found.high)
-    return {"gain": found.gain, "low": low, "high": high}
+    if found.why:
+        return {"gain": found.gain, "low": None, "high": None, "why": found.why}
+    return {"gain": found.gain, "low": found.low, "high": found.high}
 
 
 def _metric(metric: str, y: Values, scores: Values) -> float:
