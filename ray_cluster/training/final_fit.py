@@ -148,7 +148,7 @@ def _start(
     features, y = data.features[fold.train], data.y[fold.train]
     encode = preprocessing(data.features, spec.inputs, best.family).fit(features)
     ids = data.rows[spec.requests.id].to_numpy()[fold.train]
-    sampled = resample(sampler, features, y, ids, spec.sampling.ratio, spec.tuning.seed)
+    sampled = resample(sampler, features, y, ids, spec.sampling.ratio, spec.tuning.seed, spec.inputs)
     x, columns, shift = encode.transform(sampled.features), columns_of(encode, spec.directions), prior_shift(sampled, y)
     rows = Rows(x, sampled.y, sampled.fit_weights, columns=columns)
     fit = _by_workers if spec.fit.workers > 1 else _alone

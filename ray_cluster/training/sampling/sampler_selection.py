@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from configs.model import ModelSpec
+from configs.model import InputRule, ModelSpec
 from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.cluster.capacity import share
 from ray_cluster.cluster.connection import wait
@@ -24,7 +25,7 @@ from ray_cluster.training.families.prior import corrected
 from ray_cluster.training.sampling.copula import copula
 from ray_cluster.training.sampling.prior import prior_shift
 from ray_cluster.training.sampling.sampled_rows import Sampled, SamplingError, as_they_are, class_weight, undersample
-from ray_cluster.training.sampling.smote import adasyn, smote, smotenc
+from ray_cluster.training.sampling.smote import adasyn, numbers, smote, smotenc
 from ray_cluster.training.sampling.synthetic_rows import check_rows
 from ray_cluster.training.search import Search, TrialResult
 
@@ -49,20 +50,27 @@ _SAMPLERS = {
 }
 
 
-def resample(method: str, features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> Sampled:
+def resample(
+    method: str, features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int, inputs: Mapping[str, InputRule]
+) -> Sampled:
     """Rows to fit on instead of the given training rows; the same arguments give exactly the same rows.
 
     Args:
         method: "none", "threshold" (the rows unchanged) or a sampler of :mod:`configs.training`.
         features, y, ids: training rows only: model inputs (text or float64), labels 0 or 1, and the id of each row.
         ratio: positives per negative after sampling; if there are as many already, nothing is done.
+        inputs: the rules of the model's file; a number with ``categories`` is sampled like a text, so that no category
+            is made that is between two others.
 
     Raises:
         SamplingError: the sampler cannot work on these rows.
     """
     if method in ("none", "threshold"):
         return as_they_are(features, y, ids)
-    return _SAMPLERS[method](features, y, ids, ratio, seed)
+    categories = [name for name in numbers(features) if name in inputs and inputs[name].categories]
+    texts = {name: features[name].map(repr, na_action="ignore").astype(object) for name in categories}
+    found = _SAMPLERS[method](features.assign(**texts), y, ids, ratio, seed)
+    return replace(found, features=found.features.astype(features.dtypes[categories].to_dict()))
 
 
 Values = npt.NDArray[Any]
@@ -158,7 +166,7 @@ def try_sampler(
     started = perf_counter()
     x, y = fold["x"], fold["y"]
     try:
-        sampled = resample(method, x, y, fold["ids"], ratio, seed)
+        sampled = resample(method, x, y, fold["ids"], ratio, seed, fold["inputs"])
     except SamplingError as error:
         return {"error": str(error), "seconds": perf_counter() - started}
     encode = preprocessing(x, fold["inputs"], trial.family).fit(x)
