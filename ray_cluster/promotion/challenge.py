@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from configs.model import ModelSpec
@@ -17,7 +19,7 @@ from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.evaluation.slices import slice_changes
 from ray_cluster.registry.evidence import Evaluation
 
-__all__ = ["challenge", "latency"]
+__all__ = ["challenge", "gain_evidence", "latency"]
 
 #: Number of single rows that each bundle scores, alternating between the bundles.
 _REQUESTS = 60
@@ -32,10 +34,7 @@ def challenge(
     later than those it was fitted on, and those of its own training where they were its held-out rows too; other rows
     are left out.
 
-    ``attempt``: number of the comparison on these rows. Several versions are compared on the same rows one after the
-    other, and the best of them would be promoted by chance; so the first may be wrong with half of the probability that
-    ``gate.confidence`` leaves, the second with a sixth, the k-th with 1 / (k (k + 1)), which sums to one (alpha
-    spending: D. Foster and R. Stine, Alpha-investing, JRSS B 70, 2008).
+    ``attempt``: number of the comparison on these rows (:func:`gain_evidence`).
 
     Returns the challenger's metrics, the champion's (None without one, empty if too few rows can be compared), and
     other inputs of the gates: ``gain``, ``slices``, ``latency_ms``, ``size_mb``, ``behaviour``, ``fairness``,
@@ -78,7 +77,7 @@ def challenge(
         rows, past = both, past[~seen]
     y, scores, scores_before = rows["label"].to_numpy(), rows["score"].to_numpy(), past.to_numpy()
     noise = [_seed_noise(each, spec.gate.metric) for each in (evaluation, before)]
-    measured["gain"] = _gain(spec.gate, y, scores_before, scores, _days(rows), noise, attempt)
+    measured["gain"] = gain_evidence(spec.gate, y, scores_before, scores, _days(rows), noise, attempt)
     measured["slices"] = slice_changes(rows, [name for name in spec.slices if name in rows], y, scores, scores_before)
     old_threshold = before.threshold if before else old.threshold
     return metrics(y, scores, threshold), metrics(y, scores_before, old_threshold), measured
@@ -87,8 +86,6 @@ def challenge(
 def latency(loaded: dict[str, registry.LoadedVersion], rows: pd.DataFrame, requests: int = _REQUESTS) -> dict[str, Any]:
     """95th percentile of the milliseconds per bundle to score one row; the bundles alternate, so that a slow period of
     the machine affects all of them."""
-    import numpy as np
-
     taken: dict[str, list[float]] = {name: [] for name in loaded}
     for number in range(-5, requests):  # the first ones warm up
         place = number % len(rows)
@@ -101,10 +98,22 @@ def latency(loaded: dict[str, registry.LoadedVersion], rows: pd.DataFrame, reque
     return {name: float(np.quantile(each, 0.95)) for name, each in taken.items()}
 
 
-def _gain(
-    gate: Gate, y: Any, before: Any, after: Any, days: list[int], noise: list[tuple[float, float]], attempt: int
+def gain_evidence(
+    gate: Gate, y: Any, before: Any, after: Any, days: Any, noise: Sequence[tuple[float, float]], attempt: int = 1
 ) -> dict[str, Any]:
-    """The gain of ``after`` over ``before``, scores of shape (rows,), as evidence of the gates."""
+    """The gain of ``after`` over ``before`` as evidence of the gates.
+
+    Several versions are compared on the same rows one after the other, and the best of them would be promoted by
+    chance; so the first comparison may be wrong with half of the probability (1 - confidence) / 2, the second with a
+    sixth of it, the k-th with 1 / (k (k + 1)), which sums to one (alpha spending: D. Foster and R. Stine,
+    Alpha-investing, JRSS B 70, 2008).
+
+    Args:
+        y: labels 0 or 1, shape (rows,). before, after: scores of both versions, shape (rows,).
+        days: the day of each row, shape (rows,).
+        noise: of each version, the standard error of its metric because of its seed, and the degrees of freedom.
+        attempt: number of the comparison on these rows, k.
+    """
     gain = paired_gain(y, before, after, days, gate.metric, level=gate.confidence, noise=noise)
     alpha = (1 - gate.confidence) / 2 / (attempt * (attempt + 1))
     return {
@@ -119,8 +128,8 @@ def _gain(
         "alpha": alpha,
         "at_least": _number(gain.at_least(alpha)),
         "seed_noise": [error for error, _ in noise],
-        "days": len(set(days)),
-        "rows": len(days),
+        "days": len(np.unique(days)),
+        "rows": len(y),
     }
 
 
