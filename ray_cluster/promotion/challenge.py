@@ -14,7 +14,7 @@ from configs.model import ModelSpec
 from configs.promotion import Gate
 from configs.settings import Settings
 from ray_cluster import registry
-from ray_cluster.evaluation.intervals import MIN_DAYS, paired_gain
+from ray_cluster.evaluation.intervals import MIN_DAYS, local_days, paired_gain
 from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.evaluation.slices import slice_changes
 from ray_cluster.registry.evidence import Evaluation
@@ -67,17 +67,18 @@ def challenge(
     if evaluation:
         measured["fresher"] = (pd.to_datetime(evaluation.fitted_until, utc=True) - until) / pd.Timedelta(days=1)
     past = _unseen_scores(spec, old, registry.reference(settings, old.run_id), rows, until)
-    seen = past.isna().to_numpy()
+    days, seen = local_days(rows["prediction_time"], spec.timezone), past.isna().to_numpy()
     if seen.any():
         both = rows[~seen]
-        overlap = {"until": until.isoformat(), "rows": len(both), "of": len(rows), "days": len(set(_days(both)))}
+        days = days[~seen]
+        overlap = {"until": until.isoformat(), "rows": len(both), "of": len(rows), "days": len(np.unique(days))}
         measured["overlap"] = overlap
         if overlap["days"] < MIN_DAYS or both["label"].nunique() < 2:
             return metrics(rows["label"].to_numpy(), rows["score"].to_numpy(), threshold), {}, measured
         rows, past = both, past[~seen]
     y, scores, scores_before = rows["label"].to_numpy(), rows["score"].to_numpy(), past.to_numpy()
     noise = [_seed_noise(each, spec.gate.metric) for each in (evaluation, before)]
-    measured["gain"] = gain_evidence(spec.gate, y, scores_before, scores, _days(rows), noise, attempt)
+    measured["gain"] = gain_evidence(spec.gate, y, scores_before, scores, days, noise, attempt)
     measured["slices"] = slice_changes(rows, [name for name in spec.slices if name in rows], y, scores, scores_before)
     old_threshold = before.threshold if before else old.threshold
     return metrics(y, scores, threshold), metrics(y, scores_before, old_threshold), measured
@@ -136,11 +137,6 @@ def gain_evidence(
 def _number(value: float) -> float | None:
     """None for NaN, which is no JSON."""
     return None if isnan(value) else value
-
-
-def _days(rows: pd.DataFrame) -> list[int]:
-    """The day of each row's prediction, as a number."""
-    return rows["prediction_time"].dt.floor("D").astype("int64").tolist()  # type: ignore[no-any-return]
 
 
 def _seed_noise(evaluation: Evaluation | None, metric: str) -> tuple[float, float]:

@@ -214,9 +214,7 @@ def _measure(
     """The decision, based on validation rows alone, and the table of all contenders with their held-out figures."""
     metric, periods = spec.tuning.metric, data.periods
     y, held_out_y = data.y[periods.validation], data.y[periods.held_out]
-    days, held_out_days = (
-        data.rows["prediction_time"][mask].dt.floor("D").to_numpy() for mask in (periods.validation, periods.held_out)
-    )
+    days, held_out_days = (data.days[mask] for mask in (periods.validation, periods.held_out))
     compared = [name for name in names if name not in ("none", "threshold")]
     level = 1 - (1 - spec.sampling.confidence) / max(len(compared), 1)
     plain = results["none"]
