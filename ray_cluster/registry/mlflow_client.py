@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from configs.errors import HeadraceError
 from configs.settings import Settings
 from feature_repo.storage import locks
+from ray_cluster.registry.mlflow_plugins import skip_feast
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,6 +35,7 @@ def connect(settings: Settings) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
+    skip_feast()
     mlflow.set_tracking_uri(settings.url("mlflow"))
     return mlflow.MlflowClient(settings.url("mlflow"))
 
