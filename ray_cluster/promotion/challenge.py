@@ -26,7 +26,12 @@ _REQUESTS = 60
 
 
 def challenge(
-    settings: Settings, spec: ModelSpec, run_id: str, challenger: int, champion: int | None, attempt: int = 1
+    settings: Settings,
+    spec: ModelSpec,
+    challenger: registry.VersionFacts,
+    evidence: registry.Evidence,
+    champion: int | None,
+    attempt: int = 1,
 ) -> tuple[dict[str, float], dict[str, float] | None, dict[str, Any]]:
     """Compare both versions on the held-out rows of the challenger's run, by scores of fits that had not seen them.
 
@@ -34,7 +39,9 @@ def challenge(
     later than those it was fitted on, and those of its own training where they were its held-out rows too; other rows
     are left out.
 
-    ``attempt``: number of the comparison on these rows (:func:`gain_evidence`).
+    Args:
+        evidence: of the challenger's run. champion: number of its version.
+        attempt: number of the comparison on these rows (:func:`gain_evidence`).
 
     Returns the challenger's metrics, the champion's (None without one, empty if too few rows can be compared), and
     other inputs of the gates: ``gain``, ``slices``, ``latency_ms``, ``size_mb``, ``behaviour``, ``fairness``,
@@ -44,10 +51,8 @@ def challenge(
     Raises:
         RegistryError: a bundle is not complete, or the champion needs a feature that the rows no longer have.
     """
-    rows = registry.reference(settings, run_id)
-    evidence = registry.evidence(settings, run_id)
-    evaluation = evidence.evaluation
-    new = registry.load_version(settings, spec.name, challenger)
+    rows, evaluation = registry.reference(settings, challenger.run_id), evidence.evaluation
+    new = registry.load_version(settings, spec.name, challenger.version)
     old = registry.load_version(settings, spec.name, champion) if champion is not None else None
     if old:
         _check_features(spec, old, rows)
