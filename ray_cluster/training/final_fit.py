@@ -166,7 +166,8 @@ def _alone(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Ca
     import ray
 
     tuning = spec.tuning
-    fit = ray.remote(num_cpus=share(tuning.cpus_per_trial), num_gpus=gpus_of(spec, device))(fit_steps)
+    steps: Any = fit_steps  # Ray's types do not have keyword-only arguments
+    fit = ray.remote(num_cpus=share(tuning.cpus_per_trial), num_gpus=gpus_of(spec, device))(steps)
     started = fit.remote(
         best.family,
         best.params,
