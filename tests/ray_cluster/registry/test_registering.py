@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -151,6 +152,34 @@ def test_a_blind_challenger_is_refused_and_a_better_one_wins_on_the_same_rows(se
         registry.point(settings, "contest", 1, "shadw")
     with pytest.raises(registry.AliasError, match="The alias champion is moved by a decision, not by hand"):
         registry.point(settings, "contest", 1, "champion")
+
+
+def test_a_registration_reads_the_files_of_each_run_once(settings, run, monkeypatch):
+    spec, first, second = spec_of("once"), run("once", "a", rounds=4), run("once", "b", rounds=30)
+    register(settings, spec, first, {})
+    read = Counter()
+
+    def counting(name, real):
+        def call(settings, run_id):
+            read[name, run_id] += 1
+            return real(settings, run_id)
+
+        return call
+
+    for name in ("evidence", "reference"):
+        monkeypatch.setattr(registry, name, counting(name, getattr(registry, name)))
+    register(settings, spec, second, {})
+    assert read == {
+        ("evidence", first): 1,
+        ("evidence", second): 2,  # again for the card, with the decision
+        ("reference", first): 1,
+        ("reference", second): 1,
+    }
+    known = registry.versions(settings, "once")
+    assert [(each.version, each.metrics) for each in known] == [
+        (number, registry.version(settings, "once", number).metrics) for number in (2, 1)
+    ]
+    assert all("average_precision" in each.metrics for each in known)
 
 
 def test_an_approval_is_waited_for_and_kept(settings, run):
