@@ -19,6 +19,7 @@ from configs import load_model, load_settings
 from ray_cluster.evaluation.metrics import f1_threshold
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.families import Rows, columns_of, preprocessing, start
+from ray_cluster.training.families.fit_steps import NUMBERS
 from ray_cluster.training.families.prior import corrected, weight_shift
 
 POINT = {"learning_rate": 0.1, "max_depth": 6, "min_child_weight": 10}
@@ -40,7 +41,7 @@ def scores(
 def class_weights(data: TrainingData) -> None:
     """Mean score of a balanced fit."""
     rows = np.flatnonzero(data.early)
-    shift = weight_shift(data.y[rows], Rows(data.features, data.y[rows]).weighted("balanced").weights)
+    shift = weight_shift(data.y[rows], Rows(data.features, data.y[rows], columns=NUMBERS).weighted("balanced").weights)
     found = scores("xgboost", POINT | {"class_weight": "balanced"}, data, data.early, data.periods.held_out)
     print(
         "| class_weight: balanced | share of positives | mean score before | with the correction |\n|---|---|---|---|"
@@ -76,7 +77,7 @@ def thresholds(data: TrainingData) -> None:
     pooled, labels = np.concatenate(windows), np.concatenate(y)
     rate = float(y[-1].mean())
     odds = [share / (1 - share) for share in (rate, labels.mean())]
-    weighted = Rows(pooled, labels).weighted({0: 1.0, 1: odds[0] / odds[1]}).weights
+    weighted = Rows(pooled, labels, columns=NUMBERS).weighted({0: 1.0, 1: odds[0] / odds[1]}).weights
     _, _, cuts = curve = precision_recall_curve(labels, pooled, sample_weight=weighted)
     shifted = cuts[np.argmax((2 * curve[0] * curve[1] / (curve[0] + curve[1] + 1e-12))[:-1])]
     precision, recall, _ = precision_recall_curve(truth, held_out)

@@ -40,7 +40,7 @@ def main() -> None:
     for rate in given.rates:
         fit, validation = (
             start("xgboost", POINT | {"learning_rate": rate}, Rows(x, y, columns=columns), 0, 2),
-            Rows(later, truth),
+            Rows(later, truth, columns=columns),
         )
         found = {}
         for done in range(STEP, round(150 * highest / rate) + 1, STEP):

@@ -25,6 +25,7 @@ from sklearn.metrics import average_precision_score
 from configs.promotion import Gate
 from ray_cluster.decisions.promotion_gates import judge_promotion
 from ray_cluster.evaluation.intervals import paired_gain
+from ray_cluster.promotion.challenge import gain_evidence
 
 DAYS, ROWS, GROUPS = 77, 150, 300
 #: Standard deviation of the errors in log odds; the fits' is chosen for a seed noise of about 0.003 AP.
@@ -67,10 +68,7 @@ def judged(y: Values, day: Values, old: Values, new: Values, noise: float, freed
     metric = GATE.metric
     values = [float(average_precision_score(y, scores)) for scores in (old, new)]
     plain = paired_gain(y, old, new, day, metric, level=GATE.confidence)
-    sure = paired_gain(y, old, new, day, metric, level=GATE.confidence, noise=[(noise, freedom)] * 2)
-    alpha = (1 - GATE.confidence) / 2 / (attempt * (attempt + 1))
-    gain = {"metric": metric, "confidence": GATE.confidence, "low": sure.low, "high": sure.high, "days": DAYS}
-    gain |= {"attempt": attempt, "alpha": alpha, "at_least": sure.at_least(alpha)}
+    gain = gain_evidence(GATE, y, old, new, day, [(noise, freedom)] * 2, attempt)
     evidence = {"challenger": {metric: values[1]}, "champion": {metric: values[0]}, "gain": gain}
     gates = judge_promotion(evidence, GATE.model_dump(mode="json"))
     margin = values[1] - values[0] >= GATE.margin and plain.low > -GATE.tolerance

@@ -36,10 +36,9 @@ def curve(point: dict[str, Any], data: Any, rows: np.ndarray, window: np.ndarray
     """Average precision in ``window`` after each :data:`STEP` rounds on ``rows``."""
     encode = preprocessing(data.features).fit(data.features.iloc[rows])
     x, later = (encode.transform(data.features.iloc[part]) for part in (rows, window))
-    fit, validation = (
-        start("xgboost", point, Rows(x, data.y[rows], columns=columns_of(encode)), 0, 2),
-        Rows(later, data.y[window]),
-    )
+    columns = columns_of(encode)
+    fit = start("xgboost", point, Rows(x, data.y[rows], columns=columns), 0, 2)
+    validation = Rows(later, data.y[window], columns=columns)
     found = []
     for done in range(STEP, rounds + 1, STEP):
         fit.advance(done, lambda: False)

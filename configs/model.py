@@ -7,8 +7,9 @@ from datetime import timedelta
 from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat, StrictInt, StrictStr, model_validator
 
 from configs.evaluation import BehaviourTest, Calibration, Direction, Fairness, Threshold
 from configs.promotion import Gate
@@ -227,14 +228,28 @@ class Parity(Frozen):
     rows: int = Field(1000, ge=1)
 
 
+def _timezone(name: str) -> str:
+    """Refuse a time zone that does not exist."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        near = nearest(name, sorted(available_timezones()))
+        raise ValueError(f"{near.strip()} Expected an IANA time zone, as in America/New_York".strip()) from None
+    return name
+
+
 class ModelSpec(Frozen):
-    """The specification of one model. Created by :func:`load_model`."""
+    """The specification of one model. Created by :func:`load_model`.
+
+    ``timezone``: the IANA time zone whose days are the units of intervals; a day should end when little happens.
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str
     feature_service: str
     requests: Requests
     label: Label
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
     split: Split
     tuning: Tuning
     fit: Fit = Fit()

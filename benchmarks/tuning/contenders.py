@@ -100,10 +100,11 @@ def cluster(cpus: int) -> None:
 
 def headrace(data: dict[str, np.ndarray], spec: ModelSpec) -> Timeline:
     """The search of Headrace on a Ray cluster that is up."""
+    from ray_cluster.training.families.fit_steps import NUMBERS
     from ray_cluster.training.search.tuning import tune_families
 
     cluster(CPUS)
-    parts = (data["x"], data["y"]), (data["x_validation"], data["y_validation"])
+    parts = (data["x"], data["y"], NUMBERS), (data["x_validation"], data["y_validation"], NUMBERS)
 
     def rows() -> Any:
         from ray_cluster.training.search.budget import BudgetStopper
@@ -115,7 +116,7 @@ def headrace(data: dict[str, np.ndarray], spec: ModelSpec) -> Timeline:
             return count(self, trial_id, result)
 
         BudgetStopper.__call__ = counting  # type: ignore[method-assign]
-        return {"ordinal": parts, "one_hot": parts}
+        return {"categories": parts, "one_hot": parts}
 
     with tempfile.TemporaryDirectory() as home:
         settings = load_settings("local", {"HEADRACE_HOME": home})

@@ -69,41 +69,77 @@ def _minimum(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
         yield GateResult(f"minimum {name}", value, minimum, value is not None and value >= minimum, reason)
 
 
+@dataclass(frozen=True)
+class _Demand:
+    """What the gate demands of a challenger against the champion.
+
+    Attributes:
+        least: the smallest measured gain.
+        end: the lower end of the gain that counts, ``low`` or ``at_least`` of the evidence.
+        floor: what that end must exceed.
+        fresher: the days that a refresh knows more; 0 if the challenger must gain.
+    """
+
+    least: float
+    end: str
+    floor: float
+    fresher: float = 0.0
+
+
+def _demand(evidence: Facts, policy: Facts) -> _Demand:
+    """A challenger must certainly gain; a refresh, whose served fit knows at least a day more than the champion's, must
+    certainly lose less than the tolerance."""
+    days, loss = evidence.get("fresher") or 0.0, -(policy.get("tolerance") or 0.0)
+    if policy.get("refresh") and days >= 1:
+        return _Demand(loss, "low", loss, float(days))
+    if "at_least" in (evidence.get("gain") or {}):
+        return _Demand(policy["margin"], "at_least", 0.0)
+    return _Demand(policy["margin"], "low", loss)  # older decisions had one interval for all challengers
+
+
 def _gain(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
-    metric, margin, champion = policy["metric"], policy["margin"], evidence["champion"]
+    demand = _demand(evidence, policy)
+    yield _measured_gain(evidence, policy, demand)
+    yield from _sure_gain(evidence, policy, demand)
+
+
+def _measured_gain(evidence: Facts, policy: Facts, demand: _Demand) -> GateResult:
+    metric, champion = policy["metric"], evidence["champion"]
     name = metric_name(metric)
     new, old = evidence["challenger"].get(metric), (champion or {}).get(metric)
-    passed, gain = False, None
+    passed, gain, bound = False, None, None if champion is None else policy["margin"]
     if new is None:
         reason = f"The challenger has no {name}, which is the metric of the gate."
     elif champion is None:
         passed, reason = True, f"There is no champion yet; the first version has {name} {new:.4f}."
     elif old is None:
         reason = _not_compared(evidence, name)
-    elif days := _refreshes(evidence, policy):
-        gain, margin = new - old, -policy["tolerance"]
-        passed = gain >= margin - _TOLERANCE
-        reason = (
-            f"The challenger's {name} is {new:.4f} and the champion's {old:.4f} on the same held-out rows; the "
-            f"challenger is fitted on {days:.0f} more days, so that it only has to be worse by at most {-margin:g}."
-        )
     else:
-        gain = new - old
-        passed = gain > 0 and gain >= margin - _TOLERANCE
-        compared = f"the champion's {old:.4f} by {abs(gain):.4f} on the same held-out rows"
-        if passed:
-            reason = f"The challenger's {name} {new:.4f} exceeds {compared}; the gate requires {margin:g}."
-        elif gain > 0:
-            reason = f"The challenger's {name} {new:.4f} exceeds {compared}, less than the margin {margin:g}."
-        else:
-            reason = (
-                f"The challenger's {name} {new:.4f} does not exceed the champion's {old:.4f} on the same held-out "
-                f"rows; the gate requires a gain with a margin of {margin:g}."
-            )
-    yield GateResult(f"gain in {name}", gain, None if champion is None else margin, passed, reason)
+        gain, bound = new - old, demand.least
+        passed = gain >= bound - _TOLERANCE and (gain > 0 or demand.fresher > 0)
+        reason = _compared(name, new, old, passed, demand)
+    return GateResult(f"gain in {name}", gain, bound, passed, reason)
 
 
-def _interval(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
+def _compared(name: str, new: float, old: float, passed: bool, demand: _Demand) -> str:
+    mine, bound, rows = f"The challenger's {name}", demand.least, "on the same held-out rows"
+    if demand.fresher:
+        return (
+            f"{mine} is {new:.4f} and the champion's {old:.4f} {rows}; the challenger is fitted on "
+            f"{demand.fresher:.0f} more days, so that it only has to be worse by at most {-bound:g}."
+        )
+    exceeds = f"{mine} {new:.4f} exceeds the champion's {old:.4f} by {new - old:.4f} {rows}"
+    if passed:
+        return f"{exceeds}; the gate requires {bound:g}."
+    if new > old:
+        return f"{exceeds}, less than the margin {bound:g}."
+    return (
+        f"{mine} {new:.4f} does not exceed the champion's {old:.4f} {rows}; the gate requires a gain with a margin of "
+        f"{bound:g}."
+    )
+
+
+def _sure_gain(evidence: Facts, policy: Facts, demand: _Demand) -> Iterable[GateResult]:
     found, confidence, tolerance = evidence.get("gain"), policy.get("confidence"), policy.get("tolerance")
     if evidence["champion"] is None or confidence is None or tolerance is None:
         return
@@ -116,34 +152,26 @@ def _interval(evidence: Facts, policy: Facts) -> Iterable[GateResult]:
             f"The interval of the gain was measured at confidence {found['confidence']:g}, not {confidence:g}; "
             "register a new run under the new policy to measure it."
         )
-    low, name = found["low"], metric_name(found["metric"])
-    if low is None:
+    if found["low"] is None:
         reason = "The held-out rows give no interval of the gain, so the challenger's gain is not reliable."
         if why := found.get("why"):
             reason += f" {why} Use a longer split.held_out."
         yield GateResult(gate, None, -tolerance, False, reason)
-    elif "at_least" not in found or _refreshes(evidence, policy):
-        passed = low > -tolerance
+        return
+    end, name = found[demand.end], metric_name(found["metric"])
+    passed = end > demand.floor
+    if demand.end == "low":
         reason = (
-            f"With {confidence:.0%} confidence the gain in {name} is between {low:+.4f} and {found['high']:+.4f} "
-            f"({_method(found)}); its lower end {'is above' if passed else 'is not above'} {-tolerance:g}."
+            f"With {confidence:.0%} confidence the gain in {name} is between {end:+.4f} and {found['high']:+.4f} "
+            f"({_method(found)}); its lower end {'is above' if passed else 'is not above'} {demand.floor:g}."
         )
-        yield GateResult(gate, low, -tolerance, passed, reason)
     else:
-        passed = found["at_least"] > 0
         reason = (
-            f"The gain in {name} is at least {found['at_least']:+.4f}, which is wrong in {found['alpha']:.2%} of cases "
-            f"(in pairs, over {found['days']:,} days and the seeds; comparison {found['attempt']} on these rows); "
+            f"The gain in {name} is at least {end:+.4f}, which is wrong in {found['alpha']:.2%} of cases (in pairs, "
+            f"over {found['days']:,} days and the seeds; comparison {found['attempt']} on these rows); "
             f"{'it is' if passed else 'it must be'} above zero."
         )
-        yield GateResult(gate, found["at_least"], 0.0, passed, reason)
-
-
-def _refreshes(evidence: Facts, policy: Facts) -> float:
-    """The days by which the challenger's served fit knows more than the champion's; 0 if that is less than one, or if
-    the policy does not treat this as a refresh."""
-    days = evidence.get("fresher") or 0.0
-    return float(days) if policy.get("refresh") and days >= 1 else 0.0
+    yield GateResult(gate, end, demand.floor, passed, reason)
 
 
 def _not_compared(evidence: Facts, name: str) -> str:
@@ -269,7 +297,6 @@ def _fail(count: int) -> str:
 _GATES: tuple[Callable[[Facts, Facts], Iterable[GateResult]], ...] = (
     _minimum,
     _gain,
-    _interval,
     _slices,
     _calibration,
     _cost,

@@ -15,8 +15,8 @@ def judge(evidence: Mapping[str, Any], policy: Mapping[str, Any]) -> tuple[str, 
 
     Args:
         evidence: ``metric``, ``rows``, ``positives`` and ``days`` of the validation period, ``level`` of the intervals,
-            and ``contenders``: ``{contender, value, gain, low, high, error}`` with the gain over ``none`` on the same
-            real rows; the first is "none".
+            and ``contenders``: ``{contender, value, gain, low, high, why, error}`` with the gain over ``none`` on the
+            same real rows, and ``why`` it has no interval; the first is "none".
         policy: as :class:`configs.training.Sampling`. Among contenders with a lower bound above zero, the one with the
             highest bound is kept; a method that the model's file requests is kept even if it gains nothing.
     """
@@ -60,5 +60,9 @@ def _asked(policy: Mapping[str, Any]) -> list[str]:
 
 def _gain(each: Mapping[str, Any]) -> str:
     if each["low"] is None:
-        return f"it gains {each['gain']:+.4f}, on too few days for an interval"
+        if not each.get("why"):  # an older decision does not have the reason
+            return f"it gains {each['gain']:+.4f}, on too few days for an interval"
+        return (
+            f"it gains {each['gain']:+.4f}, without an interval: {each['why'][0].lower()}{each['why'][1:].rstrip('.')}"
+        )
     return f"it gains {each['gain']:+.4f} (interval {each['low']:+.4f} to {each['high']:+.4f})"

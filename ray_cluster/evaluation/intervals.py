@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from configs.errors import HeadraceError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "BINS",
@@ -29,6 +33,7 @@ __all__ = [
     "equal_mass_bins",
     "influences",
     "intervals",
+    "local_days",
     "measured_intervals",
     "paired_gain",
     "standard_error",
@@ -217,6 +222,15 @@ class Gain:
     def at_least(self, alpha: float) -> float:
         """The lower bound that the true gain is below with probability ``alpha`` at most; NaN without an interval."""
         return around(self.gain, self.error, self.freedom, 1 - 2 * alpha)[0]
+
+
+def local_days(times: pd.Series[Any], timezone: str) -> Whole:
+    """The day of each time in a time zone (an IANA name), as a number, shape (rows,).
+
+    A day ends at midnight there, also where the clocks change and it has 23 or 25 hours.
+    """
+    days: Whole = times.dt.tz_convert(timezone).dt.tz_localize(None).dt.floor("D").astype("int64").to_numpy()
+    return days
 
 
 def day_numbers(days: npt.ArrayLike) -> Whole:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from configs.model import ModelSpec
 from configs.promotion import Gate
 from configs.settings import Settings
 from ray_cluster import registry
-from ray_cluster.evaluation.intervals import MIN_DAYS, paired_gain
+from ray_cluster.evaluation.intervals import MIN_DAYS, local_days, paired_gain
 from ray_cluster.evaluation.metrics import metrics
 from ray_cluster.evaluation.slices import slice_changes
 from ray_cluster.registry.evidence import Evaluation
 
-__all__ = ["challenge", "latency"]
+__all__ = ["challenge", "gain_evidence", "latency"]
 
 #: Number of single rows that each bundle scores, alternating between the bundles.
 _REQUESTS = 60
 
 
 def challenge(
-    settings: Settings, spec: ModelSpec, run_id: str, challenger: int, champion: int | None, attempt: int = 1
+    settings: Settings,
+    spec: ModelSpec,
+    challenger: registry.VersionFacts,
+    evidence: registry.Evidence,
+    champion: int | None,
+    attempt: int = 1,
 ) -> tuple[dict[str, float], dict[str, float] | None, dict[str, Any]]:
     """Compare both versions on the held-out rows of the challenger's run, by scores of fits that had not seen them.
 
@@ -32,10 +39,9 @@ def challenge(
     later than those it was fitted on, and those of its own training where they were its held-out rows too; other rows
     are left out.
 
-    ``attempt``: number of the comparison on these rows. Several versions are compared on the same rows one after the
-    other, and the best of them would be promoted by chance; so the first may be wrong with half of the probability that
-    ``gate.confidence`` leaves, the second with a sixth, the k-th with 1 / (k (k + 1)), which sums to one (alpha
-    spending: D. Foster and R. Stine, Alpha-investing, JRSS B 70, 2008).
+    Args:
+        evidence: of the challenger's run. champion: number of its version.
+        attempt: number of the comparison on these rows (:func:`gain_evidence`).
 
     Returns the challenger's metrics, the champion's (None without one, empty if too few rows can be compared), and
     other inputs of the gates: ``gain``, ``slices``, ``latency_ms``, ``size_mb``, ``behaviour``, ``fairness``,
@@ -45,10 +51,8 @@ def challenge(
     Raises:
         RegistryError: a bundle is not complete, or the champion needs a feature that the rows no longer have.
     """
-    rows = registry.reference(settings, run_id)
-    evidence = registry.evidence(settings, run_id)
-    evaluation = evidence.evaluation
-    new = registry.load_version(settings, spec.name, challenger)
+    rows, evaluation = registry.reference(settings, challenger.run_id), evidence.evaluation
+    new = registry.load_version(settings, spec.name, challenger.version)
     old = registry.load_version(settings, spec.name, champion) if champion is not None else None
     if old:
         _check_features(spec, old, rows)
@@ -68,17 +72,18 @@ def challenge(
     if evaluation:
         measured["fresher"] = (pd.to_datetime(evaluation.fitted_until, utc=True) - until) / pd.Timedelta(days=1)
     past = _unseen_scores(spec, old, registry.reference(settings, old.run_id), rows, until)
-    seen = past.isna().to_numpy()
+    days, seen = local_days(rows["prediction_time"], spec.timezone), past.isna().to_numpy()
     if seen.any():
         both = rows[~seen]
-        overlap = {"until": until.isoformat(), "rows": len(both), "of": len(rows), "days": len(set(_days(both)))}
+        days = days[~seen]
+        overlap = {"until": until.isoformat(), "rows": len(both), "of": len(rows), "days": len(np.unique(days))}
         measured["overlap"] = overlap
         if overlap["days"] < MIN_DAYS or both["label"].nunique() < 2:
             return metrics(rows["label"].to_numpy(), rows["score"].to_numpy(), threshold), {}, measured
         rows, past = both, past[~seen]
     y, scores, scores_before = rows["label"].to_numpy(), rows["score"].to_numpy(), past.to_numpy()
     noise = [_seed_noise(each, spec.gate.metric) for each in (evaluation, before)]
-    measured["gain"] = _gain(spec.gate, y, scores_before, scores, _days(rows), noise, attempt)
+    measured["gain"] = gain_evidence(spec.gate, y, scores_before, scores, days, noise, attempt)
     measured["slices"] = slice_changes(rows, [name for name in spec.slices if name in rows], y, scores, scores_before)
     old_threshold = before.threshold if before else old.threshold
     return metrics(y, scores, threshold), metrics(y, scores_before, old_threshold), measured
@@ -87,8 +92,6 @@ def challenge(
 def latency(loaded: dict[str, registry.LoadedVersion], rows: pd.DataFrame, requests: int = _REQUESTS) -> dict[str, Any]:
     """95th percentile of the milliseconds per bundle to score one row; the bundles alternate, so that a slow period of
     the machine affects all of them."""
-    import numpy as np
-
     taken: dict[str, list[float]] = {name: [] for name in loaded}
     for number in range(-5, requests):  # the first ones warm up
         place = number % len(rows)
@@ -101,10 +104,22 @@ def latency(loaded: dict[str, registry.LoadedVersion], rows: pd.DataFrame, reque
     return {name: float(np.quantile(each, 0.95)) for name, each in taken.items()}
 
 
-def _gain(
-    gate: Gate, y: Any, before: Any, after: Any, days: list[int], noise: list[tuple[float, float]], attempt: int
+def gain_evidence(
+    gate: Gate, y: Any, before: Any, after: Any, days: Any, noise: Sequence[tuple[float, float]], attempt: int = 1
 ) -> dict[str, Any]:
-    """The gain of ``after`` over ``before``, scores of shape (rows,), as evidence of the gates."""
+    """The gain of ``after`` over ``before`` as evidence of the gates.
+
+    Several versions are compared on the same rows one after the other, and the best of them would be promoted by
+    chance; so the first comparison may be wrong with half of the probability (1 - confidence) / 2, the second with a
+    sixth of it, the k-th with 1 / (k (k + 1)), which sums to one (alpha spending: D. Foster and R. Stine,
+    Alpha-investing, JRSS B 70, 2008).
+
+    Args:
+        y: labels 0 or 1, shape (rows,). before, after: scores of both versions, shape (rows,).
+        days: the day of each row, shape (rows,).
+        noise: of each version, the standard error of its metric because of its seed, and the degrees of freedom.
+        attempt: number of the comparison on these rows, k.
+    """
     gain = paired_gain(y, before, after, days, gate.metric, level=gate.confidence, noise=noise)
     alpha = (1 - gate.confidence) / 2 / (attempt * (attempt + 1))
     return {
@@ -119,19 +134,14 @@ def _gain(
         "alpha": alpha,
         "at_least": _number(gain.at_least(alpha)),
         "seed_noise": [error for error, _ in noise],
-        "days": len(set(days)),
-        "rows": len(days),
+        "days": len(np.unique(days)),
+        "rows": len(y),
     }
 
 
 def _number(value: float) -> float | None:
     """None for NaN, which is no JSON."""
     return None if isnan(value) else value
-
-
-def _days(rows: pd.DataFrame) -> list[int]:
-    """The day of each row's prediction, as a number."""
-    return rows["prediction_time"].dt.floor("D").astype("int64").tolist()  # type: ignore[no-any-return]
 
 
 def _seed_noise(evaluation: Evaluation | None, metric: str) -> tuple[float, float]:

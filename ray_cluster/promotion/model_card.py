@@ -40,15 +40,18 @@ def card_facts(settings: Settings, model: str, number: int) -> CardFacts:
         RegistryError: there is no such version.
     """
     facts = registry.version(settings, model, number)
-    spoken = load_model(model).card.model_dump() if model in model_names() else {}
+    return _card_facts(facts, registry.evidence(settings, facts.run_id))
+
+
+def _card_facts(facts: registry.VersionFacts, evidence: registry.Evidence) -> CardFacts:
     return CardFacts(
-        model=model,
-        version=number,
+        model=facts.model,
+        version=facts.version,
         status=status_of(facts),
         created=facts.created.isoformat(),
         run_id=facts.run_id,
-        evidence=registry.evidence(settings, facts.run_id),
-        words=spoken,
+        evidence=evidence,
+        words=load_model(facts.model).card.model_dump() if facts.model in model_names() else {},
     )
 
 
@@ -58,20 +61,20 @@ def publish_card(settings: Settings, model: str, number: int) -> None:
 
     A failure is recorded in the evidence ``failures`` of the run until a later call succeeds.
     """
+    facts = registry.version(settings, model, number)
+    evidence = registry.evidence(settings, facts.run_id)
     failures: list[Failure] = []
     with secondary(_CARD, failures):
-        known = card_facts(settings, model, number)
+        known = _card_facts(facts, evidence)
         registry.add_texts(
             settings, known.run_id, {"card/card.md": card_markdown(known), "card/card.html": card_html(known)}
         )
-        if not registry.version(settings, model, number).tags.get("headrace.description"):  # keep a person's text
+        if not facts.tags.get("headrace.description"):  # keep a person's text
             registry.describe(settings, model, number, short_form(known))
         registry.annotate(settings, model, number, {"headrace.card": "card/card.md"})
-    run_id = registry.version(settings, model, number).run_id
-    kept = registry.evidence(settings, run_id).failures
-    after = [*(each for each in kept if each["what"] != _CARD), *failures]
-    if after != kept:
-        registry.add_evidence(settings, run_id, {"failures": after})
+    after = [*(each for each in evidence.failures if each["what"] != _CARD), *failures]
+    if after != evidence.failures:
+        registry.add_evidence(settings, facts.run_id, {"failures": after})
 
 
 def write_card(settings: Settings, model: str, number: int) -> Path:

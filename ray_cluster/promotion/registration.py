@@ -103,7 +103,7 @@ def register(
         unchanged = decision is not None and "headrace.card" in facts.tags
         if decision is None:
             attempt = _attempt(registry.versions(settings, spec.name), facts.version, held_out)
-            decision = _decide(settings, spec, facts, current, attempt)
+            decision = _decide(settings, spec, facts, evidence, current, attempt)
         summary = {"headrace.action": decision.action, "headrace.decision": "; ".join(decision.reasons)}
         if any(facts.tags.get(name) != value[:5000] for name, value in summary.items()):
             registry.annotate(settings, spec.name, facts.version, summary)
@@ -121,9 +121,14 @@ def still_holds(decision: Decision, champion: int | None) -> bool:
 
 
 def _decide(
-    settings: Settings, spec: ModelSpec, facts: registry.VersionFacts, champion: int | None, attempt: int
+    settings: Settings,
+    spec: ModelSpec,
+    facts: registry.VersionFacts,
+    evidence: registry.Evidence,
+    champion: int | None,
+    attempt: int,
 ) -> Decision:
-    new, old, measured = challenge(settings, spec, facts.run_id, facts.version, champion, attempt)
+    new, old, measured = challenge(settings, spec, facts, evidence, champion, attempt)
     context: dict[str, Any] = {
         "versions": {"challenger": facts.version, "champion": champion},
         "decided_at": datetime.now(UTC).isoformat(),

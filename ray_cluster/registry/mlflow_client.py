@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from configs.errors import HeadraceError
 from configs.settings import Settings
 from feature_repo.storage import locks
+from ray_cluster.registry.mlflow_plugins import skip_feast
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,6 +20,7 @@ __all__ = [
     "RegistryError",
     "connect",
     "exclusive",
+    "run_files",
 ]
 
 #: Tag of a run with its kind; a run without it is a training.
@@ -34,8 +36,31 @@ def connect(settings: Settings) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
+    skip_feast()
     mlflow.set_tracking_uri(settings.url("mlflow"))
     return mlflow.MlflowClient(settings.url("mlflow"))
+
+
+def run_files(settings: Settings, run_id: str) -> Any:
+    """The store of a run's files, MLflow's ``ArtifactRepository``, whose methods have no types. The client's own calls
+    look up the run and its logged models for each listing and each download.
+
+    Raises:
+        RegistryError: there is no such run.
+    """
+    client = connect(settings)
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    try:
+        return get_artifact_repository(client.get_run(run_id).info.artifact_uri)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise RegistryError(
+            f"There is no training run '{run_id}'; MLflow lists them in the experiment, and `headrace run train` "
+            "creates one."
+        ) from error
 
 
 @contextmanager

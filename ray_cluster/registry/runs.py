@@ -14,7 +14,7 @@ from configs.settings import Settings
 from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.registry.bundles import check_types, write_bundle
 from ray_cluster.registry.evidence import Evidence
-from ray_cluster.registry.mlflow_client import KIND, RegistryError, connect
+from ray_cluster.registry.mlflow_client import KIND, RegistryError, connect, run_files
 from ray_cluster.registry.versions import VersionFacts, champion, versions
 
 if TYPE_CHECKING:
@@ -153,22 +153,11 @@ def evidence(settings: Settings, run_id: str) -> Evidence:
         RegistryError: there is no such run.
         DocumentError: a document is of a newer format.
     """
-    client = connect(settings)
-    from mlflow.exceptions import MlflowException
-
-    try:
-        listed = client.list_artifacts(run_id, "evidence")
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise RegistryError(
-            f"There is no training run '{run_id}'; MLflow lists them in the experiment, and `headrace run train` "
-            "creates one."
-        ) from error
-    if not listed:
+    files = run_files(settings, run_id)
+    if not files.list_artifacts("evidence"):
         return Evidence()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(client.download_artifacts(run_id, "evidence", folder))
+        path = Path(files.download_artifacts("evidence", folder))
         found = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in path.glob("*.json")}
     return Evidence.from_json(found, f"run {run_id}")
 
@@ -178,7 +167,7 @@ def reference(settings: Settings, run_id: str) -> pd.DataFrame:
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as folder:
-        path = connect(settings).download_artifacts(run_id, "reference/reference.parquet", folder)
+        path = run_files(settings, run_id).download_artifacts("reference/reference.parquet", folder)
         return pd.read_parquet(path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from configs.errors import HeadraceError
 from configs.reading import nearest
 from configs.settings import Settings
-from ray_cluster.registry.mlflow_client import RegistryError, connect
+from ray_cluster.registry.mlflow_client import RegistryError, connect, run_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -140,8 +140,24 @@ def versions(settings: Settings, model: str) -> list[VersionFacts]:
     aliases: dict[str, list[str]] = {}  # a search for versions does not return them
     for alias, number in client.get_registered_model(model).aliases.items():
         aliases.setdefault(str(number), []).append(alias)
-    facts = [replace(facts_of(client, each), aliases=tuple(aliases.get(str(each.version), ()))) for each in found]
+    metrics = _metrics(client, [str(each.run_id) for each in found])
+    facts = [
+        replace(_facts(each, metrics.get(str(each.run_id), {})), aliases=tuple(aliases.get(str(each.version), ())))
+        for each in found
+    ]
     return sorted(facts, key=lambda one: -one.version)
+
+
+def _metrics(client: MlflowClient, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The metrics of runs of one experiment, in one request per hundred runs."""
+    from mlflow.entities import ViewType
+
+    experiment, found = client.get_run(run_ids[0]).info.experiment_id, dict[str, dict[str, float]]()
+    for start in range(0, len(run_ids), 100):
+        listed = ", ".join(f"'{each}'" for each in run_ids[start : start + 100])
+        runs = client.search_runs([experiment], f"attributes.run_id IN ({listed})", ViewType.ALL)
+        found |= {run.info.run_id: dict(run.data.metrics) for run in runs}
+    return found
 
 
 def version_features(settings: Settings, model: str, version: int) -> list[str]:
@@ -155,14 +171,17 @@ def version_features(settings: Settings, model: str, version: int) -> list[str]:
 
 def facts_of(client: MlflowClient, version: Any) -> VersionFacts:
     """The facts of a version as MLflow returns it."""
-    run = client.get_run(version.run_id)
+    return _facts(version, dict(client.get_run(version.run_id).data.metrics))
+
+
+def _facts(version: Any, metrics: dict[str, float]) -> VersionFacts:
     return VersionFacts(
         model=version.name,
         version=int(version.version),
         run_id=version.run_id,
         aliases=tuple(version.aliases or ()),
         tags=dict(version.tags or {}),
-        metrics=dict(run.data.metrics),
+        metrics=metrics,
         created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         logged=str(version.source or "").removeprefix("models:/"),
         description=str(version.description or ""),
@@ -178,11 +197,11 @@ _FILE = "evidence/history.json"
 
 def history(settings: Settings, run_id: str) -> list[dict[str, Any]]:
     """The events of the version registered from a run: ``{at, what, by, why, …}``."""
-    client = connect(settings)
-    if not any(each.path == _FILE for each in client.list_artifacts(run_id, "evidence")):
+    files = run_files(settings, run_id)
+    if not any(each.path == _FILE for each in files.list_artifacts("evidence")):
         return []
     with tempfile.TemporaryDirectory() as folder:
-        text = Path(client.download_artifacts(run_id, _FILE, folder)).read_text(encoding="utf-8")
+        text = Path(files.download_artifacts(_FILE, folder)).read_text(encoding="utf-8")
     found: list[dict[str, Any]] = json.loads(text)
     return found
 

@@ -23,6 +23,7 @@ from feature_repo.frames.training_frame import (
     table_fingerprints,
     training_frame,
 )
+from ray_cluster.evaluation.intervals import local_days
 from ray_cluster.training.inputs import check_inputs
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class TrainingData:
         y: labels 0 or 1, shape (rows,).
         periods: row masks of training, validation and held-out period.
         parts: all rows, if they do not have to fit in memory (``fit.memory: external``); the final fits use these.
+        timezone: of the days that are the units of intervals.
     """
 
     frame: TrainingFrame
@@ -215,6 +217,7 @@ class TrainingData:
     y: np.ndarray[Any, Any]
     periods: Periods
     parts: FrameParts | None = None
+    timezone: str = "UTC"
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -233,8 +236,7 @@ class TrainingData:
     @property
     def days(self) -> np.ndarray[Any, Any]:
         """The day of each row's prediction, as a number, shape (rows,): the units of intervals."""
-        days: np.ndarray[Any, Any] = self.rows[PREDICTION_TIME].dt.floor("D").astype("int64").to_numpy()
-        return days
+        return local_days(self.rows[PREDICTION_TIME], self.timezone)
 
     @property
     def early(self) -> np.ndarray[Any, Any]:
@@ -269,4 +271,4 @@ def prepare(settings: Settings, spec: ModelSpec, as_of: datetime, overlay: int |
         periods = split(rows[PREDICTION_TIME], known_at, rows["label"], as_of, spec.split)
     features = model_inputs(rows[frame.features])
     check_inputs(spec.name, spec.inputs, features[periods.train].tail(spec.tuning.most_rows))
-    return TrainingData(frame, features, rows["label"].to_numpy(), periods, parts)
+    return TrainingData(frame, features, rows["label"].to_numpy(), periods, parts, spec.timezone)

@@ -192,7 +192,7 @@ def _start(
     features, y = data.features.iloc[known], data.y[known]
     encode = preprocessing(data.features, spec.inputs, best.family).fit(features)
     ids = data.rows[spec.requests.id].to_numpy()[known]
-    sampled = resample(sampler, features, y, ids, spec.sampling.ratio, spec.tuning.seed)
+    sampled = resample(sampler, features, y, ids, spec.sampling.ratio, spec.tuning.seed, spec.inputs)
     x, columns, shift = encode.transform(sampled.features), columns_of(encode, spec.directions), prior_shift(sampled, y)
     rows = Rows(x, sampled.y, sampled.fit_weights, columns=columns)
     fit = _by_workers if spec.fit.workers > 1 else _alone
@@ -210,7 +210,8 @@ def _alone(spec: ModelSpec, best: TrialResult, rows: Rows, device: Device) -> Ca
     import ray
 
     tuning = spec.tuning
-    fit = ray.remote(num_cpus=share(tuning.cpus_per_trial), num_gpus=gpus_of(spec, device))(fit_steps)
+    steps: Any = fit_steps  # Ray's types do not have keyword-only arguments
+    fit = ray.remote(num_cpus=share(tuning.cpus_per_trial), num_gpus=gpus_of(spec, device))(steps)
     started = fit.remote(
         best.family,
         best.params,

@@ -250,7 +250,7 @@ def _fit_and_score(
     threads = max(1, int(tuning["cpus_per_trial"]))
     device = "cuda" if tuning["gpus_per_trial"] else "cpu"
     fit = start(trial.family, trial.params, Rows(x, y, columns=columns).latest(trial.rows), seed, threads, device)
-    validation, found = Rows(x_validation, np.zeros(len(x_validation))), []
+    validation, found = Rows(x_validation, np.zeros(len(x_validation)), columns=columns), []
     with threadpool_limits(threads):
         for iterations in at:
             fit.advance(iterations, lambda: False)

@@ -57,6 +57,24 @@ def test_a_file_must_carry_its_own_name(tmp_path: Path) -> None:
         load_model("other", "local", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("America/NewYork", "Did you mean 'America/New_York'? Expected an IANA time zone, as in America/New_York."),
+        ("America", "Expected an IANA time zone, as in America/New_York."),
+        ("../etc/passwd", "Expected an IANA time zone, as in America/New_York."),
+        ("", "Expected an IANA time zone, as in America/New_York."),
+    ],
+)
+def test_a_time_zone_that_does_not_exist_is_one_sentence(name: str, said: str) -> None:
+    content = read_yaml(CONFIGS / "models" / "flight_delay.yaml")
+    assert validated(ModelSpec, content, "m.yaml").timezone == "America/New_York"
+    assert load_model("card_fraud", "local").timezone == "UTC"
+    with pytest.raises(ConfigError) as raised:
+        validated(ModelSpec, content | {"timezone": name}, "m.yaml")
+    assert str(raised.value).startswith(f"m.yaml: timezone = {name!r}: ") and str(raised.value).endswith(said)
+
+
 def family(space: str) -> dict[str, Any]:
     return {"family": "xgboost", "iterations": 10, "space": yaml.safe_load(space)}
 

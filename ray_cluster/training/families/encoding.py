@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SearchRows", "columns_of", "encoded", "preprocessing"]
 
-#: Encoding of a family -> rows to fit on, and rows to validate on: x float32 (n, d), y (n,) and, unless all columns are
-#: numbers without a direction, the columns of x.
+#: Encoding of a family -> rows to fit on, and rows to validate on: x float32 (n, d), y (n,) and the columns of x.
 SearchRows = dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]
 
 #: Maximum of one-hot columns per text feature, and of its categories, for which ``benchmarks/categories.py`` tries it;

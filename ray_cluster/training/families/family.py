@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs.reading import nearest
-from ray_cluster.training.families.fit_steps import NUMBERS, Columns, FamilyError, Fit, Rows
+from ray_cluster.training.families.fit_steps import Columns, FamilyError, Fit, Rows
 
 if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
@@ -101,7 +101,8 @@ def fit_steps(
     report: Report | None = None,
     device: str = "cpu",
     weights: np.ndarray | None = None,
-    columns: Columns = NUMBERS,
+    *,
+    columns: Columns,
 ) -> Any:
     """Fit one family for at most ``iterations``; ``report`` is called after each ``every`` iterations, and at the end.
 

@@ -58,7 +58,8 @@ class Rows:
         y: np.ndarray,
         weights: np.ndarray | None = None,
         threads: int = 0,
-        columns: Columns = NUMBERS,
+        *,
+        columns: Columns,
     ) -> None:
         self.x, self.y, self.weights, self.threads, self.columns = x, y, weights, threads, columns
         self._derived: dict[Any, Any] = {}
@@ -77,7 +78,7 @@ class Rows:
             return self
         weights = None if self.weights is None else self.weights[-rows:]
         return self.once(  # type: ignore[no-any-return]
-            ("latest", rows), lambda: Rows(self.x[-rows:], self.y[-rows:], weights, self.threads, self.columns)
+            ("latest", rows), lambda: Rows(self.x[-rows:], self.y[-rows:], weights, self.threads, columns=self.columns)
         )
 
     def weighted(self, class_weight: Any) -> Rows:
@@ -89,7 +90,7 @@ class Rows:
         def make() -> Rows:
             by_class = compute_sample_weight(class_weight, self.y)
             weights = by_class if self.weights is None else by_class * self.weights
-            return Rows(self.x, self.y, weights, self.threads, self.columns)
+            return Rows(self.x, self.y, weights, self.threads, columns=self.columns)
 
         return self.once(("class_weight", str(class_weight)), make)  # type: ignore[no-any-return]
 

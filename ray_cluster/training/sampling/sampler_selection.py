@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from configs.model import ModelSpec
+from configs.model import InputRule, ModelSpec
 from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.cluster.capacity import share
 from ray_cluster.cluster.connection import wait
@@ -26,7 +26,7 @@ from ray_cluster.training.families.prior import corrected
 from ray_cluster.training.sampling.copula import copula
 from ray_cluster.training.sampling.prior import prior_shift
 from ray_cluster.training.sampling.sampled_rows import Sampled, SamplingError, as_they_are, class_weight, undersample
-from ray_cluster.training.sampling.smote import adasyn, smote, smotenc
+from ray_cluster.training.sampling.smote import adasyn, numbers, smote, smotenc
 from ray_cluster.training.sampling.synthetic_rows import check_rows
 from ray_cluster.training.search import Search, TrialResult
 
@@ -51,20 +51,27 @@ _SAMPLERS = {
 }
 
 
-def resample(method: str, features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int) -> Sampled:
+def resample(
+    method: str, features: pd.DataFrame, y: Any, ids: Any, ratio: float, seed: int, inputs: Mapping[str, InputRule]
+) -> Sampled:
     """Rows to fit on instead of the given training rows; the same arguments give exactly the same rows.
 
     Args:
         method: "none", "threshold" (the rows unchanged) or a sampler of :mod:`configs.training`.
         features, y, ids: training rows only: model inputs (text or float64), labels 0 or 1, and the id of each row.
         ratio: positives per negative after sampling; if there are as many already, nothing is done.
+        inputs: the rules of the model's file; a number with ``categories`` is sampled like a text, so that no category
+            is made that is between two others.
 
     Raises:
         SamplingError: the sampler cannot work on these rows.
     """
     if method in ("none", "threshold"):
         return as_they_are(features, y, ids)
-    return _SAMPLERS[method](features, y, ids, ratio, seed)
+    categories = [name for name in numbers(features) if name in inputs and inputs[name].categories]
+    texts = {name: features[name].map(repr, na_action="ignore").astype(object) for name in categories}
+    found = _SAMPLERS[method](features.assign(**texts), y, ids, ratio, seed)
+    return replace(found, features=found.features.astype(features.dtypes[categories].to_dict()))
 
 
 Values = npt.NDArray[Any]
@@ -161,7 +168,7 @@ def _sampled_fit(
     encode = preprocessing(fold["x"], fold["inputs"], trial.family).fit(fold["x"])
     latest = slice(-trial.rows if trial.rows else None, None)
     x, y = fold["x"][latest], fold["y"][latest]
-    sampled = resample(method, x, y, fold["ids"][latest], ratio, seed)
+    sampled = resample(method, x, y, fold["ids"][latest], ratio, seed, fold["inputs"])
     fitted = fit_steps(
         trial.family,
         trial.params,
@@ -231,9 +238,7 @@ def _measure(
     """The decision, based on validation rows alone, and the table of all contenders with their held-out figures."""
     metric, periods = spec.tuning.metric, data.periods
     y, held_out_y = data.y[periods.validation], data.y[periods.held_out]
-    days, held_out_days = (
-        data.rows["prediction_time"][mask].dt.floor("D").to_numpy() for mask in (periods.validation, periods.held_out)
-    )
+    days, held_out_days = (data.days[mask] for mask in (periods.validation, periods.held_out))
     compared = [name for name in names if name not in ("none", "threshold")]
     level = 1 - (1 - spec.sampling.confidence) / max(len(compared), 1)
     plain = results["none"]
@@ -273,12 +278,13 @@ def _measure(
 
 def _gain(
     y: Values, plain: Values, scores: Values, days: Values, metric: str, level: float, name: str
-) -> dict[str, float | None]:
+) -> dict[str, float | str | None]:
     if name in ("none", "threshold") or np.array_equal(plain, scores):
         return {"gain": 0.0, "low": 0.0, "high": 0.0}
     found = paired_gain(y, plain, scores, days, metric, level=level)
-    low, high = (None, None) if np.isnan(found.low) else (found.low, found.high)
-    return {"gain": found.gain, "low": low, "high": high}
+    if found.why:
+        return {"gain": found.gain, "low": None, "high": None, "why": found.why}
+    return {"gain": found.gain, "low": found.low, "high": found.high}
 
 
 def _metric(metric: str, y: Values, scores: Values) -> float:

@@ -45,8 +45,16 @@ def places(features: pd.DataFrame, positives: npt.NDArray[np.bool_]) -> Floats:
 
     Missing numbers become the column's median, and each column is divided by its standard deviation (both computed on
     the positives, whose neighbours are searched); a column that is missing in all of them is ignored.
+
+    Raises:
+        SamplingError: there is no column of numbers.
     """
     values = features[numbers(features)].to_numpy(dtype=np.float64)
+    if not values.shape[1]:
+        raise SamplingError(
+            f"The {features.shape[1]} inputs are texts or categories, and neighbours are searched by numbers; use "
+            "copula, undersample or class_weight."
+        )
     mine = pd.DataFrame(values[positives])
     middle = mine.median().fillna(0.0).to_numpy()
     spread = mine.fillna(pd.Series(middle)).std(ddof=0).to_numpy()

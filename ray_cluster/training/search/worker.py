@@ -17,7 +17,6 @@ from ray_cluster.cluster.capacity import all_resources, capacity
 from ray_cluster.evaluation.metrics import metric
 from ray_cluster.training.families import Fit, Rows, start
 from ray_cluster.training.families.family import fit_class
-from ray_cluster.training.families.fit_steps import NUMBERS
 from ray_cluster.training.search.checkpoint import Progress
 
 __all__ = ["Worker", "failed", "worker_of"]
@@ -64,8 +63,8 @@ class Worker:
 
         with self._lock:  # Ray runs the methods concurrently
             for encoding, parts in {} if self.rows else rows.items():
-                both = [[*ray.get(part), NUMBERS][:3] for part in parts]
-                self.rows[encoding] = [Rows(x, y, None, self.threads * self.slots, columns) for x, y, columns in both]
+                both, threads = [ray.get(part) for part in parts], self.threads * self.slots
+                self.rows[encoding] = [Rows(x, y, None, threads, columns=columns) for x, y, columns in both]
 
     def drop(self, number: int) -> None:
         """Delete the fit of a trial, and end its step."""

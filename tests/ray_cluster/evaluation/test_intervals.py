@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -13,8 +14,10 @@ from ray_cluster.evaluation.intervals import (
     MIN_DAYS,
     Gain,
     Ranked,
+    day_numbers,
     influences,
     intervals,
+    local_days,
     measured_intervals,
     paired_gain,
     standard_error,
@@ -201,3 +204,29 @@ def test_rows_are_sorted_once(monkeypatch: pytest.MonkeyPatch, days: int) -> Non
     monkeypatch.setattr(np, "argsort", lambda values, **more: sorts.append(len(values)) or sort(values, **more))
     intervals(y, scores, day, threshold=0.3)
     assert sorts == [2_000]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"])
+def test_days_end_at_midnight_where_the_rows_are(zone: str) -> None:
+    times = pd.Series(pd.date_range("2013-01-01", "2014-01-01", freq="30min", tz="UTC"))
+    days, dates = local_days(times, zone), times.dt.tz_convert(zone).dt.date
+    np.testing.assert_array_equal(day_numbers(days), day_numbers(dates.to_numpy()))
+    assert len(np.unique(np.diff(np.unique(days)))) == 1  # equal steps
+
+
+def test_the_day_on_which_clocks_change_has_23_or_25_hours() -> None:
+    times = pd.Series(pd.date_range("2013-03-08", "2013-11-06", freq="1h", tz="UTC"))
+    hours = np.unique(local_days(times, "America/New_York"), return_counts=True)[1].tolist()
+    assert hours[2:5] == [24, 23, 24]  # on 10 March an hour is left out
+    assert hours[-4:-1] == [24, 25, 24]  # on 3 November one is repeated
+    assert set(hours[4:-4]) == {24}
+
+
+def test_days_of_utc_are_what_they_were() -> None:
+    random = np.random.default_rng(0)
+    for unit in ("ns", "us"):
+        times = pd.Series(
+            pd.Timestamp("2013-01-01", tz="UTC") + pd.to_timedelta(random.integers(0, 10**7, 500), unit="s")
+        )
+        times = times.dt.as_unit(unit)
+        np.testing.assert_array_equal(local_days(times, "UTC"), times.dt.floor("D").astype("int64").to_numpy())

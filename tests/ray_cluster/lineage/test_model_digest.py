@@ -15,7 +15,7 @@ from skops import io
 
 from ray_cluster.lineage.model_digest import model_digest
 from ray_cluster.registry import TRUSTED
-from ray_cluster.training.families import assemble, fit_steps, preprocessing
+from ray_cluster.training.families import assemble, columns_of, fit_steps, preprocessing
 
 FAMILIES = ("xgboost", "hist_gradient_boosting")
 
@@ -35,7 +35,7 @@ def fitted(family: str, seed: int = 0, threads: int = 1, value: float | None = N
     encode = preprocessing(frame).fit(frame)
     x = encode.transform(frame)
     params = {"subsample": 0.7} if family == "xgboost" else {"max_features": 0.5}
-    return assemble(encode, fit_steps(family, params, x, y, 20, seed, threads))
+    return assemble(encode, fit_steps(family, params, x, y, 20, seed, threads, columns=columns_of(encode)))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -16,7 +16,7 @@ from configs import Settings, load_settings
 from flows import stack
 from ray_cluster import registry
 from ray_cluster.lineage.environment import library_versions
-from ray_cluster.training.families import assemble, fit_steps, preprocessing
+from ray_cluster.training.families import assemble, columns_of, fit_steps, preprocessing
 from tests.integration.conftest import ENVIRONMENTS
 from tests.ports import free_offset
 
@@ -88,7 +88,7 @@ def log_small_run(
     encode = preprocessing(x).fit(x)
     classifier = fit_steps(
         "xgboost", {"max_depth": 3, "learning_rate": 0.2}, encode.transform(x),
-        fitted["label"].to_numpy(), rounds, seed=0,
+        fitted["label"].to_numpy(), rounds, seed=0, columns=columns_of(encode),
     )  # fmt: skip
     pipeline = assemble(encode, classifier)
     scores = pipeline.predict_proba(held_out[FEATURES])[:, 1]

@@ -15,7 +15,7 @@ from ray_cluster import registry
 from ray_cluster.evaluation.column_profile import ColumnProfile, profile_column
 from ray_cluster.registry import TRUSTED
 from ray_cluster.registry.mlflow_client import connect
-from ray_cluster.training.families import assemble, fit_steps, preprocessing
+from ray_cluster.training.families import assemble, columns_of, fit_steps, preprocessing
 from tests.ray_cluster.registry.conftest import FEATURES
 
 FAMILIES = ("xgboost", "hist_gradient_boosting", "random_forest", "logistic_regression", "mlp")
@@ -29,7 +29,7 @@ def test_a_bundle_of_each_family_survives_skops(family):
     y = (frame["number"] + (frame["text"] == "x") > 0.5).to_numpy().astype(int)
     frame.loc[::7, "number"] = np.nan
     encode = preprocessing(frame, family=family).fit(frame)
-    classifier = fit_steps(family, {}, encode.transform(frame), y, 15, seed=0)
+    classifier = fit_steps(family, {}, encode.transform(frame), y, 15, seed=0, columns=columns_of(encode))
     bundle = assemble(encode, classifier)
     kept = io.dumps(bundle)
     assert set(io.get_untrusted_types(data=kept)) <= set(TRUSTED)

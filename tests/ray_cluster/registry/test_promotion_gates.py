@@ -112,6 +112,27 @@ def test_without_a_champion_nothing_is_compared():
     assert {gate["gate"] for gate in decision.gates}.isdisjoint({"worst slice", "gain, 90% sure"})
 
 
+@pytest.mark.parametrize(
+    ("fresher", "refresh", "bounds", "action"),
+    [
+        (7.0, True, [-0.01, -0.01], "promote"),
+        (7.0, False, [0.0, 0.0], "refuse"),
+        (0.5, True, [0.0, 0.0], "refuse"),
+        (-7.0, True, [0.0, 0.0], "refuse"),
+    ],
+)
+def test_a_refresh_has_the_same_bound_in_both_gates_of_the_gain(fresher, refresh, bounds, action):
+    """A version that is a little worse: it may be, if it knows more."""
+    gain = {**evidence()["gain"], "low": -0.008, "high": 0.002, "at_least": -0.012, "alpha": 0.025, "attempt": 1}
+    worse = {**NEW, "average_precision": 0.297}
+    decision = promotion(worse, OLD, Gate(refresh=refresh), evidence(gain=gain, fresher=fresher))
+    measured, sure = (gate for gate in decision.gates if gate["gate"].startswith("gain"))
+    assert [measured["bound"], sure["bound"]] == bounds and decision.action == action
+    assert sure["measured"] == (-0.008 if action == "promote" else -0.012)
+    assert ("is fitted on 7 more days" in measured["reason"]) == (action == "promote")
+    assert replay(decision) == decision
+
+
 def test_an_interval_of_another_confidence_is_not_taken():
     decision = promotion(NEW, OLD, STRICT, evidence())
     with pytest.raises(GateError, match=r"measured at confidence 0.9, not 0.95; register a new run"):

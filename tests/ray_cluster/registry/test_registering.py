@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -49,10 +50,11 @@ def test_rows_that_the_champion_was_fitted_on_are_not_compared(settings, run, fi
     register(settings, spec, run(model, "a", rounds=4, held_out_from=fitted_until), {})
     decision = register(settings, spec, run(model, "b", rounds=40), {}).decision
     overlap = decision.evidence["overlap"]
-    assert (overlap["rows"], overlap["of"], overlap["days"]) == (days * 30, 1200, days)
+    local = days + 1  # in New York they begin on the evening before
+    assert (overlap["rows"], overlap["of"], overlap["days"]) == (days * 30, 1200, local)
     if days >= 10:
         gain = decision.evidence["gain"]
-        assert (gain["days"], gain["rows"]) == (days, days * 30) and gain["mean"] > 0
+        assert (gain["days"], gain["rows"]) == (local, days * 30) and gain["mean"] > 0
     else:
         assert decision.action == "refuse" and "gain" not in decision.evidence
         assert any(
@@ -90,7 +92,7 @@ def test_an_equal_challenger_is_refused_unless_it_was_fitted_on_newer_rows(setti
 
 
 def test_a_blind_challenger_is_refused_and_a_better_one_wins_on_the_same_rows(settings, run):
-    spec = spec_of("contest")
+    spec = spec_of("contest").model_copy(update={"timezone": "UTC"})
     register(settings, spec, run("contest", "a", rounds=4, blind=True), {})
     refused = register(settings, spec, run("contest", "b", blind=True), {})
     assert refused.decision.action == "refuse" and refused.champion == 1
@@ -150,6 +152,34 @@ def test_a_blind_challenger_is_refused_and_a_better_one_wins_on_the_same_rows(se
         registry.point(settings, "contest", 1, "shadw")
     with pytest.raises(registry.AliasError, match="The alias champion is moved by a decision, not by hand"):
         registry.point(settings, "contest", 1, "champion")
+
+
+def test_a_registration_reads_the_files_of_each_run_once(settings, run, monkeypatch):
+    spec, first, second = spec_of("once"), run("once", "a", rounds=4), run("once", "b", rounds=30)
+    register(settings, spec, first, {})
+    read = Counter()
+
+    def counting(name, real):
+        def call(settings, run_id):
+            read[name, run_id] += 1
+            return real(settings, run_id)
+
+        return call
+
+    for name in ("evidence", "reference"):
+        monkeypatch.setattr(registry, name, counting(name, getattr(registry, name)))
+    register(settings, spec, second, {})
+    assert read == {
+        ("evidence", first): 1,
+        ("evidence", second): 2,  # again for the card, with the decision
+        ("reference", first): 1,
+        ("reference", second): 1,
+    }
+    known = registry.versions(settings, "once")
+    assert [(each.version, each.metrics) for each in known] == [
+        (number, registry.version(settings, "once", number).metrics) for number in (2, 1)
+    ]
+    assert all("average_precision" in each.metrics for each in known)
 
 
 def test_an_approval_is_waited_for_and_kept(settings, run):

@@ -140,7 +140,9 @@ def test_a_bundle_from_before_categories_is_loaded_and_scores_as_before() -> Non
     x, y = shops(800, 4)
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=np.nan)
     encode = InputEncoder([("codes", codes, ["shop"])], remainder="passthrough", verbose_feature_names_out=False)
-    model = assemble(encode, fit_steps("xgboost", {}, encode.fit_transform(x), y, 20, seed=0))
+    model = assemble(
+        encode, fit_steps("xgboost", {}, encode.fit_transform(x), y, 20, seed=0, columns=columns_of(encode))
+    )
     again = io.loads(io.dumps(model), trusted=TRUSTED)
     later, _ = shops(300, 5)
     plain = np.asarray(ColumnTransformer.transform(encode, later), dtype="float32")
@@ -160,7 +162,7 @@ def test_a_fit_with_categories_and_directions_continues_as_if_never_cut_off(fami
     columns = columns_of(encode, {"amount": 1, "shop": -1})
     assert columns.directions == (0, 1, 0)
     coded = encode.transform(x)
-    rows, validation = Rows(coded[:600], y[:600], columns=columns), Rows(coded[600:], y[600:])
+    rows, validation = Rows(coded[:600], y[:600], columns=columns), Rows(coded[600:], y[600:], columns=columns)
     params: dict[str, Any] = {"xgboost": {"subsample": 0.7}, "hist_gradient_boosting": {"max_features": 0.5}}[family]
     whole = start(family, params, rows, 5)
     parts = start(family, params, rows, 5)

@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ray_cluster.training.families import FamilyError, Rows, assemble, check_family, fit_steps, preprocessing, start
+from ray_cluster.training.families import (
+    FamilyError,
+    Rows,
+    assemble,
+    check_family,
+    columns_of,
+    fit_steps,
+    preprocessing,
+    start,
+)
+from ray_cluster.training.families.fit_steps import NUMBERS
 from ray_cluster.training.families.prior import corrected
 
 FAMILIES = ("xgboost", "hist_gradient_boosting", "random_forest", "mlp", "logistic_regression")
@@ -42,7 +52,7 @@ def test_a_fit_reports_at_each_step_and_at_the_end(family: str, data: Any) -> No
         seen.append((done, np.asarray(predict(x))))
         return False
 
-    fitted = fit_steps(family, {"learning_rate": 0.2}, x, y, 25, seed=1, every=10, report=report)
+    fitted = fit_steps(family, {"learning_rate": 0.2}, x, y, 25, seed=1, every=10, report=report, columns=NUMBERS)
     assert [done for done, _ in seen] == [10, 20, 25]
     scores = fitted.predict_proba(x)[:, 1]
     np.testing.assert_allclose(seen[-1][1], scores, atol=1e-5)
@@ -60,11 +70,11 @@ def test_a_fit_stops_when_it_is_told(family: str, data: Any) -> None:
         seen.append(done)
         return done >= 10
 
-    fitted = fit_steps(family, {"learning_rate": 0.2}, *data, 40, seed=1, every=5, report=report)
+    fitted = fit_steps(family, {"learning_rate": 0.2}, *data, 40, seed=1, every=5, report=report, columns=NUMBERS)
     assert seen == [5, 10]
     rounds = fitted.get_booster().num_boosted_rounds() if family == "xgboost" else fitted.n_iter_
     assert rounds == 10
-    short = fit_steps(family, {"learning_rate": 0.2}, *data, 10, seed=1)
+    short = fit_steps(family, {"learning_rate": 0.2}, *data, 10, seed=1, columns=NUMBERS)
     np.testing.assert_allclose(fitted.predict_proba(data[0]), short.predict_proba(data[0]), atol=1e-6)
 
 
@@ -76,7 +86,8 @@ def filled(family: str, data: Any) -> Any:
 @pytest.mark.parametrize("family", STEPWISE)
 def test_the_same_seed_is_the_same_model(family: str, data: Any) -> None:
     x, y = filled(family, data)
-    scores = [fit_steps(family, RANDOM[family], x, y, 12, seed).predict_proba(x)[:, 1] for seed in (3, 3, 4)]
+    fits = [fit_steps(family, RANDOM[family], x, y, 12, seed, columns=NUMBERS) for seed in (3, 3, 4)]
+    scores = [fit.predict_proba(x)[:, 1] for fit in fits]
     np.testing.assert_array_equal(scores[0], scores[1])
     assert not np.array_equal(scores[0], scores[2])
 
@@ -89,7 +100,7 @@ def never() -> bool:
 @pytest.mark.parametrize("family", STEPWISE)
 def test_a_continued_fit_equals_one_that_was_never_cut_off(family: str, threads: int, data: Any) -> None:
     x, y = filled(family, data)
-    rows, validation = Rows(x[:400], y[:400]), Rows(x[400:], y[400:])
+    rows, validation = Rows(x[:400], y[:400], columns=NUMBERS), Rows(x[400:], y[400:], columns=NUMBERS)
     whole = start(family, RANDOM[family], rows, 5, threads)
     parts = start(family, RANDOM[family], rows, 5, threads)
     for done in (4, 8, 12):
@@ -106,7 +117,9 @@ def test_a_continued_fit_equals_one_that_was_never_cut_off(family: str, threads:
 
 def test_the_model_of_xgboost_does_not_depend_on_how_often_it_reports(data: Any) -> None:
     fits = [
-        fit_steps("xgboost", RANDOM["xgboost"], *data, 12, seed=5, every=every, report=lambda *_: False)
+        fit_steps(
+            "xgboost", RANDOM["xgboost"], *data, 12, seed=5, every=every, report=lambda *_: False, columns=NUMBERS
+        )
         for every in (0, 1, 5)
     ]
     dumps = [fit.get_booster().get_dump(with_stats=True) for fit in fits]
@@ -119,16 +132,18 @@ def test_a_weight_of_two_is_a_row_that_is_there_twice(family: str, data: Any) ->
     scores are corrected for the prior."""
     x, y = np.nan_to_num(data[0]), data[1]
     weights = np.where(y == 1, 4.0, 1.0)
-    plain = fit_steps(family, {}, x, y, 10, seed=0).predict_proba(x)[:, 1]
-    heavy = fit_steps(family, {}, x, y, 10, seed=0, weights=weights).predict_proba(x)[:, 1]
-    by_class = fit_steps(family, {"class_weight": {0: 1.0, 1: 4.0}}, x, y, 10, seed=0).predict_proba(x)[:, 1]
+
+    def scores(fitted_on: Any = (x, y), iterations: int = 10, weights: Any = None, **params: Any) -> np.ndarray:
+        fitted = fit_steps(family, params, *fitted_on, iterations, seed=0, weights=weights, columns=NUMBERS)
+        return np.asarray(fitted.predict_proba(x)[:, 1])
+
+    plain, heavy, by_class = scores(), scores(weights=weights), scores(class_weight={0: 1.0, 1: 4.0})
     if family != CUSTOM[0]:  # whose leaves are pure whatever the weights
         assert heavy.mean() > plain.mean()
     np.testing.assert_allclose(corrected(heavy, np.log(4)), by_class, atol=1e-7)
     if family == "logistic_regression":
         twice = np.concatenate([x, *[x[y == 1]] * 3]), np.concatenate([y, *[y[y == 1]] * 3])
-        again = fit_steps(family, {}, *twice, 1, seed=0).predict_proba(x)[:, 1]
-        np.testing.assert_allclose(heavy, again, atol=1e-3)
+        np.testing.assert_allclose(heavy, scores(twice, 1), atol=1e-3)
 
 
 class NoWeights:
@@ -145,10 +160,10 @@ class NoWeights:
 
 def test_a_users_estimator_is_fitted_by_its_import_path(data: Any) -> None:
     path = f"{__name__}:NoWeights"
-    fitted = fit_steps(path, {}, *data, 1, seed=0)
+    fitted = fit_steps(path, {}, *data, 1, seed=0, columns=NUMBERS)
     assert isinstance(fitted, NoWeights) and fitted.rate == data[1].mean()
     with pytest.raises(FamilyError, match="takes no sample_weight in fit, and the rows have weights"):
-        fit_steps(path, {}, *data, 1, seed=0, weights=np.ones(len(data[1])))
+        fit_steps(path, {}, *data, 1, seed=0, weights=np.ones(len(data[1])), columns=NUMBERS)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +223,7 @@ def test_one_row_with_nothing_known_is_scored(family: str) -> None:
     rows = pd.concat([FRAME] * 20, ignore_index=True)
     encode = preprocessing(rows, family=family).fit(rows)
     y = np.tile([0, 1, 0, 1, 1, 0], 20)
-    fitted = fit_steps(family, {}, encode.transform(rows), y, 10, seed=0)
+    fitted = fit_steps(family, {}, encode.transform(rows), y, 10, seed=0, columns=columns_of(encode))
     pipeline = assemble(encode, fitted)
     for row in (
         {"carrier": [None], "temp": [np.nan], "origin": [None]},
@@ -231,7 +246,8 @@ def test_a_bundle_scores_what_its_classifier_was_fitted_on(family: str) -> None:
     encode = preprocessing(rows, family=family).fit(rows)
     x = encode.transform(rows)
     assert x.dtype == encode.fit_transform(rows).dtype == "float32"
-    fitted = fit_steps(family, {}, x, y, 1 if family == "logistic_regression" else 20, seed=0)
+    iterations = 1 if family == "logistic_regression" else 20
+    fitted = fit_steps(family, {}, x, y, iterations, seed=0, columns=columns_of(encode))
     scores = assemble(encode, fitted).predict_proba(rows)[:, 1]
     np.testing.assert_array_equal(scores, fitted.predict_proba(x)[:, 1])
     if family not in ("mlp", "logistic_regression"):  # whose numbers are standardised first

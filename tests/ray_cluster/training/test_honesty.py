@@ -14,6 +14,7 @@ import pytest
 from configs import load_model
 from configs.model import ModelSpec, Split
 from feature_repo.frames.training_frame import PREDICTION_TIME, TrainingFrame
+from ray_cluster.evaluation.intervals import local_days
 from ray_cluster.evaluation.metrics import metrics, ranking
 from ray_cluster.training.baselines import baseline_scores, start_baselines
 from ray_cluster.training.calibration import Calibrated, OperatingPoint, choose_operating_point
@@ -72,7 +73,8 @@ def data(spec: ModelSpec, held_out: str = "as it is") -> TrainingData:
         rows.loc[late, ["wind", "rain"]] += 3.0
     periods = split(times, times + timedelta(hours=2), rows["label"], AS_OF, spec.split)
     features = rows[["carrier", "wind", "rain"]].copy()
-    return TrainingData(TrainingFrame(rows, list(features), "f", {}), features, rows["label"].to_numpy(), periods)
+    frame = TrainingFrame(rows, list(features), "f", {})
+    return TrainingData(frame, features, rows["label"].to_numpy(), periods, timezone=spec.timezone)
 
 
 def trial(name: str, metric: float, depth: int, rounds: int) -> TrialResult:
@@ -100,6 +102,8 @@ def test_the_finalist_with_the_best_mean_is_chosen_on_out_of_fold_scores() -> No
     assert max(each["mean"] for each in finalists) == finalists[1]["mean"]
     assert len(found.y) == len(found.scores) == len(found.days) == sum(window["rows"] for window in windows)
     assert np.all(np.diff(found.days) >= 0)
+    times = pd.concat([given.rows[PREDICTION_TIME][fold.validation] for fold in given.periods.folds])
+    np.testing.assert_array_equal(found.days, local_days(times, "America/New_York"))
     first = windows[0]["rows"]
     assert ranking(found.y[:first], found.scores[:first])["average_precision"] == finalists[1]["metrics"][0]
     only = spec(tuning={**spec().tuning.model_dump(mode="json"), "finalists": 1})

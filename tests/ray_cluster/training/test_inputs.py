@@ -19,7 +19,7 @@ from configs.settings import Settings, load_settings
 from feature_repo.frames.training_frame import TrainingFrame
 from ray_cluster.registry import TRUSTED
 from ray_cluster.training.data import Fold, Periods, TrainingData
-from ray_cluster.training.families import assemble, encoded, fit_steps, preprocessing
+from ray_cluster.training.families import assemble, columns_of, encoded, fit_steps, preprocessing
 from ray_cluster.training.final_fit import fit_before
 from ray_cluster.training.inputs import InputsError, check_inputs, learned
 from ray_cluster.training.search import TrialResult
@@ -142,7 +142,7 @@ def test_a_bundle_with_rules_survives_skops(family: str) -> None:
     frame = rows(300, 3)
     y = (frame["plain"].fillna(0) > 0).to_numpy().astype(int)
     encode = preprocessing(frame, rules(), family).fit(frame)
-    bundle = assemble(encode, fit_steps(family, {}, encode.transform(frame), y, 15, seed=0))
+    bundle = assemble(encode, fit_steps(family, {}, encode.transform(frame), y, 15, seed=0, columns=columns_of(encode)))
     kept = io.dumps(bundle)
     assert set(io.get_untrusted_types(data=kept)) <= set(TRUSTED)
     again = io.loads(kept, trusted=TRUSTED)

@@ -70,6 +70,7 @@ def test_the_rows_in_memory_are_the_latest_and_lie_in_the_same_periods(whole, da
 
 def test_what_is_recorded_of_the_frame_is_told_of_all_rows(whole, data):
     assert data.periods.describe(data.rows["label"]) == whole.periods.describe(whole.rows["label"])
+    assert data.timezone == whole.timezone == spec().timezone
     assert (data.frame.fingerprint, data.frame.tables) == (whole.frame.fingerprint, whole.frame.tables)
     assert (data.frame.columns, data.frame.features) == (whole.frame.columns, whole.frame.features)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from ray_cluster.training.families import Rows, start
+from ray_cluster.training.families.fit_steps import NUMBERS
 from ray_cluster.training.families.prior import PriorCorrected, corrected, weight_shift
 from ray_cluster.training.sampling.prior import prior_shift
 from ray_cluster.training.sampling.sampler_selection import resample
@@ -29,7 +30,7 @@ def test_a_weighted_fit_says_what_the_plain_one_says(method):
     random = np.random.default_rng(0)
     y = (random.random(60_000) < 0.02).astype(int)
     x = random.normal(size=(60_000, 1)) + y[:, None]
-    found = resample(method, pd.DataFrame(x, columns=["a"]), y, np.arange(len(y)), 0.5, 0)
+    found = resample(method, pd.DataFrame(x, columns=["a"]), y, np.arange(len(y)), 0.5, 0, {})
     shift = prior_shift(found, y)
     fitted = LogisticRegression(C=1e6).fit(found.features.to_numpy(), found.y, sample_weight=found.weights)
     model = PriorCorrected(fitted, shift)
@@ -47,7 +48,7 @@ def test_class_weights_of_a_trial_do_not_change_the_mean_score(family, weights):
     random = np.random.default_rng(0)
     y = (random.random(20_000) < 0.045).astype(int)
     x = (random.normal(size=(20_000, 2)) + y[:, None]).astype("float32")
-    rows = Rows(x, y, np.where(y == 1, 3.0, 1.0) if weights else None)
+    rows = Rows(x, y, np.where(y == 1, 3.0, 1.0) if weights else None, columns=NUMBERS)
     iterations = 1 if family == "logistic_regression" else 30
     params = {"max_depth": 3} if family not in ("mlp", "logistic_regression") else {}
     found = {}
@@ -68,7 +69,7 @@ def test_class_weights_of_a_trial_do_not_change_the_mean_score(family, weights):
 def test_a_continued_fit_with_class_weights_is_the_same():
     random = np.random.default_rng(0)
     y = (random.random(2000) < 0.1).astype(int)
-    rows = Rows((random.normal(size=(2000, 2)) + y[:, None]).astype("float32"), y)
+    rows = Rows((random.normal(size=(2000, 2)) + y[:, None]).astype("float32"), y, columns=NUMBERS)
     params = {"max_depth": 3, "class_weight": "balanced"}
     whole, half = (start("xgboost", params, rows, seed=0) for _ in range(2))
     whole.advance(10, lambda: False)
@@ -81,7 +82,7 @@ def test_a_continued_fit_with_class_weights_is_the_same():
 
 def test_the_shift_counts_synthetic_rows():
     x, y, ids = mixed(1000, 0.05, 0)
-    found = resample("copula", x, y, ids, 0.5, 0)
+    found = resample("copula", x, y, ids, 0.5, 0, {})
     assert prior_shift(found, y) == pytest.approx(np.log(0.5 / ((y == 1).sum() / (y == 0).sum())), abs=0.01)
 
 
@@ -89,7 +90,7 @@ def test_the_shift_counts_synthetic_rows():
 def test_the_shift_is_one_for_weights_of_sampling_and_of_a_trial(seed, ratio):
     y = (np.random.default_rng(seed).random(200) < 0.1).astype(int)
     assume(0 < y.sum() < len(y))
-    found = resample("class_weight", pd.DataFrame({"a": np.zeros(200)}), y, np.arange(200), ratio, 0)
+    found = resample("class_weight", pd.DataFrame({"a": np.zeros(200)}), y, np.arange(200), ratio, 0, {})
     weights = np.where(y == 1, found.weights[y == 1][0], 1.0)
     assert prior_shift(found, y) == weight_shift(y, weights) == pytest.approx(np.log(weights.max()))
     assert weight_shift(y, 3 * weights, weights) == pytest.approx(0, abs=1e-12)

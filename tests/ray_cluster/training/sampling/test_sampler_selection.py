@@ -14,7 +14,7 @@ from configs.training import Sampling
 from feature_repo.frames.training_frame import TrainingFrame
 from ray_cluster.decisions.decision import Decision, replay, sampling_verdict
 from ray_cluster.training.data import TrainingData, split
-from ray_cluster.training.sampling.sampler_selection import select_sampler, try_sampler
+from ray_cluster.training.sampling.sampler_selection import _gain, select_sampler, try_sampler
 from ray_cluster.training.search import TrialResult
 from tests.ray_cluster.training.sampling.mixed_rows import mixed
 
@@ -129,3 +129,24 @@ def test_what_cannot_contend_is_told_and_not_kept():
     broken = {"contender": "smote", "error": "SMOTE needs at least 2 positives."}
     found = sampling_verdict(evidence(broken), rule)
     assert found.action == "leave" and "which failed: SMOTE needs" in found.reasons[1]
+
+
+def test_a_gain_without_an_interval_has_its_reason():
+    unknown = {**contender("smote", 0.01, 0, 0), "low": None, "high": None}
+    days = {**unknown, "why": "The rows are of 7 days, and an interval needs 10."}
+    found = sampling_verdict(evidence(days), Sampling(method="smote"))
+    assert found.reasons[1].endswith(
+        "it gains +0.0100, without an interval: the rows are of 7 days, and an interval needs 10."
+    )
+    assert sampling_verdict(evidence(days), Sampling(method="select", contenders=["smote"])).action == "leave"
+    older = sampling_verdict(evidence(unknown), Sampling(method="smote"))
+    assert replay(older) == older and "on too few days for an interval" in older.reasons[1]
+
+
+def test_the_measured_gain_says_why_it_has_no_interval():
+    random = np.random.default_rng(0)
+    y, plain, scores = (random.random(600) < 0.3).astype(int), random.random(600), random.random(600)
+    few = _gain(y, plain, scores, np.repeat(np.arange(6), 100), "roc_auc", 0.95, "smote")
+    assert few["low"] is None and few["why"] == "The rows are of 6 days, and an interval needs 10."
+    enough = _gain(y, plain, scores, np.repeat(np.arange(12), 50), "roc_auc", 0.95, "smote")
+    assert enough["low"] < enough["gain"] < enough["high"] and "why" not in enough

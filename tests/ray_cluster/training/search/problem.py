@@ -10,16 +10,17 @@ import numpy as np
 from configs.model import ModelSpec, load_model
 from configs.settings import Settings, load_settings
 from configs.tuning import Tuning
+from ray_cluster.training.families.fit_steps import NUMBERS
 from ray_cluster.training.search import Search, tune_families
 
 
-def rows(count: int = 900) -> dict[str, tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]]:
+def rows(count: int = 900) -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]:
     """Encoded rows for all encodings; two thirds to fit on."""
     random = np.random.default_rng(3)
     x = random.normal(size=(count, 5)).astype("float32")
     y = (x[:, 0] + x[:, 1] * x[:, 2] + random.normal(size=count) > 0.7).astype(int)
     cut = count * 2 // 3
-    parts = (x[:cut], y[:cut]), (x[cut:], y[cut:])
+    parts = (x[:cut], y[:cut], NUMBERS), (x[cut:], y[cut:], NUMBERS)
     return {"categories": parts, "ordinal": parts, "one_hot": parts}
 
 

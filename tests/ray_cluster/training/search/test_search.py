@@ -43,10 +43,10 @@ def test_every_trial_is_reported_with_its_point_and_the_best_comes_first(tmp_pat
         assert trial.iterations in [done for done, _ in trial.history]
         assert trial.status == "finished" or (trial.history[-1][0] < 32 and "others were better" in trial.reason)
         assert trial.cpu_seconds > 0 and trial.seconds < 60
-    (x, y), (x_validation, _) = rows()["ordinal"]
+    (x, y, columns), (x_validation, *_) = rows()["ordinal"]
     best = found.best
-    again = fit_steps(best.family, best.params, x, y, best.iterations, 0).predict_proba(x_validation)[:, 1]
-    np.testing.assert_allclose(found.validation_scores, again, atol=1e-6)
+    again = fit_steps(best.family, best.params, x, y, best.iterations, 0, columns=columns).predict_proba(x_validation)
+    np.testing.assert_allclose(found.validation_scores, again[:, 1], atol=1e-6)
     assert not (tmp_path / "tune" / "key").exists()
 
 
@@ -55,13 +55,12 @@ def test_trials_draw_a_number_of_rows_and_are_fitted_on_the_latest(tmp_path: Pat
         settings_at(tmp_path), spec_of({"trials": 8}, rows=[1000, 2000], scheduler="none"), "key", lambda: rows(3000)
     )
     assert {trial.rows for trial in found.trials} == {1000, None}
-    (x, y), (x_validation, y_validation) = rows(3000)["ordinal"]
+    (x, y, columns), (x_validation, y_validation, _) = rows(3000)["ordinal"]
     for trial in found.trials:
         latest = slice(-(trial.rows or 2000), None)
-        again = fit_steps(trial.family, trial.params, x[latest], y[latest], trial.iterations, 0).predict_proba(
-            x_validation
-        )
-        assert trial.metric == pytest.approx(average_precision_score(y_validation, again[:, 1]), abs=1e-5)
+        given = trial.family, trial.params, x[latest], y[latest], trial.iterations, 0
+        scores = fit_steps(*given, columns=columns).predict_proba(x_validation)[:, 1]
+        assert trial.metric == pytest.approx(average_precision_score(y_validation, scores), abs=1e-5)
 
 
 @pytest.mark.parametrize("scheduler", ["hyperband", {"name": "median", "min_samples_required": 2}, "none"])

@@ -20,7 +20,7 @@ FAMILY = {"family": "xgboost", "iterations": 400, "report_every": 8, "space": {"
 @pytest.fixture
 def worker() -> Worker:
     found = Worker(spec_of({"trials": 1}, [FAMILY]).tuning, 1)
-    found.rows = {name: [Rows(x, y) for x, y in both] for name, both in rows().items()}
+    found.rows = {name: [Rows(x, y, columns=columns) for x, y, columns in both] for name, both in rows().items()}
     return found
 
 
