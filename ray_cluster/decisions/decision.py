@@ -180,11 +180,11 @@ def decide_monitoring(evidence: Mapping[str, Any], policy: Mapping[str, Any]) ->
         DecisionError: the decision was stored before calibration and cost were judged.
     """
     seen = evidence.get("performance")
-    if "alarm_rate" not in policy or (seen and "changes" not in seen):
+    if "alarm_rate" not in policy or (seen and not {"changes", "ranking"} <= seen.keys()):
         raise DecisionError(
-            "The stored decision has no measurement of calibration and cost, because an earlier version made it; "
-            "expected alarm_rate in its policy and performance.changes in its evidence. Run `headrace run monitor` "
-            "with the same as_of to decide again."
+            "The stored decision has no measurement of calibration, cost and ranking, because an earlier version made "
+            "it; expected alarm_rate in its policy, and changes and ranking in the performance of its evidence. Run "
+            "`headrace run monitor` with the same as_of to decide again."
         )
 
     def verdict(action: Action, reasons: Sequence[str]) -> Decision:

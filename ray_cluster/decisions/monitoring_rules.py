@@ -1,15 +1,16 @@
 """Judge monitoring's measurements under a policy: each finding has an alarm flag and a sentence.
 
 All judgments compare a difference with one boundary: the standard error that it has if nothing has changed, times a
-quantile of Student's t distribution. The level of the quantile is shared by the judgments and by the days of a week
-(Bonferroni), so that about ``alarm_rate`` of the weeks or fewer have a false alarm although each day is looked at;
-``benchmarks/monitoring_rules.py`` measures it.
+quantile whose level is the judgment's share of ``alarm_rate``. So about ``alarm_rate`` of the weeks or fewer have a
+false alarm although each day is looked at; ``benchmarks/monitoring_rules.py`` measures it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from ray_cluster.decisions.daily_looks import LOOKS, weekly_quantile
 
 __all__ = [
     "abstentions",
@@ -27,10 +28,16 @@ __all__ = [
 Finding = tuple[bool, str]
 Facts = Mapping[str, Any]
 
-#: Days of a week, each of which has one look.
-LOOKS = 7
-#: Judgments of a look: calibration gap, cost, ranking, drift of scores and drift of features.
-JUDGMENTS = 5
+#: Share of the alarm rate that each judgment spends if outcomes of most predictions have arrived. Calibration varies
+#: most from day to day and has most, a loss of the ranking is found with less, and cost seldom alarms alone. The rest
+#: is left for new values of a feature, whose bound has no level, and for days that vary more than a t distribution.
+SHARES = {"calibration_gap": 0.65, "ranking": 0.15, "cost": 0.05}
+#: Part of its share that calibration spends in the direction in which the cost has risen.
+COSTLY = 0.8
+#: If they have not, performance spends this share of that.
+PARTLY = 0.5
+#: Share that drift spends for the scores, and again for the features.
+DRIFT_SHARE = 0.25
 
 _METRIC_NAMES = {"average_precision": "average precision", "roc_auc": "ROC AUC"}
 _BROKEN = {
@@ -41,19 +48,18 @@ _BROKEN = {
 }
 
 
-def boundary(policy: Facts, freedom: float, sides: int = 1) -> float:
+def boundary(policy: Facts, freedom: float, days: int, share: float = 1.0) -> float:
     """Number of standard errors that a difference must exceed.
 
     Args:
         freedom: degrees of freedom of the standard error.
-        sides: 2 if a change in either direction counts.
+        days: days of the window.
+        share: of the alarm rate, that the judgment spends.
 
-    >>> round(boundary({"alarm_rate": 0.05}, 11), 2)
-    3.82
+    >>> round(boundary({"alarm_rate": 0.05}, 11, 30, 0.2), 1)
+    3.2
     """
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, 1 - policy["alarm_rate"] / LOOKS / JUDGMENTS / sides))
+    return weekly_quantile(policy["alarm_rate"] * share, round(freedom, 1), days)
 
 
 def natural_bound(measured: Facts, policy: Facts, share: float = 1.0) -> float | None:
@@ -61,14 +67,15 @@ def natural_bound(measured: Facts, policy: Facts, share: float = 1.0) -> float |
     unknown.
 
     The index is a sum of squares with a known mean (:func:`ray_cluster.monitoring.day_variation.index_variation`), as
-    the square of a difference is, so that the boundary is the quantile of an F distribution.
+    the square of a difference is, so that the boundary is the quantile of an F distribution. Its level is shared by the
+    looks of a week (Bonferroni).
     """
     from scipy.special import fdtri
 
     known = measured.get("variation")
     if not known:
         return None
-    level = policy["alarm_rate"] / LOOKS / JUDGMENTS * share
+    level = policy["alarm_rate"] * DRIFT_SHARE / LOOKS * share
     limit = fdtri(known["dimensions"], known["dimensions"] * known["freedom"], 1 - level)
     return float(limit * known["variance"] - known["chance"])
 
@@ -109,16 +116,17 @@ def performance_changes(evidence: Facts, policy: Facts) -> tuple[bool, list[Find
                 f"{policy['min_rows']:,} outcomes and {policy['min_class_rows']:,} of the rarer class onwards.",
             )
         ]
-    changes = seen["changes"]
-    ranked = "ranking" in changes and rarer >= policy["min_class_rows"]
-    ranking = _ranking(seen, policy) if ranked else None
-    findings = [_calibration(seen, policy, None if ranking is None else not ranking[0])]
-    findings.append(_cost(seen, policy))
+    covered = seen["outcomes"] >= evidence["rows"] / 2
+    spent = 1.0 if covered else PARTLY
+    ranked = "ranking" in seen["changes"] and rarer >= policy["min_class_rows"]
+    ranking = _ranking(seen, policy, spent) if ranked else None
+    findings = [_calibration(seen, policy, spent, None if ranking is None else not ranking[0])]
+    findings.append(_cost(seen, policy, spent))
     if ranking is not None:
         findings.append(ranking)
     elif seen["unknown"]:
         findings.append((False, seen["unknown"]))
-    return seen["outcomes"] >= evidence["rows"] / 2, findings
+    return covered, findings
 
 
 def unseen_values(evidence: Facts, policy: Facts) -> list[Finding]:
@@ -168,9 +176,16 @@ def metric_name(metric: str) -> str:
     return _METRIC_NAMES.get(metric, metric)
 
 
-def _calibration(seen: Facts, policy: Facts, ranking_kept: bool | None) -> Finding:
+def _limit(seen: Facts, policy: Facts, spent: float, name: str) -> float:
+    """What chance and the days explain of a change, if the judgments spend ``spent`` of the alarm rate."""
+    row = seen["changes"][name]
+    return boundary(policy, row["freedom"], seen["days"], spent * SHARES[name]) * float(row["error"])
+
+
+def _calibration(seen: Facts, policy: Facts, spent: float, ranking_kept: bool | None) -> Finding:
     row = seen["changes"]["calibration_gap"]
-    limit = boundary(policy, row["freedom"], 2) * row["error"]
+    side = COSTLY if seen["changes"]["cost"]["change"] > 0 else 1 - COSTLY
+    limit = _limit(seen, policy, spent * side, "calibration_gap")
     bound = policy["calibration_gap"] * seen["held_out_rate"]
     alarm = abs(row["change"]) > max(limit, bound)
     predicted = seen["predicted_positives"] / seen["outcomes"]
@@ -182,9 +197,9 @@ def _calibration(seen: Facts, policy: Facts, ranking_kept: bool | None) -> Findi
     )
 
 
-def _cost(seen: Facts, policy: Facts) -> Finding:
+def _cost(seen: Facts, policy: Facts, spent: float) -> Finding:
     row, cost = seen["changes"]["cost"], seen["cost"]
-    limit = boundary(policy, row["freedom"]) * row["error"]
+    limit = _limit(seen, policy, spent, "cost")
     bound = policy["cost_rise"] * abs(cost["held_out"])
     name = "log loss" if cost["kind"] == "log_loss" else "cost per row"
     return row["change"] > max(limit, bound), (
@@ -194,12 +209,13 @@ def _cost(seen: Facts, policy: Facts) -> Finding:
     )
 
 
-def _ranking(seen: Facts, policy: Facts) -> Finding:
-    row = seen["changes"]["ranking"]
-    limit = boundary(policy, row["freedom"]) * row["error"]
+def _ranking(seen: Facts, policy: Facts, spent: float) -> Finding:
+    row, ranking = seen["changes"]["ranking"], seen["ranking"]
+    limit = _limit(seen, policy, spent, "ranking")
     return -row["change"] > max(limit, policy["metric_drop"]), (
-        f"The {metric_name(seen['metric'])} has changed by {row['change']:+.3f} from {row['held_out']:.3f} to "
-        f"{row['live']:.3f}, {_compared(-row['change'], policy['metric_drop'], limit)}."
+        f"The {metric_name(seen['metric'])} is {ranking['live']:.3f}, and the scores predict "
+        f"{ranking['predicted']:.3f} (held-out rows: {ranking['held_out']:.3f}); the difference has changed by "
+        f"{row['change']:+.3f}, {_compared(-row['change'], policy['metric_drop'], limit)}."
     )
 
 

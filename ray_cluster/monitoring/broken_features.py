@@ -37,9 +37,12 @@ def broken_feature(name: str, reference: pd.Series[Any], current: pd.Series[Any]
     Raises:
         MonitoringError: the reference is numeric and a current value is not a number.
     """
-    if is_numeric(reference):
+    number = is_numeric(reference)
+    if number:
         before, values = aligned_numbers(reference, name), aligned_numbers(current, name)
         missing_before, missing = np.isnan(before), np.isnan(values)
+        before = before[~missing_before]
+        ends = np.quantile(before, [0.005, 0.1, 0.9, 0.995]) if len(before) else np.zeros(4)
     else:
         missing_before, missing = reference.isna().to_numpy(), current.isna().to_numpy()
     for rows in LENGTHS:
@@ -49,8 +52,8 @@ def broken_feature(name: str, reference: pd.Series[Any], current: pd.Series[Any]
         kind = None
         if missing[newest].mean() >= NEARLY_ALL:
             kind = "null" if _most(missing_before, half) < BEFORE else None
-        elif is_numeric(reference):
-            kind = _other_scale(before[~missing_before], values[newest][~missing[newest]], half)
+        elif number:
+            kind = _other_scale(before, ends, values[newest][~missing[newest]], half)
         elif _unseen(reference, current.iloc[newest], half):
             kind = "unseen"
         if kind:
@@ -58,11 +61,11 @@ def broken_feature(name: str, reference: pd.Series[Any], current: pd.Series[Any]
     return None
 
 
-def _other_scale(before: Floats, values: Floats, half: int) -> str | None:
+def _other_scale(before: Floats, ends: Floats, values: Floats, half: int) -> str | None:
     """``unit`` if the median is farther from all stretches of the reference than those are from each other, or if the
-    spread is lost; ``constant`` if there is none left."""
-    least, low, high, most = np.quantile(before, [0.005, 0.1, 0.9, 0.995]) if len(before) >= 2 * half else (0.0,) * 4
-    if least == most:
+    spread is lost; ``constant`` if there is none left. ``ends``: quantiles 0.005, 0.1, 0.9, 0.995 of the reference."""
+    least, low, high, most = ends
+    if least == most or len(before) < 2 * half:
         return None
     middle = float(np.median(values))
     if not least <= middle <= most:

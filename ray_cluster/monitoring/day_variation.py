@@ -30,9 +30,9 @@ __all__ = [
     "utc_days",
 ]
 
-#: Cosines of a mean, in units of ``days ** (2 / 3)``: more than an interval over all days has, because the slowest
-#: variation matters less in a period that is shorter than the reference.
-COSINES = 0.66
+#: Longest period of a mean, in units of ``days ** (1 / 3)``; a longer one counts as that. It leaves as many degrees of
+#: freedom as an interval over all days has (:func:`ray_cluster.evaluation.intervals.cosine_sums`).
+LONGEST = 3.6
 #: Cosines of an index: only the slowest, because features have long memory and trends; its dimensions make up for the
 #: few degrees of freedom. ``benchmarks/monitoring_rules.py`` measures both.
 SLOW_COSINES = 0.25
@@ -44,18 +44,20 @@ class ShortReferenceError(MonitoringError):
 
 @dataclass(frozen=True)
 class Period:
-    """Size of a period: ``rows``, and ``days`` of equal size that they are worth (a day with few rows counts less)."""
+    """Size of a period: ``rows``, and ``days`` of equal size that they are worth (a day with few rows counts less);
+    and the days ``after`` the end of the reference until it starts."""
 
     days: float
     rows: int
+    after: float = 0.0
 
     @classmethod
-    def of(cls, day: Integers | None) -> Period:
+    def of(cls, day: Integers | None, after: float = 0.0) -> Period:
         """The period of rows whose days have these numbers, shape (rows,); None counts as one day."""
         if day is None or not len(day):
-            return cls(1.0, 0 if day is None else len(day))
+            return cls(1.0, 0 if day is None else len(day), after)
         rows = np.bincount(day - day.min())
-        return cls(float(rows.sum() ** 2 / np.sum(rows**2)), len(day))
+        return cls(float(rows.sum() ** 2 / np.sum(rows**2)), len(day), after)
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,31 @@ class Variation:
         within: variance of a row.
         freedom: degrees of freedom of ``between``.
         dimensions: that the difference has (one for a mean, more for the bins of an index).
+        wanders: whether days may wander (a random walk) instead of returning to their mean, as features with a season
+            or a long memory do: then a period differs more, and the more the later it is.
     """
 
     reference: Period
     between: float
     within: float
-    freedom: int
+    freedom: float
     dimensions: float = 1.0
+    wanders: bool = False
 
-    def variance(self, period: Period) -> float:
-        """Variance of the difference of the two means."""
-        return self.between * (1 / period.days + 1 / self.reference.days) + self.chance(period)
+    def variance(self, period: Period, scale: float = 1.0) -> float:
+        """Variance of the difference of the two means, if the variance of the period's rows is ``scale`` times that of
+        the reference's rows, and its days' effects are ``scale`` times as large."""
+        apart = 1 / period.days + 1 / self.reference.days
+        if self.wanders:
+            apart = max(apart, self._wandered(period))
+        return self.between * apart * scale**2 + self.chance(period) * scale
+
+    def _wandered(self, period: Period) -> float:
+        """The variance of the difference of two means of a random walk, relative to ``between``: each cosine sum has
+        the variance ``(days / (pi * number)) ** 2`` per step of the walk."""
+        days = self.reference.days
+        sums = np.mean((days / (np.pi * np.arange(1, self.freedom + 1))) ** 2)
+        return float((days / 3 + period.after + period.days / 3) / sums)
 
     def chance(self, period: Period) -> float:
         """The part of :meth:`variance` that rows alone cause."""
@@ -110,18 +126,27 @@ def reference_days(times: pd.Series[Any] | None) -> Integers:
     return days
 
 
-def mean_variation(halves: Floats, rows: int) -> Variation:
-    """Variation of a metric from its influences.
+def mean_variation(halves: Floats, rows: int, period: Period) -> Variation:
+    """Variation of a metric from its influences, for periods of the length of ``period``.
+
+    A cosine has the weight that variation of its frequency has in the mean of such a period: faster variation averages
+    out within it. So a short period has more degrees of freedom (M. S. Bartlett, Periodogram analysis and continuous
+    spectra, Biometrika 37, 1950).
 
     Args:
         halves: influence of each half of each day in time order (:func:`ray_cluster.evaluation.intervals.influences`),
             shape (days, 2): the difference of two halves of one day is due to rows alone.
         rows: of the reference.
+        period: the period whose mean is compared; only its length counts.
     """
-    sums = cosine_sums(halves.mean(axis=1), COSINES)
-    noise = float(np.mean((halves[:, 0] - halves[:, 1]) ** 2)) / 4
     days = len(halves)
-    return Variation(Period(days, rows), max(0.0, float(np.mean(sums**2)) - noise), noise * rows / days, len(sums))
+    sums = cosine_sums(halves.mean(axis=1), (days - 0.5) / days ** (2 / 3))  # all days - 1 of them
+    length = min(max(1.0, period.days), LONGEST * days ** (1 / 3))
+    weights = np.sinc(np.arange(1, days) / 2 / days * length) ** 2
+    variance = float(weights @ sums**2 / weights.sum())
+    freedom = float(weights.sum() ** 2 / np.sum(weights**2))
+    noise = float(np.mean((halves[:, 0] - halves[:, 1]) ** 2)) / 4
+    return Variation(Period(days, rows), max(0.0, variance - noise), noise * rows / days, freedom)
 
 
 def index_variation(codes: Integers, days: Integers) -> Variation:
@@ -145,4 +170,4 @@ def index_variation(codes: Integers, days: Integers) -> Variation:
     squares = float(np.sum(products**2) - np.sum(np.diag(products) ** 2)) / (freedom * (freedom - 1))  # of each pair
     dimensions = min(max(1.0, total**2 / squares if squares else within), max(1.0, within))
     between = max(0.0, total - within * count / len(codes))
-    return Variation(Period(count, len(codes)), between, within, freedom, dimensions)
+    return Variation(Period(count, len(codes)), between, within, freedom, dimensions, wanders=True)

@@ -67,7 +67,7 @@ def measure(
         )
     times = pd.to_datetime(predictions["as_of"], utc=True)
     days, facts = _days(reference)
-    period = Period.of(utc_days(times))
+    period = Period.of(utc_days(times), _after(reference, times))
     policy = spec.monitoring
 
     def drift(name: str, before: pd.Series[Any], now: pd.Series[Any], share: float) -> dict[str, Any]:
@@ -150,6 +150,14 @@ def _days(reference: pd.DataFrame) -> tuple[Integers | None, dict[str, Any]]:
     except ShortReferenceError as error:
         return None, {"unknown": str(error)}
     return days, {"days": int(days.max()) + 1}
+
+
+def _after(reference: pd.DataFrame, times: pd.Series[Any]) -> float:
+    """Days from the last reference row to the first of ``times``; 0 if one of them is unknown."""
+    if "prediction_time" not in reference or not len(times):
+        return 0.0
+    apart = times.min() - pd.to_datetime(reference["prediction_time"], utc=True).max()
+    return 0.0 if pd.isna(apart) else max(0.0, apart / pd.Timedelta(days=1))
 
 
 def _drift(

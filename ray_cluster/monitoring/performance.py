@@ -3,18 +3,20 @@
 Three values of the live period are compared with those of the reference, each with the standard error that the
 reference's own days give it (:mod:`ray_cluster.monitoring.day_variation`):
 
-- ``calibration_gap``: mean score minus share of positives.
+- ``calibration_gap``: mean score minus share of positives. Days move the log-odds, and so the gap in proportion to the
+  mean of ``score * (1 - score)``, which scales its standard error: in a season with higher scores it varies more.
 - ``cost``: mean cost of a row beyond the mean that the scores themselves predict, so that a stormy week is no rise if
   the scores know of the storm. It is the log loss, or the declared cost of the decision.
-- ``ranking``: ROC AUC, also if the gate has another metric. It does not move with the share of positives, and its days
-  differ so much less than those of average precision that it finds losses of the ranking weeks earlier.
+- ``ranking``: ROC AUC, also if the gate has another metric, minus the one that the scores themselves predict, so that
+  a week of similar rows is no loss. It does not move with the share of positives, and its days differ so much less than
+  those of average precision that it finds losses of the ranking weeks earlier.
 
 Intervals of the metrics themselves are t intervals over the live days (:mod:`ray_cluster.evaluation.intervals`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +33,7 @@ from ray_cluster.evaluation.intervals import (
     influences,
     measured_intervals,
 )
-from ray_cluster.monitoring.day_variation import Period, Variation, mean_variation
+from ray_cluster.monitoring.day_variation import Period, mean_variation
 
 __all__ = ["METRICS", "Decided", "HeldOut", "Scored", "performance", "score_metrics"]
 
@@ -53,6 +55,11 @@ class Scored:
     def rate(self) -> float:
         """The share of positives."""
         return float(self.labels.mean()) if len(self.labels) else float("nan")
+
+    @property
+    def spread(self) -> float:
+        """The mean variance of a row's label, if the scores are right."""
+        return float(np.mean(self.scores * (1 - self.scores)))
 
     @property
     def day_count(self) -> int:
@@ -79,9 +86,10 @@ class HeldOut:
 
     Attributes:
         ranked: the rows in blocks of half days (or one block if days are unknown).
-        values: ``calibration_gap``, ``cost`` (beyond the predicted one) and ``ranking``.
+        values: ``calibration_gap``, ``cost`` and ``ranking`` (both beyond the predicted ones).
         cost: mean cost of a row.
-        variations: of each value; empty if unknown, for the reason in ``unknown``.
+        halves: influence of each half of each day on each value, shape (days, 2); empty if their variation is unknown,
+            for the reason in ``unknown``.
     """
 
     rows: Scored
@@ -89,7 +97,7 @@ class HeldOut:
     ranked: Ranked
     values: Mapping[str, float]
     cost: float
-    variations: Mapping[str, Variation]
+    halves: Mapping[str, Floats]
     unknown: str | None
 
     @classmethod
@@ -105,16 +113,18 @@ class HeldOut:
             [np.bincount(half, each) for each in (np.ones(len(half)), rows.scores - rows.labels, costs - predicted)]
         )
 
+        predicted_ranking = _predicted_ranking(rows.scores, half)
+
         def measure(weights: Floats) -> dict[str, float]:
             count, gap, cost = sums @ weights
             return {
                 "calibration_gap": gap / count,
                 "cost": cost / count,
-                "ranking": ranked.ranking(weights)[RANKING],
+                "ranking": ranked.ranking(weights)[RANKING] - predicted_ranking(weights),
             }
 
         values = measure(np.ones(ranked.blocks))
-        unknown, variations = None, {}
+        unknown, halves = None, {}
         if rows.day_count < MIN_DAYS:
             unknown = (
                 f"The reference has outcomes of {rows.day_count} days; performance is judged if it has {MIN_DAYS} or "
@@ -123,19 +133,19 @@ class HeldOut:
         elif np.bincount(half, minlength=2 * rows.day_count).min() == 0:
             unknown = "A day of the reference has one row, so that its variation is unknown: hold out more rows."
         else:
-            variations = {
-                name: mean_variation(influence.reshape(-1, 2), len(half))
+            halves = {
+                name: influence.reshape(-1, 2)
                 for name, influence in influences(measure, ranked.blocks).items()
                 if np.isfinite(influence).all()
             }
             both = min(len(np.unique(half[rows.labels == label] // 2)) for label in (0, 1))
             if both < MIN_DAYS:
-                variations.pop("ranking", None)
+                halves.pop("ranking", None)
                 unknown = (
                     f"The reference has both classes on {both} {'day' if both == 1 else 'days'}; the ranking is judged "
                     f"from {MIN_DAYS} onwards: hold out a longer period."
                 )
-        return cls(rows, decided, ranked, values, float(costs.mean()), variations, unknown)
+        return cls(rows, decided, ranked, values, float(costs.mean()), halves, unknown)
 
 
 def performance(live: Scored, held_out: HeldOut | None) -> dict[str, Any]:
@@ -149,7 +159,7 @@ def performance(live: Scored, held_out: HeldOut | None) -> dict[str, Any]:
         ``held_out_rate``; ``metrics``: name -> ``{live, low, high, held_out}`` with the 95 % interval of the live value
         (nothing while only one class has arrived; no interval with too few days); ``metric`` (of the ranking);
         ``cost``: ``kind`` (log_loss or declared), ``live``, ``predicted`` (by the live scores) and ``held_out``;
-        ``changes``: for each of
+        ``ranking``: ``live``, ``predicted`` and ``held_out``, or None; ``changes``: for each of
         ``calibration_gap``, ``cost`` and ``ranking``, where it can be judged, ``live``, ``held_out``, ``change``, its
         standard ``error`` and degrees of ``freedom``; and ``unknown``: why some cannot, or None.
     """
@@ -163,6 +173,7 @@ def performance(live: Scored, held_out: HeldOut | None) -> dict[str, Any]:
         "metric": RANKING,
         "metrics": {},
         "cost": None,
+        "ranking": None,
         "changes": {},
         "unknown": None if held_out else "The reference's outcomes have one class only, so performance is not judged.",
     }
@@ -183,8 +194,10 @@ def performance(live: Scored, held_out: HeldOut | None) -> dict[str, Any]:
         for name in METRICS:
             low, high = ends.get(name, (None, None))
             facts["metrics"][name] = {"live": plain[name], "low": low, "high": high, "held_out": reference[name]}
-        values["ranking"] = plain[RANKING]
-    return facts | {"changes": _changes(values, held_out, Period.of(live.days)), "unknown": held_out.unknown}
+        predicted_ranking = _predicted_ranking(live.scores, np.zeros(len(live.scores), dtype=np.int64))(np.ones(1))
+        facts["ranking"] = {"live": plain[RANKING], "predicted": predicted_ranking, "held_out": reference[RANKING]}
+        values["ranking"] = plain[RANKING] - predicted_ranking
+    return facts | {"changes": _changes(values, live, held_out), "unknown": held_out.unknown}
 
 
 def score_metrics(scored: Scored, weights: Floats | None = None) -> dict[str, float]:
@@ -198,18 +211,20 @@ def score_metrics(scored: Scored, weights: Floats | None = None) -> dict[str, fl
     return {name: found[name] for name in METRICS}
 
 
-def _changes(values: Mapping[str, float], held_out: HeldOut, period: Period) -> dict[str, dict[str, float]]:
-    return {
-        name: {
-            "live": value,
-            "held_out": float(held_out.values[name]),
-            "change": value - float(held_out.values[name]),
-            "error": float(np.sqrt(held_out.variations[name].variance(period))),
-            "freedom": held_out.variations[name].freedom,
-        }
-        for name, value in values.items()
-        if name in held_out.variations
-    }
+def _changes(values: Mapping[str, float], live: Scored, held_out: HeldOut) -> dict[str, dict[str, float]]:
+    period, found = Period.of(live.days), {}
+    for name, halves in held_out.halves.items():
+        if name in values:
+            variation = mean_variation(halves, len(held_out.rows.labels), period)
+            scale = live.spread / (held_out.rows.spread or 1.0) if name == "calibration_gap" else 1.0
+            found[name] = {
+                "live": values[name],
+                "held_out": float(held_out.values[name]),
+                "change": values[name] - float(held_out.values[name]),
+                "error": float(np.sqrt(variation.variance(period, scale))),
+                "freedom": variation.freedom,
+            }
+    return found
 
 
 def _costs(rows: Scored, decided: Decided | None) -> tuple[Floats, Floats]:
@@ -223,6 +238,26 @@ def _costs(rows: Scored, decided: Decided | None) -> tuple[Floats, Floats]:
         negative = np.where(flagged, costs.false_positive, costs.true_negative)
     actual: Floats = np.where(rows.labels == 1, positive, negative)
     return actual, rows.scores * positive + (1 - rows.scores) * negative
+
+
+def _predicted_ranking(scores: Floats, blocks: npt.NDArray[np.int64]) -> Callable[[Floats], float]:
+    """The ROC AUC that scores predict, as a function of the weight of each block, shape (blocks,).
+
+    It is the probability that a positive has a higher score than a negative, if each row is positive with the
+    probability of its score (D. van Klaveren et al., A new concordance measure for risk prediction models in external
+    validation settings, Statistics in Medicine 35, 2016); 0.5 if no row can be positive, or none negative.
+    """
+    order = np.argsort(scores, kind="stable")
+    ranked, block = scores[order], blocks[order]
+    first, behind = np.searchsorted(ranked, ranked, side="left"), np.searchsorted(ranked, ranked, side="right")
+
+    def measure(weights: Floats) -> float:
+        weight = weights[block]
+        positives, negatives = weight * ranked, np.concatenate([[0.0], np.cumsum(weight * (1 - ranked))])
+        pairs = positives.sum() * negatives[-1]
+        return float(positives @ (negatives[first] + negatives[behind]) / 2 / pairs) if pairs else 0.5
+
+    return measure
 
 
 def _halves(day: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -11,8 +11,9 @@ from scipy import stats
 
 from configs.model import Monitoring
 from configs.promotion import Gate
+from ray_cluster.decisions.daily_looks import weekly_quantile
 from ray_cluster.decisions.decision import Decision, DecisionError, monitoring_verdict, promotion, replay
-from ray_cluster.decisions.monitoring_rules import boundary, natural_bound
+from ray_cluster.decisions.monitoring_rules import SHARES, boundary, natural_bound
 
 scores = st.floats(0, 1)
 gates = st.builds(
@@ -38,16 +39,18 @@ def performed(gap: float = 0.0, cost: float = 0.0, ranking: float = 0.0, error: 
     changes = {
         "calibration_gap": change(0.0, gap, error),
         "cost": change(0.0, cost, error),
-        "ranking": change(0.8, ranking, error),
+        "ranking": change(0.0, ranking, error),
     }
     return {
         "outcomes": 4000,
         "positives": 800,
         "predicted_positives": 4000 * (0.2 + gap),
+        "days": 30,
         "rate": 0.2,
         "held_out_rate": 0.2,
         "metric": "roc_auc",
         "cost": {"kind": "log_loss", "live": 0.4 + cost, "predicted": 0.4, "held_out": 0.4},
+        "ranking": {"live": 0.8 + ranking, "predicted": 0.8, "held_out": 0.8},
         "changes": changes,
         "unknown": None,
     } | facts
@@ -163,15 +166,27 @@ def known(variance: float, chance: float = 0.001) -> dict[str, Any]:
 
 
 def test_the_boundary_is_shared_by_days_and_judgments() -> None:
-    """The quantile of a t distribution at the level of one judgment of one look."""
-    level = 0.05 / 7 / 5
-    assert boundary({"alarm_rate": 0.05}, 11.0) == pytest.approx(stats.t.ppf(1 - level, 11))
-    assert boundary({"alarm_rate": 0.05}, 11.0, 2) == pytest.approx(stats.t.ppf(1 - level / 2, 11))
-    one = natural_bound(known(1.0, 0.0), {"alarm_rate": 0.05})
-    assert one == pytest.approx(
-        boundary({"alarm_rate": 0.05}, 11.0, 2) ** 2
-    )  # one dimension: the square of a difference
-    assert boundary({"alarm_rate": 0.01}, 11.0) > boundary({"alarm_rate": 0.05}, 11.0)
+    """A larger share of the alarm rate and a longer window make it lower."""
+    policy = {"alarm_rate": 0.05}
+    assert boundary(policy, 11, 7, 0.2) == weekly_quantile(0.05 * 0.2, 11, 7)
+    assert boundary(policy, 11, 30, 0.2) < boundary(policy, 11, 7, 0.2) < boundary(policy, 11, 7, 0.1)
+    assert sum(SHARES.values()) < 1
+    level = 0.05 / 4 / 7  # a quarter for the scores, and seven days
+    one = natural_bound(known(1.0, 0.0), policy)  # one dimension: the square of a difference
+    assert one == pytest.approx(stats.t.ppf(1 - level / 2, 11) ** 2)
+
+
+def test_the_direction_that_raises_the_cost_has_the_lower_boundary() -> None:
+    facts = [performed(gap=-0.03, error=0.01, cost=cost) for cost in (0.001, -0.001)]
+    found = [monitoring_verdict(measured(performance=each), Monitoring()).action for each in facts]
+    assert found == ["retrain", "keep"]
+
+
+def test_judgments_spend_half_of_the_rate_beside_drift() -> None:
+    """If outcomes of most predictions are missing, drift is judged as well."""
+    facts = performed(gap=-0.0072, held_out_rate=0.01)  # beyond the boundary of the whole rate, and not of half of it
+    assert monitoring_verdict(measured(rows=5000, performance=facts), Monitoring()).action == "retrain"
+    assert monitoring_verdict(measured(rows=9000, performance=facts), Monitoring()).action == "keep"
 
 
 def test_what_the_reference_does_by_itself_is_no_drift() -> None:
@@ -188,8 +203,8 @@ def test_what_the_reference_does_by_itself_is_no_drift() -> None:
     decision = monitoring_verdict(facts, Monitoring(feature_psi=0.2))
     assert decision.action == "keep"
     assert decision.reasons[:2] == (
-        "The predicted scores have a PSI of 0.50, above 0.25 but within 0.89, what the days of the reference explain.",
-        "1 of 5 watched features (20%) has drifted, the most in x (PSI 0.90, above 0.2 and above 0.25, what the days "
+        "The predicted scores have a PSI of 0.50, above 0.25 but within 0.84, what the days of the reference explain.",
+        "1 of 5 watched features (20%) has drifted, the most in x (PSI 0.90, above 0.2 and above 0.23, what the days "
         "of the reference explain); that is less than the bound of 30%. 3 more have a PSI above 0.2, but within what "
         "the days of the reference explain.",
     )
@@ -198,7 +213,7 @@ def test_what_the_reference_does_by_itself_is_no_drift() -> None:
     assert replay(decision, {"feature_psi": 0.01, "prediction_psi": 0.01}).action == "keep"  # the evidence holds it
     assert replay(decision, {"alarm_rate": 0.5}).action == "retrain"
     louder = monitoring_verdict({**facts, "prediction": {"psi": 1.0, **known(0.05)}}, Monitoring())
-    assert louder.action == "retrain" and "PSI 1.00, above 0.25 and above 0.89, what the" in louder.reasons[0]
+    assert louder.action == "retrain" and "PSI 1.00, above 0.25 and above 0.84, what the" in louder.reasons[0]
 
 
 def test_an_unknown_natural_variation_is_said() -> None:
@@ -228,12 +243,12 @@ def test_drifted_predictions_mean_retrain_unless_the_outcomes_are_good() -> None
         ({"gap": -0.05}, "retrain", "the ranking is kept: the share of positives has shifted"),
         ({"gap": 0.05}, "retrain", "the gap has changed by +0.050, more than the bound of 0.020 and than 0.00"),
         ({"gap": -0.05, "ranking": -0.1}, "retrain", "what chance and the days explain."),
-        ({"gap": 0.05, "error": 0.02}, "keep", "more than the bound of 0.020, but within 0.08"),
+        ({"gap": 0.05, "error": 0.02}, "keep", "more than the bound of 0.020, but within 0.06"),
         ({"gap": 0.015}, "keep", "within the bound of 0.020"),
         ({"cost": 0.05}, "retrain", "The log loss is 0.450, and the scores predict 0.400 (held-out rows: 0.400)"),
         ({"cost": -0.05}, "keep", "the excess has changed by -0.050, within the bound of 0.008"),
-        ({"ranking": -0.1}, "retrain", "The ROC AUC has changed by -0.100 from 0.800 to 0.700, more than"),
-        ({"ranking": 0.1}, "keep", "changed by +0.100"),
+        ({"ranking": -0.1}, "retrain", "The ROC AUC is 0.700, and the scores predict 0.800 (held-out rows: 0.800)"),
+        ({"ranking": 0.1}, "keep", "the difference has changed by +0.100"),
         ({"ranking": -0.1, "positives": 12}, "keep", "4,000 outcomes"),
         ({"ranking": -0.1, "outcomes": 200}, "keep", "performance is judged from 1,000 outcomes"),
         ({"ranking": -0.1, "positives": 12, "predicted_positives": 9.0}, "keep", "12 of the rarer class"),
@@ -287,7 +302,7 @@ def test_a_decision_of_an_earlier_version_cannot_be_made_again() -> None:
         replace(made, policy=earlier),
         replace(made, evidence={**made.evidence, "performance": {"outcomes": 4000, "drop": 0.01, "drop_low": -0.02}}),
     ):
-        with pytest.raises(DecisionError, match="no measurement of calibration and cost, because an earlier version"):
+        with pytest.raises(DecisionError, match="no measurement of calibration, cost and ranking, because an earlier"):
             replay(Decision.from_dict(old.to_dict()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from hypothesis import strategies as st
 from configs.model import Monitoring, load_model
 from ray_cluster.decisions.monitoring_rules import beyond, natural_bound
 from ray_cluster.evaluation.column_profile import profile_column
+from ray_cluster.evaluation.intervals import cosine_sums
 from ray_cluster.monitoring.binning import Bins
 from ray_cluster.monitoring.day_variation import (
+    SLOW_COSINES,
     Period,
     ShortReferenceError,
+    Variation,
     index_variation,
     mean_variation,
     reference_days,
@@ -83,7 +87,7 @@ def test_a_real_shift_is_found() -> None:
         random = np.random.default_rng(seed)
         reference, current = random.normal(size=DAYS * ROWS), random.normal(1, 1, LIVE * ROWS)
         assert judged(pd.Series(reference), pd.Series(current)) == (True, True)
-    assert np.mean([judged(*rolling(seed, memory=0.3, shift=3.0))[1] for seed in range(40)]) > 0.8
+    assert np.mean([judged(*rolling(seed, memory=0.3, shift=3.0))[1] for seed in range(40)]) > 0.7
 
 
 @pytest.mark.parametrize("kind", ["cities", "campaigns of one day"])
@@ -134,20 +138,48 @@ def test_the_mean_of_the_index_is_the_variance() -> None:
         shares = np.bincount(days[:DAYS], minlength=4) / DAYS
         variation = index_variation(np.repeat(days[:DAYS], 50), np.repeat(np.arange(DAYS), 50))
         squares = np.sum((np.bincount(days[DAYS:], minlength=4) / LIVE - shares) ** 2 / shares)
-        found.append((squares, variation.variance(Period(LIVE, LIVE * 50))))
+        period = Period(LIVE, LIVE * 50)
+        found.append((squares, replace(variation, wanders=False).variance(period), variation.variance(period)))
+    real, expected, cautious = np.mean(found, axis=0)
+    assert expected == pytest.approx(real, rel=0.2)
+    assert real < cautious < 2.5 * real
+
+
+@pytest.mark.parametrize("after", [0, 40])
+def test_a_random_walk_differs_more_the_later_it_is(after: int) -> None:
+    """The variance of the difference of two means of a walk, from simulation and from the cosines of the first days."""
+    random, found = np.random.default_rng(5), []
+    for _ in range(400):
+        level = np.cumsum(random.normal(size=DAYS + after + LIVE))
+        sums = cosine_sums(level[:DAYS], SLOW_COSINES)
+        variation = Variation(Period(DAYS, DAYS), float(np.mean(sums**2)), 0.0, len(sums), wanders=True)
+        difference = level[DAYS + after :].mean() - level[:DAYS].mean()
+        found.append((difference**2, variation.variance(Period(LIVE, LIVE, after))))
     real, expected = np.mean(found, axis=0)
     assert expected == pytest.approx(real, rel=0.2)
 
 
 def test_the_variance_of_a_mean_has_a_part_of_days_and_a_part_of_rows() -> None:
     random = np.random.default_rng(1)
-    days = np.array([mean_variation(walk(random, DAYS, 0)[:, None] * [1, 1], 7_700).between for _ in range(50)])
+    period = Period(LIVE, 1_400)
+    days = np.array([mean_variation(walk(random, DAYS, 0)[:, None] * [1, 1], 7_700, period).between for _ in range(50)])
     assert np.mean(days) == pytest.approx(1, rel=0.1)
-    rows = [mean_variation(random.normal(size=(DAYS, 2)), 7_700) for _ in range(50)]
+    rows = [mean_variation(random.normal(size=(DAYS, 2)), 7_700, period) for _ in range(50)]
     assert np.mean([each.within for each in rows]) == pytest.approx(50, rel=0.05)
     assert np.mean([each.between for each in rows]) < 0.15
     thin, full = Period(LIVE, 140), Period(LIVE, 1_400)
     assert rows[0].chance(thin) > 8 * rows[0].chance(full)
+
+
+@pytest.mark.parametrize("days", [3, 7, 30])
+def test_the_variance_of_a_mean_is_that_of_periods_of_its_length(days: int) -> None:
+    """Days with autocorrelation 0.5: the estimate is near the variance of the mean of so many days, and has more
+    degrees of freedom for a shorter period."""
+    random, period = np.random.default_rng(9), Period(days, 0)
+    variations = [mean_variation(walk(random, DAYS, 0.5)[:, None] * [1, 1], DAYS, period) for _ in range(300)]
+    real = np.var([walk(random, days, 0.5).mean() for _ in range(4_000)])
+    assert np.mean([each.between for each in variations]) / days == pytest.approx(real, rel=0.25)
+    assert variations[0].freedom == pytest.approx({3: 33, 7: 16, 30: 7}[days], abs=1)
 
 
 def test_days_with_few_rows_count_less() -> None:

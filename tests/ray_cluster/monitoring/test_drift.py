@@ -1,6 +1,7 @@
 """Profiles and drift, beside reference implementations and as statistics."""
 
 import json
+from collections.abc import Callable
 from math import log
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_small_samples_agree_with_scipy(reference: list[float | None], current: 
 @pytest.mark.parametrize("kind", ["normal", "lognormal", "zeros", "counts"])
 def test_a_profile_of_many_rows_agrees_with_the_rows(kind: str) -> None:
     random = np.random.default_rng(7)
-    draw = {
+    draw: Callable[[int, float], Any] = {
         "normal": lambda n, s: random.normal(s, 1, n),
         "lognormal": lambda n, s: random.lognormal(s, 1, n),
         "zeros": lambda n, s: np.where(random.random(n) < 0.6 - s / 2, 0.0, random.exponential(1, n)),

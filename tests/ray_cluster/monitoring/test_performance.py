@@ -64,14 +64,16 @@ def test_the_values_that_are_compared_are_the_textbook_ones() -> None:
     for side, rows in (("live", live), ("held_out", held_out)):
         y, s = rows.labels, rows.scores
         assert facts["changes"]["calibration_gap"][side] == pytest.approx(np.mean(s) - np.mean(y))
-        assert facts["changes"]["ranking"][side] == pytest.approx(roc_auc_score(y, s))
+        either = np.repeat([1.0, 0.0], len(s))  # each row as a positive and as a negative
+        predicted = roc_auc_score(either, np.tile(s, 2), sample_weight=np.concatenate([s, 1 - s]))
+        assert facts["changes"]["ranking"][side] == pytest.approx(roc_auc_score(y, s) - predicted)
         entropy = np.mean(-s * np.log(s) - (1 - s) * np.log1p(-s))
         assert facts["changes"]["cost"][side] == pytest.approx(log_loss(y, s) - entropy)
         assert facts["changes"]["cost"][side] == pytest.approx(np.mean((s - y) * np.log(s / (1 - s))))
         assert facts["cost"][side] == pytest.approx(log_loss(y, s))
     assert facts["cost"]["kind"] == "log_loss" and facts["unknown"] is None
     for row in facts["changes"].values():
-        assert row["change"] == row["live"] - row["held_out"] and row["error"] > 0 and row["freedom"] == 11
+        assert row["change"] == row["live"] - row["held_out"] and row["error"] > 0 and 7 < row["freedom"] < 9
 
 
 def test_declared_costs_are_those_of_the_decision() -> None:
@@ -87,7 +89,7 @@ def test_declared_costs_are_those_of_the_decision() -> None:
 
 
 def test_nothing_is_seldom_called_a_change_although_days_differ() -> None:
-    """Seven looks in a week may alarm in 5 % of weeks; three of five judgments are made here, once."""
+    """Seven looks in a week may alarm in 5 % of weeks; one is made here."""
     found = []
     for seed in range(50):
         held_out = HeldOut.of(sample(77, seed, each=60))
@@ -126,7 +128,7 @@ def test_a_period_of_a_few_days_is_judged_by_the_days_of_the_reference() -> None
         (sample(9, 2), "has outcomes of 9 days; performance is judged if it has 10 or more"),
         (Scored(sample(20, 2).labels, sample(20, 2).scores), "has outcomes of 0 days"),
         (
-            Scored(np.repeat([1.0, 0.0], [40, 1_160]), np.linspace(0.9, 0.1, 1_200), np.repeat(np.arange(12), 100)),
+            Scored(np.repeat([1.0, 0.0], [40, 1_160]), np.linspace(0.06, 0.01, 1_200), np.repeat(np.arange(12), 100)),
             "has both classes on 1 day; the ranking is judged from 10",
         ),
         (part(sample(12, 2), slice(None, -119)), "A day of the reference has one row"),
