@@ -8,6 +8,7 @@ from pathlib import Path
 from configs.model import ModelSpec
 from configs.settings import Settings
 from feature_repo.online.layout import FeatureServiceError
+from feature_repo.storage.feast_import import import_feast
 from feature_repo.storage.files import read_json, write_json
 from feature_repo.transforms import VIEWS
 
@@ -67,6 +68,7 @@ def model_tables(settings: Settings, spec: ModelSpec, references: bool = False) 
 
 def entity_join_keys() -> dict[str, str]:
     """Name of each Feast entity in features.py -> its join key."""
+    import_feast()
     from feast import Entity
 
     from feature_repo import features

@@ -16,6 +16,7 @@ from configs.settings import Settings
 from feature_repo.definitions.apply import Check, is_current, register
 from feature_repo.definitions.registry_lock import exclusive
 from feature_repo.online.layout import FeatureServiceError
+from feature_repo.storage.feast_import import import_feast
 from feature_repo.transforms import VIEWS
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def open_store(settings: Settings) -> FeatureStore:
 @cache
 def _open(root: Path, feast_yaml: Path, home: Path, variables: tuple[tuple[str, str], ...]) -> FeatureStore:
     os.environ.update({name: value for name, value in variables if name.startswith("HEADRACE_")})
+    import_feast()
     from feast import FeatureStore
 
     for folder in ("databases", "features"):
@@ -64,6 +66,8 @@ def apply(settings: Settings, check: Check | None = None, definitions: ModuleTyp
     """
     if is_current(settings, definitions):
         return False
+    import feast  # noqa: F401  # with the type checks of definitions that may have changed
+
     register(settings, open_store(settings), check, definitions)
     return True
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from configs.settings import Settings
 from feature_repo.online.layout import KINDS, FeatureServiceError, LayoutError, ViewLayout, layouts
+from feature_repo.storage.feast_import import import_feast
 
 __all__ = ["OnDemand", "Service", "feature_service"]
 
@@ -50,6 +51,7 @@ def feature_service(settings: Settings, name: str) -> Service:
         FeatureServiceError: there is none.
         LayoutError: it uses a type or view that cannot be read online.
     """
+    import_feast()
     from feast import FeatureService
     from feast.on_demand_feature_view import OnDemandFeatureView
 
