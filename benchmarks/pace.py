@@ -1,6 +1,6 @@
 """Which learning rate leads after equally many rounds, and which after equal progress: rounds times learning rate.
 
-    python -m benchmarks.pace HOME [--rates 0.1 0.05 0.02]
+    python -m benchmarks.pace HOME [--rates 0.1 0.05 0.02] [--rows 80000]
 
 HOME is that of an environment whose ``flight_delay`` data are ingested and materialized; its stack need not be up. As
 in a search, each trial is fitted on the latest ``tuning.rows`` rows before the validation period and measured on it. A
@@ -29,10 +29,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("home")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.05, 0.02])
+    parser.add_argument("--rows", type=int, help="latest training rows; default: the model's own")
     given = parser.parse_args()
     settings = load_settings(None, {"HEADRACE_HOME": given.home})
     os.environ.update(settings.variables())
     spec = load_model("flight_delay")
+    if given.rows:
+        spec = spec.model_copy(update={"tuning": spec.tuning.model_copy(update={"rows": given.rows})})
     (x, y, columns), (later, truth, _) = encoded(spec, prepare(settings, spec, settings.demo.as_of))["categories"]
     highest = max(given.rates)
     after = [*(f"after {rung}" for rung in RUNGS), *(f"progress of {rung}" for rung in RUNGS)]
