@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from configs import Settings, load_settings
-from flows.cli.parsing import FLOWS, checked
+from flows.parameters import FLOWS, checked
 
 __all__ = ["main", "schedules"]
 

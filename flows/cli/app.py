@@ -14,7 +14,7 @@ from configs.errors import HeadraceError
 from flows.cli import data_commands, lineage_commands, run_commands, stack_commands
 from flows.cli.label_commands import labels
 from flows.cli.model_commands import models
-from flows.cli.parsing import UsageError
+from flows.parameters import UsageError
 
 __all__ = ["app", "main"]
 

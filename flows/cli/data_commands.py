@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.console import console, settings_of
-from flows.cli.parsing import UsageError
+from flows.parameters import UsageError
 
 __all__ = ["apply", "erase", "plan", "profile"]
 

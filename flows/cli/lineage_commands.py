@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.tree import Tree
 
 from flows.cli.console import console, settings_of
-from flows.cli.parsing import UsageError, known_model
+from flows.cli.parsing import known_model
+from flows.parameters import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -9,7 +9,8 @@ import typer
 
 from feature_repo.storage.secondary import secondary
 from flows.cli.console import console, settings_of
-from flows.cli.parsing import UsageError, known_model
+from flows.cli.parsing import known_model
+from flows.parameters import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Group

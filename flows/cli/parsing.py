@@ -7,37 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from configs.errors import HeadraceError
+from flows.parameters import UsageError, check_call, checked
 
-__all__ = ["FLOWS", "UsageError", "call", "checked", "known_model", "moment", "parameter", "which_model"]
-
-#: The flows of ``headrace run``; each is ``flows.<name>:<name>``.
-FLOWS = ("ingest", "materialize", "train", "register", "deploy", "score", "monitor", "parity", "lifecycle")
-#: Description of a parameter's value by its type; null means the default.
-_EXPECTED = {
-    "list[str]": "a list such as [one, other]",
-    "datetime": "a time such as 2013-12-17 or 2013-12-17T06:00:00Z",
-    "bool": "true or false",
-    "int": "a whole number",
-    "float": "a number",
-    "str": "a text",
-}
-
-
-class UsageError(HeadraceError, ValueError):
-    """The command line is invalid; the message is one sentence."""
-
-
-def checked(flow: str) -> str:
-    """Return the flow's name if it exists.
-
-    Raises:
-        UsageError: there is no such flow (the message has the nearest name).
-    """
-    from configs.reading import nearest
-
-    if flow not in FLOWS:
-        raise UsageError(f"There is no flow '{flow}'.{nearest(flow, list(FLOWS))} Known: {', '.join(FLOWS)}.")
-    return flow
+__all__ = ["call", "known_model", "moment", "parameter", "which_model"]
 
 
 def call(name: str, model: str | None, given: dict[str, Any]) -> Any:
@@ -51,20 +23,13 @@ def call(name: str, model: str | None, given: dict[str, Any]) -> Any:
     from importlib import import_module
     from inspect import signature
 
-    from configs.reading import nearest
-
-    flow = getattr(import_module(f"flows.{name}"), name)
+    flow = getattr(import_module(f"flows.{checked(name)}"), name)
     _quiet_console()
-    known = list(signature(flow.fn).parameters)
-    if "model" in known:
+    if "model" in signature(flow.fn).parameters:
         given = {"model": which_model(model), **given}
     elif model is not None:
         raise UsageError(f"The flow '{name}' takes no --model; it processes the features of all models.")
-    for key in given:
-        if key not in known:
-            near = nearest(key, known)
-            raise UsageError(f"The flow '{name}' has no parameter '{key}'.{near} Known: {', '.join(known)}.")
-    _fits(flow.fn, given)
+    check_call(name, given)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # its thread delays each flow's end by 1 s
@@ -90,21 +55,6 @@ def known_model(model: str) -> str:
     from configs import load_model
 
     return load_model(model).name
-
-
-def _fits(function: Any, given: dict[str, Any]) -> None:
-    """Refuse a value that is not of its parameter's type; Prefect's own message would be many lines."""
-    from typing import get_type_hints
-
-    from pydantic import TypeAdapter, ValidationError
-
-    hints = get_type_hints(function)
-    for key, value in given.items():
-        try:
-            TypeAdapter(hints[key]).validate_python(value)
-        except ValidationError:
-            kind = function.__annotations__[key].removesuffix(" | None")
-            raise UsageError(f"--param {key}={value}: expected {_EXPECTED.get(kind, kind)}.") from None
 
 
 def _quiet_console() -> None:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.console import console, settings_of
-from flows.cli.parsing import FLOWS, UsageError, call, checked, known_model, moment, parameter
+from flows.cli.parsing import call, known_model, moment, parameter
+from flows.parameters import FLOWS, UsageError, checked
 
 __all__ = ["predict", "run"]
 

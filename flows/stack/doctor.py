@@ -11,7 +11,7 @@ from importlib import metadata
 
 from configs import Settings, load_model, load_settings, model_names
 from configs.errors import HeadraceError
-from feature_repo.frames.expired_values import check_model
+from flows.parameters import check_call
 from flows.stack.probing import is_free, owner
 from flows.stack.processes import read_record
 from flows.stack.services import services
@@ -36,6 +36,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _python()
     yield _packages()
     yield from _configuration(settings)
+    yield from _definitions(settings)
+    yield from _schedules(settings)
     yield _disk(settings)
     yield from _ports(settings)
     if settings.databases.kind == "postgresql":
@@ -68,23 +70,68 @@ def _packages() -> Check:
 
 
 def _configuration(settings: Settings) -> Iterator[Check]:
-    files = [("settings", f"configs/{settings.environment}/headrace.yaml")]
-    files += [(name, f"configs/models/{name}.yaml") for name in model_names()]
-    for name, file in files:
+    """The files can be read, and each model's file fits the tables and the definitions."""
+    from ray_cluster.training.model_check import problems
+
+    file = f"configs/{settings.environment}/headrace.yaml"
+    try:
+        load_settings(str(settings.folder))
+        yield Check(file, True, "valid")
+    except HeadraceError as error:
+        yield Check(file, False, str(error), "correct the file")
+    for name in model_names():
+        file = f"configs/models/{name}.yaml"
         try:
-            if name == "settings":
-                load_settings(str(settings.folder))
-            else:
-                check_model(settings, load_model(name))
-            yield Check(file, True, "valid")
+            found = problems(settings, load_model(name, str(settings.folder)))
         except HeadraceError as error:
-            yield Check(file, False, str(error), "correct the file")
+            found = [str(error)]
+        yield from [Check(file, False, each, "correct the file") for each in found] or [Check(file, True, "valid")]
     yield Check(
         "feature_store.yaml",
         settings.feast_yaml.is_file(),
         str(settings.feast_yaml),
         "copy configs/local/feature_store.yaml there",
     )
+
+
+def _definitions(settings: Settings) -> Iterator[Check]:
+    """The views fit the tables, and features.py is as it was applied."""
+    from feature_repo.definitions.apply import is_current
+    from feature_repo.definitions.checks import view_problems
+    from feature_repo.definitions.registry_lock import recorded
+
+    file = "feature_repo/features.py"
+    try:
+        found = list(view_problems(settings))
+    except HeadraceError as error:
+        found = [str(error)]
+    for each in found:
+        yield Check(file, False, each, "then run `headrace plan`")
+    if recorded(settings.database_url("feast")) is None:
+        yield Check(file, True, "not applied yet; `headrace apply` or the first materialization does it")
+    elif is_current(settings):
+        yield Check(file, True, "applied")
+    else:
+        yield Check(file, False, "changed since it was applied", "run `headrace plan`, then `headrace apply`")
+
+
+def _schedules(settings: Settings) -> Iterator[Check]:
+    """Each schedule names a flow, arguments that it takes, a model that exists, and a cron time."""
+    from prefect.client.schemas.schedules import CronSchedule
+    from pydantic import ValidationError
+
+    for name, planned in settings.schedules.items():
+        try:
+            check_call(name, planned.parameters)
+            if (model := planned.parameters.get("model")) is not None:
+                load_model(str(model), str(settings.folder))
+            CronSchedule(cron=planned.cron)
+            yield Check(f"schedule {name}", True, planned.cron)
+        except HeadraceError as error:
+            yield Check(f"schedule {name}", False, str(error), "correct schedules in headrace.yaml")
+        except ValidationError:
+            found = f"cron = '{planned.cron}' is no cron time; expected five fields, as in '5 2 * * *'"
+            yield Check(f"schedule {name}", False, found, "correct schedules in headrace.yaml")
 
 
 def _disk(settings: Settings) -> Check:

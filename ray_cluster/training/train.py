@@ -26,10 +26,11 @@ from ray_cluster.registry.evidence import Dataset, Evaluation, Evidence, Samplin
 from ray_cluster.training.baselines import baseline_scores, start_baselines
 from ray_cluster.training.data import TrainingData, prepare
 from ray_cluster.training.distributed.devices import check_cluster, cluster_resources, device_of
-from ray_cluster.training.evaluate import check_evaluation, evaluate
+from ray_cluster.training.evaluate import evaluate
 from ray_cluster.training.families import encoded
 from ray_cluster.training.final_fit import fit_final
 from ray_cluster.training.finalists import choose
+from ray_cluster.training.model_check import require_usable
 from ray_cluster.training.sampling.sampler_selection import select_sampler
 from ray_cluster.training.search import Search, tune_families
 from ray_cluster.training.seed_noise import seed_noise
@@ -173,7 +174,7 @@ def train_model(
         LabelError: the label SQL returns a value other than true, false, 0, 1 or null.
         FitError: the cluster has too few resources for the model's final fit.
         ParityBoundError: the served features differ from the retrieved ones by more than the model's YAML allows.
-        EvaluationError, BehaviourError: the model's file names a slice, a group or a feature that does not exist.
+        ModelFileError: the model's file names a table, a column or a feature that does not exist, or does not fit.
     """
     started = datetime.now(UTC)
     require_parity(settings, spec, as_of)
@@ -181,9 +182,9 @@ def train_model(
     key = _key(spec, inputs_fingerprint(settings, spec, overlay), as_of)
     if known := registry.find_run(settings, spec.name, key):
         return Trained(run_id=known, unchanged=True)
+    require_usable(settings, spec)
     progress("joining features as of each prediction", 0.02)
     data = prepare(settings, spec, as_of, overlay)
-    check_evaluation(spec, data.rows, data.features)
     with connected(settings):
         check_cluster(spec, cluster_resources())
         progress("searching model families", 0.15)

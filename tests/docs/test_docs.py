@@ -21,7 +21,7 @@ from configs.reading import merge, read_yaml, validated
 from configs.settings import CONFIGS, Settings
 from configs.table import Table
 from flows.cli.app import app
-from flows.cli.parsing import FLOWS
+from flows.parameters import FLOWS
 
 ROOT = CONFIGS.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from configs.settings import CONFIGS
-from flows.cli.parsing import FLOWS
+from flows.parameters import FLOWS
 
 
 def test_every_flow_is_deployed_once_and_without_a_schedule() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from configs import load_settings
+from configs.settings import CONFIGS
 from tests.ports import free_offset
 
 OFFSET = free_offset()
@@ -101,6 +102,30 @@ def test_doctor_finds_a_taken_port(tmp_path: Path) -> None:
     assert shown.returncode == 1
     assert f"problem ports of prefect: taken: {PREFECT} by" in shown.stdout
     assert "HEADRACE_PORT_OFFSET" in shown.stdout
+
+
+def test_doctor_finds_what_would_fail_later(tmp_path: Path) -> None:
+    folder = tmp_path / "staging"
+    (folder / "models").mkdir(parents=True)
+    (folder / "feature_store.yaml").write_bytes((CONFIGS / "local" / "feature_store.yaml").read_bytes())
+    (folder / "headrace.yaml").write_text(
+        "schedules: {train: {cron: every day}, monitor: {cron: '0 3 * * *', parameters: {modl: flight_delay}},"
+        " nightly: {cron: '0 3 * * *'}, parity: {cron: '0 3 * * *', parameters: {model: flight_dely}}}\n"
+    )
+    (folder / "models" / "flight_delay.yaml").write_text("label: {positive: arr_dely > 30}\nslices: [carier]\n")
+    shown = headrace(tmp_path, "--env", f"{folder}", "doctor")
+    assert shown.returncode == 1
+    for said in (
+        "problem configs/models/flight_delay.yaml: Model 'flight_delay': label.positive = 'arr_dely > 30' cannot be",
+        "problem configs/models/flight_delay.yaml: Model 'flight_delay', slices: there is no column 'carier'",
+        "OK      configs/models/flight_cancelled.yaml: valid",
+        "OK      feature_repo/features.py: not applied yet",
+        "problem schedule train: cron = 'every day' is no cron time",
+        "problem schedule monitor: The flow 'monitor' has no parameter 'modl'. Did you mean 'model'?",
+        "problem schedule nightly: There is no flow 'nightly'.",
+        "problem schedule parity: There is no model 'flight_dely'. Did you mean 'flight_delay'?",
+    ):
+        assert said in shown.stdout, shown.stdout
 
 
 def test_doctor_in_production_tells_what_does_not_answer(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import logging
 import pytest
 
 from configs import ConfigError
-from flows.cli.parsing import UsageError, _quiet_console, call
+from flows.cli.parsing import _quiet_console, call
+from flows.parameters import UsageError
 
 
 @pytest.mark.parametrize(
