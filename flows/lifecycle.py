@@ -43,9 +43,12 @@ def write_report(
 
 
 @flow(name="lifecycle", flow_run_name="lifecycle of {model}")
-def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None = None) -> dict[str, Any]:
+def lifecycle(
+    model: str, as_of: datetime | None = None, until: datetime | None = None, hours: list[int] | None = None
+) -> dict[str, Any]:
     """Train ``model`` as of ``as_of``, deploy it, replay the traffic until ``until`` (default: two weeks), monitor.
 
+    ``hours``: of the day, in UTC; only the traffic of these hours is sent (default: all).
     A step with an existing result is skipped, so a repeated call is fast and changes nothing.
     """
     settings, as_of = begin(as_of)
@@ -79,7 +82,7 @@ def lifecycle(model: str, as_of: datetime | None = None, until: datetime | None 
         deployed = deploy(model, as_of=as_of)
         entry["note"] = f"version {deployed['version']} {deployed['action']}"
     with step("traffic") as entry:
-        traffic = send_traffic(model, as_of, until)
+        traffic = send_traffic(model, as_of, until, hours)
         entry["note"] = f"{traffic['sent']} requests sent, {traffic['skipped']} sent before"
     with step("monitor") as entry:
         monitored = monitor(model, as_of=until)

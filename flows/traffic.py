@@ -12,8 +12,8 @@ from flows.context import begin, shown
 
 
 @task(task_run_name="traffic for {model}")
-def send_traffic(model: str, start: datetime, end: datetime) -> dict[str, Any]:
-    """Replay [start, end) at the hours in the settings; events that were already sent are left out."""
+def send_traffic(model: str, start: datetime, end: datetime, hours: list[int] | None = None) -> dict[str, Any]:
+    """Replay [start, end), or only these hours of each day, in UTC; events that were already sent are left out."""
     import httpx
 
     from ray_cluster.serving.replay import ReplayError, moments, replay
@@ -28,7 +28,7 @@ def send_traffic(model: str, start: datetime, end: datetime) -> dict[str, Any]:
             if answer.status_code != 200:
                 raise ReplayError(f"{url} answered {answer.status_code} to real traffic: {answer.text[:300]}")
 
-        planned = moments(start, end, settings.demo.moments)
+        planned = moments(start, end, hours)
         sent, skipped = replay(settings, spec, planned, send, progress)
     get_run_logger().info("%s requests sent, %s were in the prediction log before", sent, skipped)
     return {"sent": sent, "skipped": skipped}

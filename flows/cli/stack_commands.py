@@ -93,7 +93,7 @@ def demo(context: typer.Context) -> None:
 
     # Serve takes as long to start as tables and features to compute, so both run in parallel
     Thread(target=open_gateway, daemon=True).start()
-    given = {"as_of": settings.demo.as_of, "until": settings.demo.until}
+    given = {"as_of": settings.demo.as_of, "until": settings.demo.until, "hours": settings.demo.moments}
     result = call("lifecycle", settings.demo.model, given)
     done = monotonic()
     parts = [("Prefect server", ready - started), *((step["name"], step["seconds"]) for step in result["steps"])]
@@ -114,16 +114,15 @@ def demo(context: typer.Context) -> None:
 def report(
     context: typer.Context, open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False
 ) -> None:
-    """Print the path of the newest report."""
+    """Print the path of the newest report of a lifecycle."""
     from flows.stack import StackError
 
-    folder = settings_of(context).home / "reports"
-    pages = sorted(folder.rglob("*.html"), key=lambda page: page.stat().st_mtime)
-    if not pages:
-        raise StackError(f"There is no report in {folder} yet; `headrace run lifecycle` writes one.")
-    sys.stdout.write(f"{pages[-1]}\n")
+    page = settings_of(context).home / "reports" / "latest.html"
+    if not page.exists():
+        raise StackError(f"There is no report in {page.parent} yet; `headrace run lifecycle` writes one.")
+    sys.stdout.write(f"{page}\n")
     if open_:
-        typer.launch(str(pages[-1]))
+        typer.launch(str(page))
 
 
 def _announcer(started: float) -> Any:

@@ -25,11 +25,15 @@ class ReplayError(HeadraceError, RuntimeError):
     """The endpoint refused real traffic; the message has its response."""
 
 
-def moments(start: datetime, end: datetime, hours: Sequence[int]) -> list[datetime]:
-    """Times in [start, end) at the given hours of each day, in UTC."""
+def moments(start: datetime, end: datetime, hours: Sequence[int] | None = None) -> list[datetime]:
+    """The full hours in [start, end), or only these hours of each day, in UTC."""
     midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
     days = range((end - midnight).days + 1)
-    found = [midnight + timedelta(days=day, hours=hour) for day in days for hour in sorted(hours)]
+    found = [
+        midnight + timedelta(days=day, hours=hour)
+        for day in days
+        for hour in sorted(range(24) if hours is None else hours)
+    ]
     return [moment for moment in found if start <= moment < end]
 
 

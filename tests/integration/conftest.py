@@ -19,6 +19,8 @@ from flows.stack.services import ray_folder
 from tests.ports import free_offset
 
 ENVIRONMENTS = Path(__file__).parents[1] / "environments"
+#: Arguments of a lifecycle with four days of traffic, two hours of each.
+PERIOD = ("--param", "until=2013-03-28T00:00:00Z", "--param", "hours=[12, 20]")
 
 
 @dataclass(frozen=True)
@@ -81,4 +83,4 @@ def headrace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Headrace]:
 @pytest.fixture(scope="session")
 def lifecycle(headrace: Headrace) -> dict[str, Any]:
     """What the first lifecycle run on this stack returned."""
-    return headrace.run("lifecycle", "--model", "flight_delay", "--param", "until=2013-03-28T00:00:00Z")
+    return headrace.run("lifecycle", "--model", "flight_delay", *PERIOD)

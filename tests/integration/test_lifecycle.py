@@ -24,7 +24,7 @@ from ray_cluster.evaluation.metrics import metrics, ranking
 from ray_cluster.serving.prediction_log import read_predictions
 from ray_cluster.serving.replay import moments
 from ray_cluster.serving.rollout import SMOKE_TEST
-from tests.integration.conftest import Headrace
+from tests.integration.conftest import PERIOD, Headrace
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -120,7 +120,7 @@ def test_as_served_so_trained(headrace, lifecycle):
 
 def test_again_changes_nothing(headrace, lifecycle):
     before = registry.versions(headrace.settings, "flight_delay")
-    again = headrace.run("lifecycle", "--model", "flight_delay", "--param", "until=2013-03-28T00:00:00Z")
+    again = headrace.run("lifecycle", "--model", "flight_delay", *PERIOD)
     notes = {step["name"]: step["note"] for step in again["steps"]}
     assert notes["ingest"] == "0 of 6 tables changed"
     assert notes["materialize"] == f"0 of {len(service_views(headrace.settings, 'flight_risk'))} views computed"

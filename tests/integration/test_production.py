@@ -14,7 +14,7 @@ from feature_repo.online.redis_values import redis_address
 from feature_repo.transforms import VIEWS
 from flows.stack.processes import processes_of
 from ray_cluster import registry
-from tests.integration.conftest import stack
+from tests.integration.conftest import PERIOD, stack
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -45,7 +45,7 @@ def test_the_lifecycle_on_postgresql_and_redis(tmp_path):
         with psycopg.connect(f"{POSTGRES}/postgres") as connection:
             names = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
         assert {f"{prefix}_{name}" for name in ("prefect", "mlflow", "feast")} <= names
-        done = found.run("lifecycle", "--model", "flight_delay", "--param", "until=2013-03-28T00:00:00Z")
+        done = found.run("lifecycle", "--model", "flight_delay", *PERIOD)
         assert done["version"] == done["champion"] == 1
         assert registry.champion(found.settings, "flight_delay").version == 1
         assert OnlineReader(found.settings, "flight_risk").features
