@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from configs.errors import HeadraceError
 from configs.reading import nearest
 from configs.settings import Settings
+from ray_cluster.registry.http_reads import MissingError, read
 from ray_cluster.registry.mlflow_client import RegistryError, connect, run_files
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 __all__ = [
     "VersionFacts",
     "annotate",
     "describe",
-    "facts_of",
     "register_run",
     "version",
     "version_features",
@@ -98,7 +95,7 @@ def register_run(settings: Settings, model: str, run_id: str, tags: Mapping[str,
             raise
     logged = outputs.model_outputs[0].model_id
     created = client.create_model_version(model, f"models:/{logged}", run_id, tags=dict(tags), model_id=logged)
-    return facts_of(client, created)
+    return version(settings, model, int(created.version))
 
 
 def annotate(settings: Settings, model: str, version: int, tags: Mapping[str, str]) -> None:
@@ -119,45 +116,58 @@ def version(settings: Settings, model: str, number: int) -> VersionFacts:
     Raises:
         RegistryError: there is no version with that number; the message lists the existing ones.
     """
-    client = connect(settings)
-    from mlflow.exceptions import MlflowException
-
     try:
-        return facts_of(client, client.get_model_version(model, str(number)))
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
+        return _with_metrics(settings, read(settings, "model-versions/get", name=model, version=str(number)))
+    except MissingError as error:
         known = [str(found.version) for found in versions(settings, model)] or ["none"]
         raise RegistryError(f"Model '{model}' has no version {number}; registered: {', '.join(known)}.") from error
 
 
 def versions(settings: Settings, model: str) -> list[VersionFacts]:
     """All versions of a model, newest first; empty when it was never registered."""
-    client = connect(settings)
-    found = client.search_model_versions(f"name='{model}'")
+    found = list(_pages(settings, "model-versions/search", "model_versions", filter=f"name='{model}'"))
     if not found:
         return []
     aliases: dict[str, list[str]] = {}  # a search for versions does not return them
-    for alias, number in client.get_registered_model(model).aliases.items():
-        aliases.setdefault(str(number), []).append(alias)
-    metrics = _metrics(client, [str(each.run_id) for each in found])
+    for each in read(settings, "registered-models/get", name=model)["registered_model"].get("aliases", []):
+        aliases.setdefault(str(each["version"]), []).append(each["alias"])
+    metrics = _metrics(settings, [each["run_id"] for each in found])
     facts = [
-        replace(_facts(each, metrics.get(str(each.run_id), {})), aliases=tuple(aliases.get(str(each.version), ())))
+        replace(_facts(each, metrics.get(each["run_id"], {})), aliases=tuple(aliases.get(str(each["version"]), ())))
         for each in found
     ]
     return sorted(facts, key=lambda one: -one.version)
 
 
-def _metrics(client: MlflowClient, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
-    """The metrics of runs of one experiment, in one request per hundred runs."""
-    from mlflow.entities import ViewType
+def _pages(settings: Settings, path: str, key: str, **given: Any) -> Iterator[dict[str, Any]]:
+    """The objects under ``key`` of all pages."""
+    while True:
+        page = read(settings, path, **given)
+        yield from page.get(key, [])
+        if not (token := page.get("next_page_token")):
+            return
+        given["page_token"] = token
 
-    experiment, found = client.get_run(run_ids[0]).info.experiment_id, dict[str, dict[str, float]]()
+
+def _metrics(settings: Settings, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The metrics of runs of one experiment, in one request per hundred runs."""
+    first = read(settings, "runs/get", run_id=run_ids[0])["run"]
+    found: dict[str, dict[str, float]] = {}
     for start in range(0, len(run_ids), 100):
         listed = ", ".join(f"'{each}'" for each in run_ids[start : start + 100])
-        runs = client.search_runs([experiment], f"attributes.run_id IN ({listed})", ViewType.ALL)
-        found |= {run.info.run_id: dict(run.data.metrics) for run in runs}
+        asked = {
+            "experiment_ids": [first["info"]["experiment_id"]],
+            "filter": f"attributes.run_id IN ({listed})",
+            "run_view_type": "ALL",
+            "max_results": 100,
+        }
+        runs = read(settings, "runs/search", asked).get("runs", [])
+        found |= {run["info"]["run_id"]: _metrics_of(run) for run in runs}
     return found
+
+
+def _metrics_of(run: Mapping[str, Any]) -> dict[str, float]:
+    return {each["key"]: float(each["value"]) for each in run["data"].get("metrics", [])}
 
 
 def version_features(settings: Settings, model: str, version: int) -> list[str]:
@@ -169,22 +179,23 @@ def version_features(settings: Settings, model: str, version: int) -> list[str]:
     return list(metadata["features"])
 
 
-def facts_of(client: MlflowClient, version: Any) -> VersionFacts:
+def _with_metrics(settings: Settings, found: Mapping[str, Any]) -> VersionFacts:
     """The facts of a version as MLflow returns it."""
-    return _facts(version, dict(client.get_run(version.run_id).data.metrics))
+    held = found["model_version"]
+    return _facts(held, _metrics_of(read(settings, "runs/get", run_id=held["run_id"])["run"]))
 
 
-def _facts(version: Any, metrics: dict[str, float]) -> VersionFacts:
+def _facts(held: Mapping[str, Any], metrics: dict[str, float]) -> VersionFacts:
     return VersionFacts(
-        model=version.name,
-        version=int(version.version),
-        run_id=version.run_id,
-        aliases=tuple(version.aliases or ()),
-        tags=dict(version.tags or {}),
+        model=held["name"],
+        version=int(held["version"]),
+        run_id=held["run_id"],
+        aliases=tuple(held.get("aliases", ())),
+        tags={each["key"]: each.get("value", "") for each in held.get("tags", ())},
         metrics=metrics,
-        created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
-        logged=str(version.source or "").removeprefix("models:/"),
-        description=str(version.description or ""),
+        created=datetime.fromtimestamp(int(held["creation_timestamp"]) / 1000, UTC),
+        logged=str(held.get("source", "")).removeprefix("models:/"),
+        description=str(held.get("description", "")),
     )
 
 
@@ -225,15 +236,10 @@ class AliasError(HeadraceError, ValueError):
 
 def aliased(settings: Settings, model: str, alias: str) -> VersionFacts | None:
     """The version with an alias, or None."""
-    client = connect(settings)
-    from mlflow.exceptions import MlflowException
-
     try:
-        return facts_of(client, client.get_model_version_by_alias(model, alias))
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+        return _with_metrics(settings, read(settings, "registered-models/alias", name=model, alias=alias))
+    except MissingError:
+        return None
 
 
 def champion(settings: Settings, model: str) -> VersionFacts | None:
