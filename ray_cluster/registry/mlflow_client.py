@@ -20,6 +20,7 @@ __all__ = [
     "RegistryError",
     "connect",
     "exclusive",
+    "no_run",
     "run_files",
 ]
 
@@ -57,10 +58,15 @@ def run_files(settings: Settings, run_id: str) -> Any:
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        raise RegistryError(
-            f"There is no training run '{run_id}'; MLflow lists them in the experiment, and `headrace run train` "
-            "creates one."
-        ) from error
+        raise no_run(run_id) from error
+
+
+def no_run(run_id: str) -> RegistryError:
+    """The error about a run that does not exist."""
+    return RegistryError(
+        f"There is no training run '{run_id}'; MLflow lists them in the experiment, and `headrace run train` creates "
+        "one."
+    )
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from configs.settings import Settings
 from feature_repo.storage.secondary import Failure, secondary
 from ray_cluster.registry.bundles import check_types, write_bundle
 from ray_cluster.registry.evidence import Evidence
-from ray_cluster.registry.mlflow_client import KIND, RegistryError, connect, run_files
+from ray_cluster.registry.http_reads import MissingError, files
+from ray_cluster.registry.mlflow_client import KIND, RegistryError, connect, no_run, run_files
 from ray_cluster.registry.versions import VersionFacts, champion, versions
 
 if TYPE_CHECKING:
@@ -153,13 +154,12 @@ def evidence(settings: Settings, run_id: str) -> Evidence:
         RegistryError: there is no such run.
         DocumentError: a document is of a newer format.
     """
-    files = run_files(settings, run_id)
-    if not files.list_artifacts("evidence"):
-        return Evidence()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(files.download_artifacts("evidence", folder))
-        found = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in path.glob("*.json")}
-    return Evidence.from_json(found, f"run {run_id}")
+    try:
+        found = files(settings, run_id, "evidence")
+    except MissingError as error:
+        raise no_run(run_id) from error
+    documents = {name.removesuffix(".json"): json.loads(text) for name, text in found.items() if name.endswith(".json")}
+    return Evidence.from_json(documents, f"run {run_id}")
 
 
 def reference(settings: Settings, run_id: str) -> pd.DataFrame:

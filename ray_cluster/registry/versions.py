@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from configs.errors import HeadraceError
 from configs.reading import nearest
 from configs.settings import Settings
-from ray_cluster.registry.http_reads import MissingError, read
-from ray_cluster.registry.mlflow_client import RegistryError, connect, run_files
+from ray_cluster.registry.http_reads import MissingError, files, read
+from ray_cluster.registry.mlflow_client import RegistryError, connect
 
 __all__ = [
     "VersionFacts",
@@ -208,11 +206,7 @@ _FILE = "evidence/history.json"
 
 def history(settings: Settings, run_id: str) -> list[dict[str, Any]]:
     """The events of the version registered from a run: ``{at, what, by, why, …}``."""
-    files = run_files(settings, run_id)
-    if not any(each.path == _FILE for each in files.list_artifacts("evidence")):
-        return []
-    with tempfile.TemporaryDirectory() as folder:
-        text = Path(files.download_artifacts(_FILE, folder)).read_text(encoding="utf-8")
+    text = files(settings, run_id, "evidence", only="history.json").get("history.json", b"[]")
     found: list[dict[str, Any]] = json.loads(text)
     return found
 
