@@ -92,7 +92,9 @@ def _kind(value: object) -> str:
 
 #: ``f1``, a number, or costs.
 Threshold = Annotated[
-    Annotated[float, Tag("number")] | Annotated[Literal["f1"], Tag("name")] | Annotated[CostThreshold, Tag("costs")],
+    Annotated[float, Field(gt=0, lt=1), Tag("number")]
+    | Annotated[Literal["f1"], Tag("name")]
+    | Annotated[CostThreshold, Tag("costs")],
     Discriminator(_kind),
     BeforeValidator(_threshold),
 ]

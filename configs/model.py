@@ -323,7 +323,7 @@ class ModelSpec(Frozen):
         description="Feature service in `feature_repo/features.py`; its features are the inputs of the model."
     )
     requests: Requests = Field(description="The events to predict, and the fields of a request.")
-    label: Label = Field(description="The outcome of an event.")
+    label: Label = Field(description="The outcome that the model predicts.")
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(
         "UTC",
         description=(

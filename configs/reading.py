@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 
 from configs.errors import HeadraceError
 
@@ -19,6 +19,7 @@ __all__ = ["ConfigError", "Duration", "Frozen", "merge", "nearest", "read_yaml",
 #: libyaml's safe loader is ten times faster than the Python one.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*"
 
 
 class ConfigError(HeadraceError, ValueError):
@@ -33,7 +34,7 @@ class Frozen(BaseModel):
 
 def _duration(value: object) -> object:
     if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", value)
+        match = re.fullmatch(_DURATION, value)
         if not match:
             raise ValueError("expected a number and a unit such as 90s, 15m, 2h or 7d")
         return timedelta(**{_UNITS[match[2]]: float(match[1])})
@@ -45,7 +46,12 @@ def _spell(value: timedelta) -> str:
 
 
 #: A length of time written as a number and a unit: ``90s``, ``15m``, ``2h``, ``7d``.
-Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_spell, when_used="json")]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(_spell, when_used="json"),
+    WithJsonSchema({"title": "Duration", "type": ["string", "number"], "pattern": f"^{_DURATION}$"}),
+]
 
 M = TypeVar("M", bound=BaseModel)
 

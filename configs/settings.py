@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, SecretStr, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from configs.promotion import Approval
 from configs.reading import ConfigError, Frozen, merge, nearest, read_yaml, validated
@@ -78,8 +79,10 @@ class Databases(Frozen):
         pattern=r"^[a-z][a-z0-9_]*$",
         description="Prefix of the names of PostgreSQL databases. HEADRACE_DATABASE_PREFIX overrides it.",
     )
-    postgres_url: SecretStr | None = Field(None, description="HEADRACE_POSTGRES_URL; refused in a file.")
-    redis: SecretStr | None = Field(None, description="HEADRACE_REDIS; refused in a file.")
+    postgres_url: SkipJsonSchema[SecretStr | None] = Field(
+        None, description="HEADRACE_POSTGRES_URL; refused in a file."
+    )
+    redis: SkipJsonSchema[SecretStr | None] = Field(None, description="HEADRACE_REDIS; refused in a file.")
 
 
 class RaySettings(Frozen):
@@ -133,8 +136,8 @@ class Demo(Frozen):
 class Settings(Frozen):
     """Settings that vary between environments. Created by :func:`load_settings`, then passed down."""
 
-    environment: str = Field(description="Name of the environment: that of its folder.")
-    folder: Path = Field(description="Folder of the environment.")
+    environment: SkipJsonSchema[str] = Field(description="Name of the environment: that of its folder.")
+    folder: SkipJsonSchema[Path] = Field(description="Folder of the environment.")
     home: Path = Field(
         description=(
             "Folder of data, databases and logs. A relative one starts at the repository. HEADRACE_HOME overrides it."
@@ -150,7 +153,7 @@ class Settings(Frozen):
     features: Features = Field(Features(), description="Computing and materializing feature views.")
     prices: Prices = Field(Prices(), description="Prices for `cost` in a model's `tuning.budget`.")
     approval: Approval = Field(Approval(), description="Whether a person must approve a new champion.")
-    tables: dict[str, Table] = Field(description="The raw tables, each from its own file.")
+    tables: SkipJsonSchema[dict[str, Table]] = Field(description="The raw tables, each from its own file.")
     schedules: dict[str, Schedule] = Field({}, description="Flow: its schedule. `headrace up` serves them.")
     demo: Demo = Field(description="The replay of `headrace demo`.")
     start_timeout: float = Field(120, gt=0, description="Seconds that a server may take to answer.")

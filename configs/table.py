@@ -187,7 +187,7 @@ class Table(Frozen):
     """
 
     description: str = Field("", description="Meaning of the table.")
-    source: Source = Field(description="The source of the rows.")
+    source: Source = Field(description="Where the rows come from.")
     key: Annotated[list[str], Field(min_length=1)] = Field(description="Columns that identify a row.")
     day: str | None = Field(
         None, description="The UTC time column that partitions the table. Null for a table without time."

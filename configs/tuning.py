@@ -200,7 +200,7 @@ class NoScheduler(Frozen):
     name: Literal["none"] = Field(description="The name of the scheduler.")
 
 
-def _named(*known: str) -> BeforeValidator:
+def _named(members: Any, *known: str) -> BeforeValidator:
     """A name alone means its defaults."""
 
     def check(value: object) -> object:
@@ -211,15 +211,13 @@ def _named(*known: str) -> BeforeValidator:
             raise ValueError(f"expected {', '.join(known)}, or a mapping of such a name and its options.{close}")
         return given
 
-    return BeforeValidator(check)
+    return BeforeValidator(check, json_schema_input_type=Literal[known] | members)
 
 
-Searcher = Annotated[RandomSearcher | TpeSearcher, Field(discriminator="name"), _named("random", "tpe")]
-Scheduler = Annotated[
-    AshaScheduler | HyperBandScheduler | MedianScheduler | NoScheduler,
-    Field(discriminator="name"),
-    _named("asha", "hyperband", "median", "none"),
-]
+_Searchers = Annotated[RandomSearcher | TpeSearcher, Field(discriminator="name")]
+_Schedulers = Annotated[AshaScheduler | HyperBandScheduler | MedianScheduler | NoScheduler, Field(discriminator="name")]
+Searcher = Annotated[_Searchers, _named(_Searchers, "random", "tpe")]
+Scheduler = Annotated[_Schedulers, _named(_Schedulers, "asha", "hyperband", "median", "none")]
 
 
 Rows = Annotated[StrictInt, Field(ge=1000)]
