@@ -409,7 +409,7 @@ def load_model(name: str, environment: str | None = None, folder: Path = CONFIGS
     """Read one model's file, with ``models/<name>.yaml`` of the environment merged over it if it exists.
 
     Raises:
-        ConfigError: no such model (the message has the nearest name), an unknown key, or an invalid value.
+        ConfigError: no such model (the message has the nearest name), unknown keys, or invalid values.
     """
     names = model_names(folder)
     if name not in names:

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field, SecretStr, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from configs.promotion import Approval
-from configs.reading import ConfigError, Frozen, merge, nearest, read_yaml, validated
+from configs.reading import ConfigError, Frozen, collected, merge, nearest, raise_all, read_yaml, validated
 from configs.table import Table, load_tables
 from configs.tuning import Prices
 
@@ -284,7 +284,7 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
             HEADRACE_REDIS and HEADRACE_DATABASE_PREFIX override the files.
 
     Raises:
-        ConfigError: unknown environment, unknown key, or an invalid value.
+        ConfigError: unknown environment; or unknown keys and invalid values, of the environment and of all tables.
     """
     variables = os.environ if variables is None else variables
     folder = environment_folder(environment, variables)
@@ -317,8 +317,13 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
     content = merge(content, merge(overrides, {"databases": databases}))
     home = Path(variables.get("HEADRACE_HOME") or content.get("home") or ".headrace")
     content["home"] = home if home.is_absolute() else CONFIGS.parent / home
-    content["tables"] = load_tables(CONFIGS / "tables", folder / "tables")
-    settings = validated(Settings, content, " + ".join(f"{path.parent.name}/{path.name}" for path in files))
+    problems: list[ConfigError] = []
+    content["tables"] = {}
+    with collected(problems):
+        content["tables"] = load_tables(CONFIGS / "tables", folder / "tables")
+    with collected(problems):
+        settings = validated(Settings, content, " + ".join(f"{path.parent.name}/{path.name}" for path in files))
+    raise_all(problems)
     if settings.databases.kind == "postgresql":
         for variable, value in (
             ("HEADRACE_POSTGRES_URL", settings.databases.postgres_url),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
-from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
+from configs.reading import ConfigError, Duration, Frozen, collected, merge, nearest, raise_all, read_yaml, validated
 
 __all__ = ["Cleaning", "Column", "Gates", "Source", "Table", "ingest_order", "load_tables"]
 
@@ -299,26 +299,22 @@ def load_tables(folder: Path, overlay: Path) -> dict[str, Table]:
     """Every ``<name>.yaml`` under ``folder`` and ``overlay`` (an environment's), the latter merged over the former.
 
     Raises:
-        ConfigError: an unknown key, an invalid value, or a reference to a table or column that does not exist.
+        ConfigError: unknown keys or invalid values, of all files; or references to tables or columns that do not exist.
     """
     names = sorted({path.stem for place in (folder, overlay) for path in place.glob("*.yaml")})
     found: dict[str, Table] = {}
+    problems: list[ConfigError] = []
     for name in names:
         content: dict[str, Any] = {}
         where = []
-        for place in (folder, overlay):
-            if (path := place / f"{name}.yaml").is_file():
-                content = merge(content, read_yaml(path))
-                where.append(f"{place.parent.name}/{place.name}/{path.name}")
-        found[name] = validated(Table, content, " + ".join(where))
-    for name, table in found.items():
-        for column, target in table.references.items():
-            other, _, key = target.partition(".")
-            if other not in found:
-                _refuse(name, column, target, f"there is no table '{other}'.{nearest(other, list(found))}")
-            if key not in found[other].columns:
-                known = list(found[other].columns)
-                _refuse(name, column, target, f"table '{other}' has no column '{key}'.{nearest(key, known)}")
+        with collected(problems):
+            for place in (folder, overlay):
+                if (path := place / f"{name}.yaml").is_file():
+                    content = merge(content, read_yaml(path))
+                    where.append(f"{place.parent.name}/{place.name}/{path.name}")
+            found[name] = validated(Table, content, " + ".join(where))
+    raise_all(problems)
+    raise_all(list(_dangling(found)))
     ingest_order(found)
     return found
 
@@ -344,5 +340,15 @@ def ingest_order(tables: Mapping[str, Table], names: Collection[str] | None = No
     return [name for name in order if name in (tables if names is None else names)]
 
 
-def _refuse(name: str, column: str, target: str, why: str) -> None:
-    raise ConfigError(f"tables/{name}.yaml: references.{column} = '{target}': {why}")
+def _dangling(tables: Mapping[str, Table]) -> Iterator[ConfigError]:
+    """An error for each reference to a table or column that does not exist."""
+    for name, table in tables.items():
+        for column, target in table.references.items():
+            other, _, key = target.partition(".")
+            if other not in tables:
+                why = f"there is no table '{other}'.{nearest(other, list(tables))}"
+            elif key not in tables[other].columns:
+                why = f"table '{other}' has no column '{key}'.{nearest(key, list(tables[other].columns))}"
+            else:
+                continue
+            yield ConfigError(f"tables/{name}.yaml: references.{column} = '{target}': {why}")
