@@ -309,10 +309,7 @@ def _timezone(name: str) -> str:
 
 
 class ModelSpec(Frozen):
-    """The specification of one model. Created by :func:`load_model`.
-
-    ``timezone``: the IANA time zone whose days are the units of intervals; a day should end when little happens.
-    """
+    """The specification of one model. Created by :func:`load_model`."""
 
     name: str = Field(
         pattern=r"^[a-z][a-z0-9_]*$",

@@ -148,7 +148,7 @@ def _problems(model: type[BaseModel], content: Mapping[str, Any], error: Validat
     found: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for each in error.errors():
         found.setdefault(_written(content, each["loc"], each["type"] == "missing"), []).append(each)
-    outer = {key[:length] for key in found for length in range(len(key))}
+    outer = {key[:length] for key in found if key[-1:] != ("[key]",) for length in range(len(key))}
     return [_sentence(model, key, each) for key, each in found.items() if key not in outer]
 
 

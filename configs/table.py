@@ -179,12 +179,7 @@ class Gates(Frozen):
 
 
 class Table(Frozen):
-    """One raw table. Created by :func:`load_tables`.
-
-    ``key``: columns that identify a row. ``day``: the UTC time column that partitions the table, null without time.
-    ``known_at``: when a row became known, null for always known. ``rows``: name → SQL condition over the columns that
-    every row must fulfil. ``references``: column → ``table.column`` that lists its values.
-    """
+    """One raw table. Created by :func:`load_tables`."""
 
     description: str = Field("", description="Meaning of the table.")
     source: Source = Field(description="Where the rows come from.")

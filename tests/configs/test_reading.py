@@ -162,13 +162,18 @@ def test_all_problems_of_a_file_are_reported_at_once() -> None:
         ({"tuning": {"rows": [10, 2000]}}, "x: tuning.rows.0 = 10: Input should be greater than or equal to 1000."),
         ({"inputs": {"temp": {"clip": [0.01]}}}, "x: 'inputs.temp.clip.1' is missing; add it."),
         (
+            {"gate": {"minimum": {"f1": "high"}}},
+            "x: 2 problems.\n- gate.minimum.f1.[key] = 'f1': Input should be 'average_precision' or 'roc_auc'.\n"
+            "- gate.minimum.f1 = 'high': Input should be a valid number, unable to parse string as a number.",
+        ),
+        (
             {"requests": {"entities": {"origin": {"example": [1]}}}},
             "x: requests.entities.origin.example = [1]: Input should be a valid string, or a valid integer, or a valid "
             "number.",
         ),
     ],
 )
-def test_a_value_that_fits_no_member_of_a_union_is_one_problem(given: dict[str, Any], said: str) -> None:
+def test_a_problem_is_reported_once_and_without_names_of_types(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         validated(ModelSpec, merge(MODEL, given), "x")
     assert str(caught.value) == said

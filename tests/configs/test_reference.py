@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 from pydantic import BaseModel
 
 from configs.model import ModelSpec
@@ -52,7 +52,8 @@ def within(annotation: Any) -> Iterator[type[BaseModel]]:
 @lru_cache
 def validator(kind: str) -> Draft202012Validator:
     content = json.loads((CONFIGS / "schemas" / f"{kind}.schema.json").read_text(encoding="utf-8"))
-    Draft202012Validator.check_schema(content)
+    for draft in (Draft202012Validator, Draft7Validator):  # some editors know the older one only
+        draft.check_schema(content)
     return Draft202012Validator(content)
 
 
