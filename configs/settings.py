@@ -94,7 +94,7 @@ class RaySettings(Frozen):
     )
     num_cpus: float | None = Field(None, gt=0, description="CPUs of the cluster on this machine. Null means all.")
     num_gpus: float = Field(0, ge=0, description="GPUs of the cluster on this machine.")
-    object_store_mb: int = Field(400, ge=80, description="Size of Ray's object store on this machine, in MB.")
+    object_store_mb: int = Field(400, ge=80, description="Size of Ray's object store on this machine, in MiB.")
     runtime_env: dict[str, Any] = Field({}, description="Ray's runtime environment of every job and replica.")
 
 

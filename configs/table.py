@@ -75,7 +75,7 @@ class Column(Frozen):
     """One column: its type, and what its values must be."""
 
     type: Literal["string", "integer", "number", "boolean", "time"] = Field(
-        description="Type of the values. A time is stored in UTC."
+        description="Type of the values. A time without an offset is in UTC."
     )
     description: str = Field("", description="Meaning of the column.")
     nullable: bool = Field(False, description="Whether a value may be null.")
