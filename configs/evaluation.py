@@ -40,12 +40,12 @@ Calibration = Literal["auto", "none", "sigmoid", "isotonic"]
 
 
 class Costs(Frozen):
-    """Cost of each outcome of a decision, in any unit; a gain is a negative cost."""
+    """Cost of each outcome of a decision on one row, in any unit; a gain is a negative cost."""
 
-    false_positive: float
-    false_negative: float
-    true_positive: float = 0.0
-    true_negative: float = 0.0
+    false_positive: float = Field(description="Cost of flagging a negative row. It must be above `true_negative`.")
+    false_negative: float = Field(description="Cost of not flagging a positive row. It must be above `true_positive`.")
+    true_positive: float = Field(0.0, description="Cost of flagging a positive row.")
+    true_negative: float = Field(0.0, description="Cost of not flagging a negative row.")
 
     @model_validator(mode="after")
     def _wrong_costs_more(self) -> Costs:
@@ -65,7 +65,7 @@ class Costs(Frozen):
 class CostThreshold(Frozen):
     """The threshold with the lowest mean cost on the validation scores."""
 
-    costs: Costs
+    costs: Costs = Field(description="Costs of the four outcomes of a decision.")
 
 
 def _threshold(value: object) -> object:
@@ -92,39 +92,50 @@ def _kind(value: object) -> str:
 
 #: ``f1``, a number, or costs.
 Threshold = Annotated[
-    Annotated[float, Tag("number")] | Annotated[Literal["f1"], Tag("name")] | Annotated[CostThreshold, Tag("costs")],
+    Annotated[float, Field(gt=0, lt=1), Tag("number")]
+    | Annotated[Literal["f1"], Tag("name")]
+    | Annotated[CostThreshold, Tag("costs")],
     Discriminator(_kind),
     BeforeValidator(_threshold),
 ]
 
 
 class Fairness(Frozen):
-    """Features or request fields whose values are groups, and the maximum difference of rates between groups."""
+    """Groups whose rates are compared."""
 
-    groups: list[str] = Field(min_length=1)
-    gap: float = Field(0.1, gt=0, le=1)
+    groups: list[str] = Field(min_length=1, description="Features or request fields whose values are groups.")
+    gap: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description=(
+            "The maximum difference of rates between groups. It is a bound of the report and, with "
+            "`gate.fairness`, of the promotion gate."
+        ),
+    )
 
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class _Test(Frozen):
-    """Base of all tests: a name, a condition on the rows (SQL over features; default: all), whether it must pass."""
+    """Base of all tests."""
 
-    name: str = Field(min_length=1)
-    where: str | None = None
-    required: bool = False
+    name: str = Field(min_length=1, description="Name of the test in reports and decisions.")
+    where: str | None = Field(None, description="Condition on the rows, in SQL over the features. Null means all rows.")
+    required: bool = Field(False, description="Whether a version that fails the test may not be promoted.")
 
 
 class Invariance(_Test):
-    """Setting ``feature`` to each of ``values`` moves the score by at most ``tolerance`` in at least ``share`` of the
-    rows."""
+    """A change of one feature hardly moves the score."""
 
-    test: Literal["invariance"]
-    feature: str
-    values: list[StrictInt | StrictFloat | StrictStr] = Field(min_length=2)
-    tolerance: float = Field(0.01, ge=0)
-    share: Share = 0.95
+    test: Literal["invariance"] = Field(description="The kind of the test.")
+    feature: str = Field(description="The feature that is set to each of `values`.")
+    values: list[StrictInt | StrictFloat | StrictStr] = Field(
+        min_length=2, description="The values of the feature: all texts or all numbers."
+    )
+    tolerance: float = Field(0.01, ge=0, description="The maximum move of the score.")
+    share: Share = Field(0.95, description="The minimum share of rows whose score moves by at most `tolerance`.")
 
     @field_validator("values")
     @classmethod
@@ -135,15 +146,18 @@ class Invariance(_Test):
 
 
 class Direction(_Test):
-    """Adding ``raise_by`` to ``feature`` moves the score in the direction ``score`` (or not at all, within
-    ``tolerance``) in at least ``share`` of the rows that have a value."""
+    """A rise of one feature moves the score in one direction, or not at all."""
 
-    test: Literal["direction"]
-    feature: str
-    raise_by: float
-    score: Literal["up", "down"] = "up"
-    tolerance: float = Field(0.001, ge=0)
-    share: Share = 0.95
+    test: Literal["direction"] = Field(description="The kind of the test.")
+    feature: str = Field(description="The feature to which `raise_by` is added.")
+    raise_by: float = Field(description="The number that is added to the feature; a negative one lowers it.")
+    score: Literal["up", "down"] = Field("up", description="The direction in which the score moves.")
+    tolerance: float = Field(
+        0.001, ge=0, description="A move of the score in the other direction by at most this much counts as none."
+    )
+    share: Share = Field(
+        0.95, description="The minimum share of rows that behave so, among those that have a value of the feature."
+    )
 
     @field_validator("raise_by")
     @classmethod
@@ -154,12 +168,16 @@ class Direction(_Test):
 
 
 class Minimum(_Test):
-    """On the test's rows, ``metric`` is at least ``at_least`` and at most ``at_most``."""
+    """A metric on the rows of the test has a lower bound, an upper bound, or both."""
 
-    test: Literal["minimum"]
-    metric: Literal["mean_score", "roc_auc", "average_precision", "precision", "recall", "f1"]
-    at_least: float | None = None
-    at_most: float | None = None
+    test: Literal["minimum"] = Field(description="The kind of the test.")
+    metric: Literal["mean_score", "roc_auc", "average_precision", "precision", "recall", "f1"] = Field(
+        description="The metric, or the mean score."
+    )
+    at_least: float | None = Field(
+        None, description="The minimum of the metric. Null means no lower bound; one of the two bounds is needed."
+    )
+    at_most: float | None = Field(None, description="The maximum of the metric. Null means no upper bound.")
 
     @model_validator(mode="after")
     def _bounded(self) -> Minimum:

@@ -41,11 +41,11 @@ __all__ = [
 class Card(Frozen):
     """Texts for the model card, in addition to generated facts; all optional, and a card says which are missing."""
 
-    owner: str | None = None
-    intended_use: str | None = None
-    out_of_scope: str | None = None
-    ethical_considerations: list[str] = []
-    caveats: list[str] = []
+    owner: str | None = Field(None, description="The person or team that is responsible for the model.")
+    intended_use: str | None = Field(None, description="What the model is for.")
+    out_of_scope: str | None = Field(None, description="What the model is not for.")
+    ethical_considerations: list[str] = Field([], description="Ethical considerations, one text each.")
+    caveats: list[str] = Field([], description="Caveats and recommendations, one text each.")
 
 
 FieldType = Literal["string", "integer", "number", "time"]
@@ -54,26 +54,26 @@ FieldType = Literal["string", "integer", "number", "time"]
 class RequestField(Frozen):
     """One field of a prediction request."""
 
-    type: FieldType
-    description: str
-    required: bool = True
-    example: str | int | float | None = None
-    pattern: str | None = None
+    type: FieldType = Field(description="Type of its values. A time is a text in ISO 8601 with an offset.")
+    description: str = Field(description="Meaning of the field, for the API documentation.")
+    required: bool = Field(True, description="Whether a request must have a value; otherwise it may be null or absent.")
+    example: str | int | float | None = Field(
+        None, description="Example value for the API documentation. Null means none."
+    )
+    pattern: str | None = Field(None, description="Regular expression that a text must match. Null means any text.")
 
 
 class Requests(Frozen):
-    """The events to predict: rows of ``table``, and the fields of a request.
-
-    A prediction is made ``lead`` before the time in ``event_time``; every feature is read as known then.
-    ``entities`` are the join keys of the feature views, ``fields`` the request-time values.
+    """The events to predict, and the fields of a request. A prediction is made before the event; every feature is
+    read as known then.
     """
 
-    table: str
-    id: str
-    event_time: str
-    lead: Duration
-    entities: dict[str, RequestField]
-    fields: dict[str, RequestField]
+    table: str = Field(description="The raw table whose rows are the events.")
+    id: str = Field(description="Column that identifies an event. It joins request, label and prediction log.")
+    event_time: str = Field(description="Column with the time of the event.")
+    lead: Duration = Field(description="How long before `event_time` the prediction is made.")
+    entities: dict[str, RequestField] = Field(description="Join keys of the feature views, as fields of a request.")
+    fields: dict[str, RequestField] = Field(description="Values that only the request knows.")
 
     @property
     def inputs(self) -> dict[str, RequestField]:
@@ -82,39 +82,64 @@ class Requests(Frozen):
 
 
 class Label(Frozen):
-    """The outcome: SQL ``positive`` over the columns of ``table``, joined on the request's id.
+    """The outcome of an event."""
 
-    ``positive`` returns true, false, 0, 1 or null; rows with a null label are left out, any other value is an error.
-
-    ``matures``: the minimum time after the event before an outcome counts. It is needed if one kind of outcome becomes
-    known sooner than the other: before both can be known, only that kind would have labels.
-    """
-
-    table: str
-    positive: str
-    known_at: str
-    matures: Duration = timedelta(0)
+    table: str = Field(description="The raw table with the outcomes. It has the request's id, on which it is joined.")
+    positive: str = Field(
+        description=(
+            "SQL over the columns of `table` that returns true, false, 0, 1 or null. Rows with a null label are "
+            "left out; any other value is an error."
+        )
+    )
+    known_at: str = Field(description="Column with the time at which the outcome became known.")
+    matures: Duration = Field(
+        timedelta(0),
+        description=(
+            "The minimum time after the event before an outcome counts. It is needed if one kind of outcome "
+            "becomes known sooner than the other: before both can be known, only that kind would have labels."
+        ),
+    )
 
 
 class Split(Frozen):
     """Lengths of the last two periods before ``as_of``; all earlier rows are the training period.
 
-    With more than one fold there are as many consecutive validation windows, the last one ending at the start of the
-    held-out period; the finalists of the search are compared over all of them. ``origins`` cuts the held-out period
-    into as many windows: the chosen point is fitted afresh before each, as a model that is trained regularly. The
-    version that is served is fitted on all rows, those of the held-out period too.
+    The version that is served is fitted on all rows, those of the held-out period too.
     """
 
-    validation: Duration
-    held_out: Duration
-    folds: int = Field(1, ge=1)
-    origins: int = Field(1, ge=1)
+    validation: Duration = Field(
+        description="Length of the validation period, which chooses the trial, the calibration and the threshold."
+    )
+    held_out: Duration = Field(
+        description=(
+            "Length of the held-out period, the last one. It measures the chosen model, and is the reference of "
+            "monitoring."
+        )
+    )
+    folds: int = Field(
+        1,
+        ge=1,
+        description=(
+            "Number of consecutive validation windows; the last one ends at the start of the held-out period. The "
+            "finalists of the search are compared over all of them."
+        ),
+    )
+    origins: int = Field(
+        1,
+        ge=1,
+        description=(
+            "Number of windows of the held-out period. The chosen point is fitted afresh before each, as a model "
+            "that is trained regularly."
+        ),
+    )
 
 
 class Constant(Frozen):
     """The value that replaces a missing one."""
 
-    constant: StrictInt | StrictFloat | StrictStr
+    constant: StrictInt | StrictFloat | StrictStr = Field(
+        description="The number or text that replaces a missing value."
+    )
 
 
 _IMPUTE = ["mean", "median", "most_frequent"]
@@ -135,19 +160,31 @@ def _imputation(value: object) -> object:
 
 
 class InputRule(Frozen):
-    """Cleaning of one feature before a model sees it; its parameters are fitted on the training rows only.
+    """Cleaning of one feature before a model sees it; its parameters are fitted on the training rows only."""
 
-    ``clip``: two quantiles, [0.001, 0.999]; values beyond them are clipped. ``impute``: the replacement of a missing
-    value, after the clip: mean, median (numbers), most_frequent or {constant: value}. ``indicator``: an additional
-    column, 1 if the value was missing. ``categories``: maximum of categories for XGBoost and HistGradientBoosting, 32
-    by default for a text; the rarer ones share one more. A number becomes a category by it, and 0 makes the codes of a
-    text numbers.
-    """
-
-    impute: Annotated[Literal["mean", "median", "most_frequent"] | Constant | None, BeforeValidator(_imputation)] = None
-    clip: tuple[float, float] | None = None
-    indicator: bool = False
-    categories: StrictInt | None = Field(None, ge=0, le=254)
+    impute: Annotated[Literal["mean", "median", "most_frequent"] | Constant | None, BeforeValidator(_imputation)] = (
+        Field(
+            None,
+            description=(
+                "The replacement of a missing value, after the clip. `mean` and `median` are for numbers. Null means "
+                "none."
+            ),
+        )
+    )
+    clip: tuple[float, float] | None = Field(
+        None, description="Two quantiles, as in `[0.001, 0.999]`; values beyond them are clipped. Null means none."
+    )
+    indicator: bool = Field(False, description="Whether to add a column that is 1 if the value was missing.")
+    categories: StrictInt | None = Field(
+        None,
+        ge=0,
+        le=254,
+        description=(
+            "Maximum of categories for XGBoost and HistGradientBoosting; the rarer ones share one more. A number "
+            "becomes a category by it, and 0 makes the codes of a text numbers. Null means 32 for a text, and that "
+            "a number is none."
+        ),
+    )
 
     @model_validator(mode="after")
     def _does_something(self) -> InputRule:
@@ -161,39 +198,67 @@ class InputRule(Frozen):
 class Serving(Frozen):
     """The Ray Serve application of this model."""
 
-    replicas: int = Field(1, ge=1)
-    cpus_per_replica: float = Field(0.2, gt=0)
-    max_rows: int = Field(1000, ge=1)
-    max_body_bytes: int = Field(1_000_000, ge=1024)
-    max_queued_requests: int = Field(200, ge=1)
+    replicas: int = Field(1, ge=1, description="Number of replicas.")
+    cpus_per_replica: float = Field(0.2, gt=0, description="CPUs that Ray reserves for each replica.")
+    max_rows: int = Field(1000, ge=1, description="Maximum of rows per request; more are refused with 422.")
+    max_body_bytes: int = Field(
+        1_000_000, ge=1024, description="Maximum size of a request's body in bytes; a larger one is refused with 413."
+    )
+    max_queued_requests: int = Field(
+        200, ge=1, description="Maximum of waiting requests; further ones are refused with 503 at once."
+    )
 
 
 class Monitoring(Frozen):
-    """Bounds of monitoring for a retrain verdict, and features that are ignored because they move by design.
+    """Bounds of monitoring for a retrain verdict. Most of them say what is too small to matter."""
 
-    ``alarm_rate`` is the intended share of weeks with a false alarm if nothing has changed and each day is looked at.
-    The other bounds say what is too small to matter: ``calibration_gap`` and ``cost_rise`` relative to the held-out
-    share of positives and cost, ``metric_drop`` of ROC AUC, ``unseen_share`` of predictions with new values of a
-    feature.
-    """
-
-    window: Duration = timedelta(days=30)
-    min_rows: int = Field(1000, ge=1)
-    ignore: list[str] = []
-    alarm_rate: float = Field(0.05, gt=0, le=0.5)
-    calibration_gap: float = Field(0.1, gt=0)
-    cost_rise: float = Field(0.02, gt=0)
-    metric_drop: float = Field(0.02, gt=0, lt=1)
-    unseen_share: float = Field(0.1, gt=0, le=1)
-    feature_psi: float = Field(0.25, gt=0)
-    drifted_share: float = Field(0.3, gt=0, le=1)
-    prediction_psi: float = Field(0.25, gt=0)
+    window: Duration = Field(
+        timedelta(days=30), description="The predictions of this time before `as_of` are looked at."
+    )
+    min_rows: int = Field(
+        1000, ge=1, description="With fewer predictions or outcomes, monitoring waits and does not judge."
+    )
+    ignore: list[str] = Field([], description="Features that are measured but not judged, because they move by design.")
+    alarm_rate: float = Field(
+        0.05,
+        gt=0,
+        le=0.5,
+        description="The intended share of weeks with a false alarm if nothing has changed and each day is looked at.",
+    )
+    calibration_gap: float = Field(
+        0.1,
+        gt=0,
+        description="Gap of calibration that is too small to matter, relative to the held-out share of positives.",
+    )
+    cost_rise: float = Field(
+        0.02,
+        gt=0,
+        description="Rise of the cost or log loss that is too small to matter, relative to the held-out one.",
+    )
+    metric_drop: float = Field(0.02, gt=0, lt=1, description="Drop of ROC AUC that is too small to matter.")
+    unseen_share: float = Field(
+        0.1, gt=0, le=1, description="Share of predictions with new values of a feature that is too small to matter."
+    )
+    feature_psi: float = Field(
+        0.25, gt=0, description="Population stability index (PSI) of a feature that is too small to matter."
+    )
+    drifted_share: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="If this share of the features has drifted and outcomes are missing, the verdict is to retrain.",
+    )
+    prediction_psi: float = Field(
+        0.25, gt=0, description="Population stability index (PSI) of the scores that is too small to matter."
+    )
 
 
 class Defaults(Frozen):
     """Defaults for the expired values of one view: feature -> value."""
 
-    default: dict[str, StrictInt | StrictFloat | StrictStr] = Field(min_length=1)
+    default: dict[str, StrictInt | StrictFloat | StrictStr] = Field(
+        min_length=1, description="Feature of the view: the value that replaces an expired one."
+    )
 
 
 def _policy(value: object) -> object:
@@ -217,15 +282,20 @@ Expired = Annotated[Literal["abstain", "refuse"] | Defaults | None, BeforeValida
 
 
 class Parity(Frozen):
-    """Minimum parity of served and retrieved values that training requires.
+    """Minimum parity of served and retrieved values that training requires."""
 
-    Training is refused if the newest parity result of the last ``window`` has a smaller share of equal values than
-    ``minimum``. The parity flow compares at most ``rows`` of the predictions logged in ``window``.
-    """
-
-    minimum: float = Field(gt=0, le=1)
-    window: Duration = timedelta(days=7)
-    rows: int = Field(1000, ge=1)
+    minimum: float = Field(
+        gt=0,
+        le=1,
+        description=(
+            "Training is refused if the newest parity result of the last `window` has a smaller share of equal values."
+        ),
+    )
+    window: Duration = Field(
+        timedelta(days=7),
+        description="Maximum age of the parity result, and of the logged predictions that the parity flow compares.",
+    )
+    rows: int = Field(1000, ge=1, description="Maximum of logged predictions that the parity flow compares.")
 
 
 def _timezone(name: str) -> str:
@@ -239,33 +309,63 @@ def _timezone(name: str) -> str:
 
 
 class ModelSpec(Frozen):
-    """The specification of one model. Created by :func:`load_model`.
+    """The specification of one model. Created by :func:`load_model`."""
 
-    ``timezone``: the IANA time zone whose days are the units of intervals; a day should end when little happens.
-    """
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    description: str
-    feature_service: str
-    requests: Requests
-    label: Label
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
-    split: Split
-    tuning: Tuning
-    fit: Fit = Fit()
-    calibration: Calibration = "auto"
-    threshold: Threshold = "f1"
-    gate: Gate = Gate()
-    card: Card = Card()
-    slices: list[str] = []
-    behaviour: list[BehaviourTest] = []
-    fairness: Fairness | None = None
-    inputs: dict[str, InputRule] = {}
-    serving: Serving = Serving()
-    monitoring: Monitoring = Monitoring()
-    expired: dict[str, Expired] = {}
-    parity: Parity | None = None
-    sampling: Sampling = Sampling()
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="Name of the model: that of its file, of the experiment, of the registered model and in the URL.",
+    )
+    description: str = Field(description="What the model predicts.")
+    feature_service: str = Field(
+        description="Feature service in `feature_repo/features.py`; its features are the inputs of the model."
+    )
+    requests: Requests = Field(description="The events to predict, and the fields of a request.")
+    label: Label = Field(description="The outcome that the model predicts.")
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        "UTC",
+        description=(
+            "IANA time zone whose days are the units of intervals, as in `America/New_York`. A day should end when "
+            "little happens."
+        ),
+    )
+    split: Split = Field(description="Lengths of the validation and held-out periods.")
+    tuning: Tuning = Field(description="The search: model families, search spaces and budget.")
+    fit: Fit = Field(Fit(), description="How the final model is fitted if one process is too small.")
+    calibration: Calibration = Field(
+        "auto",
+        description=(
+            "Calibration of scores, fitted on validation scores. `auto` chooses the method with the lowest log "
+            "loss there."
+        ),
+    )
+    threshold: Threshold = Field(
+        "f1",
+        description=(
+            "Score from which a row is flagged: `f1` for the best F1 on validation scores, a number, or costs, "
+            "whose mean the threshold minimises."
+        ),
+    )
+    gate: Gate = Field(Gate(), description="When a new version becomes champion.")
+    card: Card = Field(Card(), description="Texts for the model card.")
+    slices: list[str] = Field(
+        [], description="Features or request fields; the model is also measured per value of these."
+    )
+    behaviour: list[BehaviourTest] = Field([], description="Behavioural tests of the fitted model.")
+    fairness: Fairness | None = Field(None, description="Groups whose rates are compared. Null means none.")
+    inputs: dict[str, InputRule] = Field({}, description="Feature: how it is cleaned before the model sees it.")
+    serving: Serving = Field(Serving(), description="The Ray Serve application of the model.")
+    monitoring: Monitoring = Field(Monitoring(), description="Bounds of monitoring for a retrain verdict.")
+    expired: dict[str, Expired] = Field(
+        {},
+        description=(
+            "Feature view: policy for a value older than its TTL. Null: the model sees a missing value; `abstain`: "
+            "the row gets no probability; `refuse`: the request gets none; or default values of the features."
+        ),
+    )
+    parity: Parity | None = Field(
+        None, description="Minimum parity of served and retrieved values that training requires. Null means none."
+    )
+    sampling: Sampling = Field(Sampling(), description="Treatment of rare positives in a fit.")
 
     @property
     def directions(self) -> dict[str, int]:
@@ -306,7 +406,7 @@ def load_model(name: str, environment: str | None = None, folder: Path = CONFIGS
     """Read one model's file, with ``models/<name>.yaml`` of the environment merged over it if it exists.
 
     Raises:
-        ConfigError: no such model (the message has the nearest name), an unknown key, or an invalid value.
+        ConfigError: no such model (the message has the nearest name), unknown keys, or invalid values.
     """
     names = model_names(folder)
     if name not in names:

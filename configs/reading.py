@@ -1,28 +1,43 @@
-"""Read YAML into frozen pydantic models, and report an error in one sentence."""
+"""Read YAML into frozen pydantic models, and report all problems of a file, each in one sentence."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 
 from configs.errors import HeadraceError
 
-__all__ = ["ConfigError", "Duration", "Frozen", "merge", "nearest", "read_yaml", "validated"]
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = [
+    "ConfigError",
+    "Duration",
+    "Frozen",
+    "collected",
+    "merge",
+    "nearest",
+    "raise_all",
+    "read_yaml",
+    "validated",
+]
 
 #: libyaml's safe loader is ten times faster than the Python one.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*"
 
 
 class ConfigError(HeadraceError, ValueError):
-    """A settings file or a model file that cannot be used; the message is one sentence."""
+    """A settings file or a model file that cannot be used; the message is one sentence for each problem."""
 
 
 class Frozen(BaseModel):
@@ -33,7 +48,7 @@ class Frozen(BaseModel):
 
 def _duration(value: object) -> object:
     if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", value)
+        match = re.fullmatch(_DURATION, value)
         if not match:
             raise ValueError("expected a number and a unit such as 90s, 15m, 2h or 7d")
         return timedelta(**{_UNITS[match[2]]: float(match[1])})
@@ -45,7 +60,12 @@ def _spell(value: timedelta) -> str:
 
 
 #: A length of time written as a number and a unit: ``90s``, ``15m``, ``2h``, ``7d``.
-Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_spell, when_used="json")]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(_spell, when_used="json"),
+    WithJsonSchema({"title": "Duration", "type": ["string", "number"], "pattern": f"^{_DURATION}$"}),
+]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -92,38 +112,72 @@ def validated(model: type[M], content: Mapping[str, Any], where: str) -> M:
     """Validate ``content`` as ``model``; ``where`` names the files in the error.
 
     Raises:
-        ConfigError: one sentence with the key, the value, what was expected and the nearest known key.
+        ConfigError: one sentence for each problem, with the key, the value, what was expected and the nearest known
+            key. Several problems are a line each, after a line that names the files.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_sentence(model, content, error, where)) from None
+        problems = _problems(model, content, error)
+    if len(problems) == 1:
+        raise ConfigError(f"{where}: {problems[0]}")
+    raise ConfigError("\n".join([f"{where}: {len(problems)} problems.", *(f"- {each}" for each in problems)]))
 
 
-def _sentence(model: type[BaseModel], content: Mapping[str, Any], error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in _written(content, first["loc"], first["type"] == "missing"))
+@contextmanager
+def collected(problems: list[ConfigError]) -> Iterator[None]:
+    """Add a :class:`ConfigError` of the block to ``problems``, so that further files are read before it is raised."""
+    try:
+        yield
+    except ConfigError as error:
+        problems.append(error)
+
+
+def raise_all(problems: Sequence[ConfigError]) -> None:
+    """Raise the problems of several files as one error, if there are any."""
+    if problems:
+        raise ConfigError("\n".join(str(each) for each in problems))
+
+
+def _problems(model: type[BaseModel], content: Mapping[str, Any], error: ValidationError) -> list[str]:
+    """A sentence for each key with a problem, in the order of the model.
+
+    A value that fits no member of a union has an error for each: they are joined. If it has a member's form, only the
+    errors inside it are kept.
+    """
+    found: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for each in error.errors():
+        found.setdefault(_written(content, each["loc"], each["type"] == "missing"), []).append(each)
+    outer = {key[:length] for key in found if key[-1:] != ("[key]",) for length in range(len(key))}
+    return [_sentence(model, key, each) for key, each in found.items() if key not in outer]
+
+
+def _sentence(model: type[BaseModel], location: tuple[int | str, ...], errors: list[ErrorDetails]) -> str:
+    first, key = errors[0], ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
         known = sorted(_fields_at(model, first["loc"][:-1]))
-        return f"{where}: unknown key '{key}'.{nearest(str(first['loc'][-1]), known)} Known here: {', '.join(known)}."
+        return f"unknown key '{key}'.{nearest(str(first['loc'][-1]), known)} Known here: {', '.join(known)}."
     if first["type"] == "missing":
-        return f"{where}: '{key}' is missing; add it."
-    message = first["msg"].removeprefix("Value error, ")
+        return f"'{key}' is missing; add it."
+    messages = [each["msg"].removeprefix("Value error, ") for each in errors]
+    message = ", or ".join(
+        dict.fromkeys([messages[0], *(each.removeprefix("Input should be ") for each in messages[1:])])
+    )
     message += "" if message.endswith(("?", ".")) else "."
-    more = f" ({len(error.errors()) - 1} more problems follow.)" if len(error.errors()) > 1 else ""
-    return f"{where}: {key} = {first['input']!r}: {message}{more}" if key else f"{where}: {message}{more}"
+    return f"{key} = {first['input']!r}: {message}" if key else message
 
 
-def _written(content: Any, location: tuple[int | str, ...], missing: bool) -> list[int | str]:
+def _written(content: Any, location: tuple[int | str, ...], missing: bool) -> tuple[int | str, ...]:
     """A location in the file: without the names of a union's members, which pydantic inserts."""
     parts: list[int | str] = []
     for number, part in enumerate(location):
-        if isinstance(content, Mapping) and part not in content and not (missing and number == len(location) - 1):
+        keys = content if isinstance(content, Mapping) else range(len(content)) if isinstance(content, list) else ()
+        if part in keys:
+            content = content[part]
+        elif part != "[key]" and not (missing and number == len(location) - 1):
             continue
         parts.append(part)
-        inside = isinstance(content, Mapping) or (isinstance(content, list) and isinstance(part, int))
-        content = content[part] if inside and not (missing and number == len(location) - 1) else None
-    return parts
+    return tuple(parts)
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, SecretStr, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from configs.promotion import Approval
-from configs.reading import ConfigError, Frozen, merge, nearest, read_yaml, validated
+from configs.reading import ConfigError, Frozen, collected, merge, nearest, raise_all, read_yaml, validated
 from configs.table import Table, load_tables
 from configs.tuning import Prices
 
@@ -35,98 +36,127 @@ CONFIGS = Path(__file__).resolve().parent
 
 
 class Ports(Frozen):
-    """TCP ports on ``host``. ``offset`` is added to each, so that two stacks can run at the same time."""
+    """TCP ports on ``host``."""
 
-    offset: int = Field(0, ge=0, le=20000)
-    prefect: int
-    mlflow: int
-    evidently: int
-    serve: int
-    ray: int
-    ray_dashboard: int
-    ray_agent: int
-    ray_metrics: int
-    ray_dashboard_metrics: int
-    serve_metrics: int
-    serve_stats: int
-    serve_fallback: int = Field(description="of Serve's own proxy, which HAProxy uses while a model has no replica")
-    serve_fallback_grpc: int
-    serve_replicas: int = Field(description="first of 1000 ports for the replicas behind HAProxy")
+    offset: int = Field(
+        0,
+        ge=0,
+        le=20000,
+        description="Added to each port, so that two stacks can run at the same time; or HEADRACE_PORT_OFFSET.",
+    )
+    prefect: int = Field(description="Prefect's server and UI.")
+    mlflow: int = Field(description="MLflow's server and UI.")
+    evidently: int = Field(description="Evidently's UI.")
+    serve: int = Field(description="The endpoints of Ray Serve.")
+    ray: int = Field(description="Ray's head (GCS).")
+    ray_dashboard: int = Field(description="Ray's dashboard and jobs API.")
+    ray_agent: int = Field(description="Agent of Ray's dashboard on the node.")
+    ray_metrics: int = Field(description="Ray's metrics of the node.")
+    ray_dashboard_metrics: int = Field(description="Metrics of Ray's dashboard.")
+    serve_metrics: int = Field(description="Metrics of HAProxy, in front of the endpoints.")
+    serve_stats: int = Field(description="Statistics page of HAProxy.")
+    serve_fallback: int = Field(description="Serve's own proxy, which HAProxy uses while a model has no replica.")
+    serve_fallback_grpc: int = Field(description="The same proxy for gRPC.")
+    serve_replicas: int = Field(description="First of 1000 ports for the replicas behind HAProxy.")
 
     def __getitem__(self, name: str) -> int:
         return int(getattr(self, name)) + self.offset
 
 
 class Databases(Frozen):
-    """Databases of the servers' state. The URLs contain passwords and are read from the environment only.
+    """Databases of the servers' state. The URLs contain passwords and are read from the environment only."""
 
-    ``embedded`` uses SQLite files under ``home``; ``postgresql`` needs HEADRACE_POSTGRES_URL
-    (``postgresql://user:password@host:port``) and HEADRACE_REDIS (``host:port``), and creates the
-    databases ``<prefix>_prefect``, ``<prefix>_mlflow`` and ``<prefix>_feast``.
-    """
-
-    kind: Literal["embedded", "postgresql"] = "embedded"
-    prefix: str = Field("headrace", pattern=r"^[a-z][a-z0-9_]*$")
-    postgres_url: SecretStr | None = None
-    redis: SecretStr | None = None
+    kind: Literal["embedded", "postgresql"] = Field(
+        "embedded",
+        description=(
+            "`embedded` uses SQLite files under `home`. `postgresql` needs HEADRACE_POSTGRES_URL "
+            "(`postgresql://user:password@host:port`) and HEADRACE_REDIS (`host:port`), and creates the databases "
+            "`<prefix>_prefect`, `<prefix>_mlflow` and `<prefix>_feast`."
+        ),
+    )
+    prefix: str = Field(
+        "headrace",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="Prefix of the names of PostgreSQL databases. HEADRACE_DATABASE_PREFIX overrides it.",
+    )
+    postgres_url: SkipJsonSchema[SecretStr | None] = Field(
+        None, description="HEADRACE_POSTGRES_URL; refused in a file."
+    )
+    redis: SkipJsonSchema[SecretStr | None] = Field(None, description="HEADRACE_REDIS; refused in a file.")
 
 
 class RaySettings(Frozen):
-    """The Ray cluster: ``address`` null starts one on this machine; otherwise an existing one is joined."""
+    """The Ray cluster: one on this machine, or an existing one."""
 
-    address: str | None = None
-    num_cpus: float | None = Field(None, gt=0)
-    num_gpus: float = Field(0, ge=0)
-    object_store_mb: int = Field(400, ge=80)
-    runtime_env: dict[str, Any] = {}
+    address: str | None = Field(
+        None,
+        description="Address of an existing cluster, `host:port`, which is joined. Null starts one on this machine.",
+    )
+    num_cpus: float | None = Field(None, gt=0, description="CPUs of the cluster on this machine. Null means all.")
+    num_gpus: float = Field(0, ge=0, description="GPUs of the cluster on this machine.")
+    object_store_mb: int = Field(400, ge=80, description="Size of Ray's object store on this machine, in MiB.")
+    runtime_env: dict[str, Any] = Field({}, description="Ray's runtime environment of every job and replica.")
 
 
 class Features(Frozen):
-    """Settings of computing and materializing feature views.
+    """Settings of computing and materializing feature views."""
 
-    ``engine`` local: in the flow's process, one view at a time; ray: one Ray task per view, in parallel.
-    ``memory_limit`` is DuckDB's, per view; above it DuckDB spills to files under ``home``.
-    """
-
-    engine: Literal["local", "ray"] = "local"
-    memory_limit: str = Field("2GB", pattern=r"^[1-9]\d*(\.\d+)? ?(MB|GB|TB|MiB|GiB|TiB)$")
+    engine: Literal["local", "ray"] = Field(
+        "local",
+        description="`local`: in the flow's process, one view at a time; `ray`: one Ray task per view, in parallel.",
+    )
+    memory_limit: str = Field(
+        "2GB",
+        pattern=r"^[1-9]\d*(\.\d+)? ?(MB|GB|TB|MiB|GiB|TiB)$",
+        description="Memory of DuckDB, per view; above it DuckDB spills to files under `home`.",
+    )
 
 
 class Schedule(Frozen):
-    """A cron schedule of one flow, in UTC."""
+    """A schedule of one flow."""
 
-    cron: str
-    parameters: dict[str, Any] = {}
-    active: bool = True
+    cron: str = Field(description="Cron expression, in UTC.")
+    parameters: dict[str, Any] = Field({}, description="Parameters of the flow.")
+    active: bool = Field(True, description="Whether the schedule creates runs.")
 
 
 class Demo(Frozen):
-    """The replay of ``headrace demo``: train as of ``as_of``, then traffic until ``until``."""
+    """The replay of ``headrace demo``: a training, then traffic."""
 
-    model: str
-    as_of: AwareDatetime
-    until: AwareDatetime
-    moments: Annotated[list[int], Field(min_length=1)]
+    model: str = Field(description="The model that is trained and receives the traffic.")
+    as_of: AwareDatetime = Field(
+        description="The model is trained on what was known at this time; the traffic starts there."
+    )
+    until: AwareDatetime = Field(description="End of the traffic.")
+    moments: Annotated[list[int], Field(min_length=1)] = Field(
+        description="Hours of each day (UTC) at which predictions are made."
+    )
 
 
 class Settings(Frozen):
     """Settings that vary between environments. Created by :func:`load_settings`, then passed down."""
 
-    environment: str
-    folder: Path
-    home: Path
-    host: str = "127.0.0.1"
-    clock: AwareDatetime | None = None
-    ports: Ports
-    databases: Databases
-    ray: RaySettings
-    features: Features = Features()
-    prices: Prices = Prices()
-    approval: Approval = Approval()
-    tables: dict[str, Table]
-    schedules: dict[str, Schedule] = {}
-    demo: Demo
-    start_timeout: float = Field(120, gt=0, description="seconds a server may take to answer")
+    environment: SkipJsonSchema[str] = Field(description="Name of the environment: that of its folder.")
+    folder: SkipJsonSchema[Path] = Field(description="Folder of the environment.")
+    home: Path = Field(
+        description=(
+            "Folder of data, databases and logs. A relative one starts at the repository. HEADRACE_HOME overrides it."
+        )
+    )
+    host: str = Field("127.0.0.1", description="Address at which the servers listen: a name or an IPv4 address.")
+    clock: AwareDatetime | None = Field(
+        None, description="The time that flows take as now. Null means the current time."
+    )
+    ports: Ports = Field(description="TCP ports of the servers.")
+    databases: Databases = Field(description="Databases of the servers' state.")
+    ray: RaySettings = Field(description="The Ray cluster.")
+    features: Features = Field(Features(), description="Computing and materializing feature views.")
+    prices: Prices = Field(Prices(), description="Prices for `cost` in a model's `tuning.budget`.")
+    approval: Approval = Field(Approval(), description="Whether a person must approve a new champion.")
+    tables: SkipJsonSchema[dict[str, Table]] = Field(description="The raw tables, each from its own file.")
+    schedules: dict[str, Schedule] = Field({}, description="Flow: its schedule. `headrace up` serves them.")
+    demo: Demo = Field(description="The replay of `headrace demo`.")
+    start_timeout: float = Field(120, gt=0, description="Seconds that a server may take to answer.")
 
     @field_validator("host")
     @classmethod
@@ -254,7 +284,7 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
             HEADRACE_REDIS and HEADRACE_DATABASE_PREFIX override the files.
 
     Raises:
-        ConfigError: unknown environment, unknown key, or an invalid value.
+        ConfigError: unknown environment; or unknown keys and invalid values, of the environment and of all tables.
     """
     variables = os.environ if variables is None else variables
     folder = environment_folder(environment, variables)
@@ -287,8 +317,13 @@ def load_settings(environment: str | None = None, variables: Mapping[str, str] |
     content = merge(content, merge(overrides, {"databases": databases}))
     home = Path(variables.get("HEADRACE_HOME") or content.get("home") or ".headrace")
     content["home"] = home if home.is_absolute() else CONFIGS.parent / home
-    content["tables"] = load_tables(CONFIGS / "tables", folder / "tables")
-    settings = validated(Settings, content, " + ".join(f"{path.parent.name}/{path.name}" for path in files))
+    problems: list[ConfigError] = []
+    content["tables"] = {}
+    with collected(problems):
+        content["tables"] = load_tables(CONFIGS / "tables", folder / "tables")
+    with collected(problems):
+        settings = validated(Settings, content, " + ".join(f"{path.parent.name}/{path.name}" for path in files))
+    raise_all(problems)
     if settings.databases.kind == "postgresql":
         for variable, value in (
             ("HEADRACE_POSTGRES_URL", settings.databases.postgres_url),

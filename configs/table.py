@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -11,32 +11,48 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
-from configs.reading import ConfigError, Duration, Frozen, merge, nearest, read_yaml, validated
+from configs.reading import ConfigError, Duration, Frozen, collected, merge, nearest, raise_all, read_yaml, validated
 
 __all__ = ["Cleaning", "Column", "Gates", "Source", "Table", "ingest_order", "load_tables"]
 
 
 class Source(Frozen):
-    """The source of the rows, read in batches of ``batch_rows``.
+    """The source of the rows."""
 
-    ``kind`` python: ``location`` is ``module:function``, called with ``options`` as keyword arguments, which returns a
-    DataFrame or yields several; csv, parquet: a file, folder or glob (Parquet folders may be partitioned,
-    ``day=2013-01-01/``); sql: a query, run at the SQLAlchemy URL in the environment variable ``url_env``.
-
-    ``cursor`` (PostgreSQL): a column of the query that grows with every insert and update, such as ``updated_at`` or a
-    serial number; an ingest then requests only rows at or above the greatest value seen so far, and a row replaces a
-    stored row with the same key. Rows committed later with a lower value would be missed: ``overlap`` (``10m`` for a
-    time, ``1000`` for a number) is how far below the greatest value each ingest reads again; set it to the longest time
-    between the assignment of a row's cursor value and its commit. Rows deleted in the source are kept.
-    """
-
-    kind: Literal["python", "csv", "parquet", "sql"]
-    location: str
-    url_env: str | None = None
-    cursor: str | None = None
-    overlap: float | Duration = 0.0
-    batch_rows: int = Field(100_000, ge=1)
-    options: dict[str, StrictBool | StrictInt | StrictFloat | StrictStr] = {}
+    kind: Literal["python", "csv", "parquet", "sql"] = Field(
+        description="`python`: a function; `csv`, `parquet`: files; `sql`: a query."
+    )
+    location: str = Field(
+        description=(
+            "For `python`: `module:function`, which returns a DataFrame or yields several. For `csv` and "
+            "`parquet`: a file, folder or glob (Parquet folders may be partitioned, `day=2013-01-01/`). For `sql`: "
+            "a query."
+        )
+    )
+    url_env: str | None = Field(
+        None, description="For `sql`: the environment variable with the SQLAlchemy URL at which the query is run."
+    )
+    cursor: str | None = Field(
+        None,
+        description=(
+            "For `sql` (PostgreSQL): a column of the query that grows with every insert and update, such as "
+            "`updated_at` or a serial number. An ingest then requests only rows at or above the greatest value "
+            "seen so far, and a row replaces a stored row with the same key. Rows deleted in the source are kept. "
+            "Null: every ingest reads the whole source."
+        ),
+    )
+    overlap: float | Duration = Field(
+        0.0,
+        description=(
+            "How far below the greatest value of `cursor` each ingest reads again: `10m` for a time, `1000` for a "
+            "number. Set it to the longest time between the assignment of a row's cursor value and its commit, "
+            "because rows committed later with a lower value would be missed."
+        ),
+    )
+    batch_rows: int = Field(100_000, ge=1, description="Number of rows that are read at once.")
+    options: dict[str, StrictBool | StrictInt | StrictFloat | StrictStr] = Field(
+        {}, description="For `python`: keyword arguments of the function."
+    )
 
     @model_validator(mode="after")
     def _only_functions_take_options(self) -> Source:
@@ -56,16 +72,18 @@ class Source(Frozen):
 
 
 class Column(Frozen):
-    """One column: its type, and what its values must be. ``low`` and ``high`` are inclusive."""
+    """One column: its type, and what its values must be."""
 
-    type: Literal["string", "integer", "number", "boolean", "time"]
-    description: str = ""
-    nullable: bool = False
-    unique: bool = False
-    pattern: str | None = None
-    choices: list[str] | None = None
-    low: float | None = None
-    high: float | None = None
+    type: Literal["string", "integer", "number", "boolean", "time"] = Field(
+        description="Type of the values. A time without an offset is in UTC."
+    )
+    description: str = Field("", description="Meaning of the column.")
+    nullable: bool = Field(False, description="Whether a value may be null.")
+    unique: bool = Field(False, description="Whether no two rows may have the same value.")
+    pattern: str | None = Field(None, description="Regular expression that a text must match. Null means any text.")
+    choices: list[str] | None = Field(None, description="The allowed texts. Null means any text.")
+    low: float | None = Field(None, description="The lowest number, inclusive. Null means no bound.")
+    high: float | None = Field(None, description="The highest number, inclusive. Null means no bound.")
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Column:
@@ -86,17 +104,25 @@ class Column(Frozen):
 class Cleaning(Frozen):
     """Declared corrections, applied before the rows are checked, in this order; each counts the changed values.
 
-    ``trim``: text columns whose surrounding white space is removed (an empty text becomes null). ``replace``: column →
-    {value: other}. ``clip``: column → [low, high]. ``dedupe``: of valid rows that share the table's key, keep the
-    ``first`` (the default) or ``last`` in source order, or the row with the greatest value in a column; the others are
-    quarantined. With a ``cursor`` the newest row is kept. Rules with parameters learned from data (imputation, clipping
-    at quantiles) belong to a model, ``inputs:`` in its file, and are fitted on training rows only.
+    Rules with parameters learned from data (imputation, clipping at quantiles) belong to a model, ``inputs:`` in
+    its file, and are fitted on training rows only.
     """
 
-    trim: list[str] = []
-    replace: dict[str, dict[str, str | float | None]] = {}
-    clip: dict[str, tuple[float, float]] = {}
-    dedupe: str | None = None
+    trim: list[str] = Field(
+        [], description="Text columns whose surrounding white space is removed; an empty text becomes null."
+    )
+    replace: dict[str, dict[str, str | float | None]] = Field({}, description="Column: `{value: other}`.")
+    clip: dict[str, tuple[float, float]] = Field(
+        {}, description="Column: `[low, high]`; values beyond them are clipped."
+    )
+    dedupe: str | None = Field(
+        None,
+        description=(
+            "Of valid rows that share the table's key, keep the `first` or `last` in source order, or the row with "
+            "the greatest value in the named column; the others are quarantined. Null means `first`. With a "
+            "`cursor` the newest row is kept."
+        ),
+    )
 
     @field_validator("replace", mode="before")
     @classmethod
@@ -114,41 +140,61 @@ class Cleaning(Frozen):
 
 
 class Gates(Frozen):
-    """When a whole table is refused: then no row of it is stored and no later step runs.
+    """When a whole table is refused: then no row of it is stored and no later step runs."""
 
-    ``quarantined``: maximum share of refused rows among the rows read (with a ``cursor`` fewer than 100 rows count as
-    100, so that one invalid row of three does not stop the table). ``rows``: minimum of valid rows, known yet or not.
-    ``row_change``: maximum relative change of the number of rows of the source (``rows_in``, which does not depend on
-    ``as_of``) since the previous ingest. ``freshness``: maximum age, at ``as_of``, of the latest row known then (by
-    ``known_at`` if the rows have it, else by the latest ``day``). ``unmatched``: maximum share of rows with a value in
-    a column of ``references`` that has no match there, for each such column.
-    """
-
-    quarantined: float = Field(0.05, ge=0, le=1)
-    rows: int = Field(1, ge=0)
-    row_change: float | None = Field(None, gt=0)
-    freshness: Duration | None = None
-    unmatched: float = Field(1.0, ge=0, le=1)
+    quarantined: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description=(
+            "Maximum share of refused rows among the rows read. With a `cursor` fewer than 100 rows count as 100, "
+            "so that one invalid row of three does not stop the table."
+        ),
+    )
+    rows: int = Field(1, ge=0, description="Minimum of valid rows, known yet or not.")
+    row_change: float | None = Field(
+        None,
+        gt=0,
+        description=(
+            "Maximum relative change of the number of rows of the source (`rows_in`, which does not depend on "
+            "`as_of`) since the previous ingest. Null means no bound."
+        ),
+    )
+    freshness: Duration | None = Field(
+        None,
+        description=(
+            "Maximum age, at `as_of`, of the latest row known then (by `known_at` if the rows have it, else by the "
+            "latest `day`). Null means no bound."
+        ),
+    )
+    unmatched: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description=(
+            "Maximum share of rows with a value in a column of `references` that has no match there, for each such "
+            "column."
+        ),
+    )
 
 
 class Table(Frozen):
-    """One raw table. Created by :func:`load_tables`.
+    """One raw table. Created by :func:`load_tables`."""
 
-    ``key``: columns that identify a row. ``day``: the UTC time column that partitions the table, null without time.
-    ``known_at``: when a row became known, null for always known. ``rows``: name → SQL condition over the columns that
-    every row must fulfil. ``references``: column → ``table.column`` that lists its values.
-    """
-
-    description: str = ""
-    source: Source
-    key: Annotated[list[str], Field(min_length=1)]
-    day: str | None = None
-    known_at: str | None = None
-    columns: Annotated[dict[str, Column], Field(min_length=1)]
-    rows: dict[str, str] = {}
-    references: dict[str, str] = {}
-    cleaning: Cleaning = Cleaning()
-    gates: Gates = Gates()
+    description: str = Field("", description="Meaning of the table.")
+    source: Source = Field(description="Where the rows come from.")
+    key: Annotated[list[str], Field(min_length=1)] = Field(description="Columns that identify a row.")
+    day: str | None = Field(
+        None, description="The UTC time column that partitions the table. Null for a table without time."
+    )
+    known_at: str | None = Field(
+        None, description="Column with the time at which a row became known. Null: always known."
+    )
+    columns: Annotated[dict[str, Column], Field(min_length=1)] = Field(description="Column: its type and rules.")
+    rows: dict[str, str] = Field({}, description="Name: SQL condition over the columns that every row must fulfil.")
+    references: dict[str, str] = Field({}, description="Column: `table.column` that lists its values.")
+    cleaning: Cleaning = Field(Cleaning(), description="Declared corrections, applied before the rows are checked.")
+    gates: Gates = Field(Gates(), description="When the whole table is refused.")
 
     @model_validator(mode="after")
     def _names_its_own_columns(self) -> Table:
@@ -248,26 +294,22 @@ def load_tables(folder: Path, overlay: Path) -> dict[str, Table]:
     """Every ``<name>.yaml`` under ``folder`` and ``overlay`` (an environment's), the latter merged over the former.
 
     Raises:
-        ConfigError: an unknown key, an invalid value, or a reference to a table or column that does not exist.
+        ConfigError: unknown keys or invalid values, of all files; or references to tables or columns that do not exist.
     """
     names = sorted({path.stem for place in (folder, overlay) for path in place.glob("*.yaml")})
     found: dict[str, Table] = {}
+    problems: list[ConfigError] = []
     for name in names:
         content: dict[str, Any] = {}
         where = []
-        for place in (folder, overlay):
-            if (path := place / f"{name}.yaml").is_file():
-                content = merge(content, read_yaml(path))
-                where.append(f"{place.parent.name}/{place.name}/{path.name}")
-        found[name] = validated(Table, content, " + ".join(where))
-    for name, table in found.items():
-        for column, target in table.references.items():
-            other, _, key = target.partition(".")
-            if other not in found:
-                _refuse(name, column, target, f"there is no table '{other}'.{nearest(other, list(found))}")
-            if key not in found[other].columns:
-                known = list(found[other].columns)
-                _refuse(name, column, target, f"table '{other}' has no column '{key}'.{nearest(key, known)}")
+        with collected(problems):
+            for place in (folder, overlay):
+                if (path := place / f"{name}.yaml").is_file():
+                    content = merge(content, read_yaml(path))
+                    where.append(f"{place.parent.name}/{place.name}/{path.name}")
+            found[name] = validated(Table, content, " + ".join(where))
+    raise_all(problems)
+    raise_all(list(_dangling(found)))
     ingest_order(found)
     return found
 
@@ -293,5 +335,15 @@ def ingest_order(tables: Mapping[str, Table], names: Collection[str] | None = No
     return [name for name in order if name in (tables if names is None else names)]
 
 
-def _refuse(name: str, column: str, target: str, why: str) -> None:
-    raise ConfigError(f"tables/{name}.yaml: references.{column} = '{target}': {why}")
+def _dangling(tables: Mapping[str, Table]) -> Iterator[ConfigError]:
+    """An error for each reference to a table or column that does not exist."""
+    for name, table in tables.items():
+        for column, target in table.references.items():
+            other, _, key = target.partition(".")
+            if other not in tables:
+                why = f"there is no table '{other}'.{nearest(other, list(tables))}"
+            elif key not in tables[other].columns:
+                why = f"table '{other}' has no column '{key}'.{nearest(key, list(tables[other].columns))}"
+            else:
+                continue
+            yield ConfigError(f"tables/{name}.yaml: references.{column} = '{target}': {why}")

@@ -20,20 +20,27 @@ __all__ = [
 
 
 class Fit(Frozen):
-    """Storage of the final fit's rows, its number of processes, and its device.
+    """Storage of the final fit's rows, its number of processes, and its device."""
 
-    ``memory``: ``in_memory`` loads the whole training frame; ``external`` builds it part by part on disk and loads only
-    the rows of search, validation and held-out period. ``workers``: Ray processes, each with its share of the rows.
-    ``rows_per_part``: approximate number of rows in memory while parts are built and read. ``device``: ``auto`` is one
-    GPU per worker if Ray has that many. ``checkpoint_every``: maximum number of boosting rounds that are lost if a
-    worker dies.
-    """
-
-    memory: Literal["in_memory", "external"] = "in_memory"
-    workers: StrictInt = Field(1, ge=1, le=1024)
-    rows_per_part: StrictInt = Field(500_000, ge=1000)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    checkpoint_every: StrictInt = Field(25, ge=1)
+    memory: Literal["in_memory", "external"] = Field(
+        "in_memory",
+        description=(
+            "`in_memory` loads the whole training frame; `external` builds it part by part on disk and loads only "
+            "the rows of search, validation and held-out period."
+        ),
+    )
+    workers: StrictInt = Field(
+        1, ge=1, le=1024, description="Number of Ray processes, each with its share of the rows."
+    )
+    rows_per_part: StrictInt = Field(
+        500_000, ge=1000, description="Approximate number of rows in memory while parts are built and read."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto` is one GPU per worker if Ray has that many."
+    )
+    checkpoint_every: StrictInt = Field(
+        25, ge=1, description="Maximum number of boosting rounds that are lost if a worker dies."
+    )
 
     @property
     def by_workers(self) -> bool:
@@ -83,17 +90,29 @@ SYNTHETIC = ("smote", "smotenc", "adasyn", "copula")
 
 
 class Sampling(Frozen):
-    """Weights, undersampling and oversampling of the rows of a fit; validation and held-out rows are never changed.
+    """Weights, undersampling and oversampling of the rows of a fit; validation and held-out rows are never changed."""
 
-    ``select`` tries the ``contenders`` and keeps one only if it helps on the real rows of the validation period.
-    ``ratio``: positives per negative after sampling (imbalanced-learn's ``sampling_strategy``); if there are as many
-    already, nothing is done. ``confidence``: joint confidence of all intervals of the selection.
-    """
-
-    method: Literal["none", Sampler, "select"] = "none"
-    ratio: float = Field(0.1, gt=0, le=1)
-    contenders: tuple[Contender, ...] = get_args(Contender)
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    method: Literal["none", Sampler, "select"] = Field(
+        "none",
+        description=(
+            "The treatment of the rows. `select` tries the `contenders` and keeps one only if it helps on the real "
+            "rows of the validation period."
+        ),
+    )
+    ratio: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description=(
+            "Positives per negative after sampling (imbalanced-learn's `sampling_strategy`); if there are as many "
+            "already, nothing is done."
+        ),
+    )
+    contenders: tuple[Contender, ...] = Field(
+        get_args(Contender),
+        description="Methods that `select` tries. `threshold` is the unsampled fit with another threshold.",
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Joint confidence of all intervals of the selection.")
 
     @field_validator("method", mode="before")
     @classmethod

@@ -22,22 +22,29 @@ _FEW = 16
 
 
 class Prices(Frozen):
-    """Price of an hour of one CPU and of one GPU, in one currency."""
+    """Prices, in one currency."""
 
-    cpu_hour: float = Field(0.0, ge=0)
-    gpu_hour: float = Field(0.0, ge=0)
+    cpu_hour: float = Field(0.0, ge=0, description="Price of an hour of one CPU.")
+    gpu_hour: float = Field(0.0, ge=0, description="Price of an hour of one GPU.")
 
 
 class Budget(Frozen):
-    """The end of the search: the limit that is reached first, over all families.
+    """The end of the search: the limit that is reached first, over all families."""
 
-    ``trials``: number of trials. ``seconds``: of the search; running trials are stopped then. ``cost``: of the hours of
-    CPU and GPU that the trials reserved, at the ``prices`` of the settings.
-    """
-
-    trials: int | None = Field(None, ge=1)
-    seconds: float | None = Field(None, gt=0)
-    cost: float | None = Field(None, gt=0)
+    trials: int | None = Field(
+        None, ge=1, description="Number of trials. Null means no limit; one of the three is needed."
+    )
+    seconds: float | None = Field(
+        None, gt=0, description="Seconds of the search; running trials are stopped then. Null means no limit."
+    )
+    cost: float | None = Field(
+        None,
+        gt=0,
+        description=(
+            "Cost of the hours of CPU and GPU that the trials reserved, at the `prices` of the settings. Null "
+            "means no limit."
+        ),
+    )
 
     @model_validator(mode="after")
     def _ends(self) -> Budget:
@@ -47,21 +54,40 @@ class Budget(Frozen):
 
 
 class Family(Frozen):
-    """One model family and its search space, in the parameters of its scikit-learn class.
+    """One model family and its search space."""
 
-    A dimension is ``{low, high}`` (uniform), with ``log: true`` log-uniform, with ``integer: true`` whole
-    numbers; or ``{choices: [...]}``; or a constant. ``class_weight`` (balanced, or a mapping) is a parameter of every
-    family. ``iterations``: maximum of boosting rounds, trees or epochs. ``estimator``: for family custom, the import
-    path of a scikit-learn classifier, ``package.module:Class``. ``report_every`` and ``grace_iterations`` override
-    those of the search for a family with other iterations.
-    """
-
-    family: Literal["xgboost", "hist_gradient_boosting", "random_forest", "logistic_regression", "mlp", "custom"]
-    estimator: str | None = None
-    iterations: int = Field(1, ge=1)
-    report_every: int | None = Field(None, ge=1)
-    grace_iterations: int | None = Field(None, ge=1)
-    space: dict[str, Any] = {}
+    family: Literal["xgboost", "hist_gradient_boosting", "random_forest", "logistic_regression", "mlp", "custom"] = (
+        Field(description="The model family.")
+    )
+    estimator: str | None = Field(
+        None, description="For family `custom`: the import path of a scikit-learn classifier, `package.module:Class`."
+    )
+    iterations: int = Field(
+        1,
+        ge=1,
+        description=(
+            "Maximum of boosting rounds, trees or epochs. `logistic_regression` and `custom` are fitted in one "
+            "step and have 1; the others need at least 2."
+        ),
+    )
+    report_every: int | None = Field(
+        None,
+        ge=1,
+        description="Overrides that of the search for a family with other iterations. Null means that of the search.",
+    )
+    grace_iterations: int | None = Field(
+        None,
+        ge=1,
+        description="Overrides that of the search for a family with other iterations. Null means that of the search.",
+    )
+    space: dict[str, Any] = Field(
+        {},
+        description=(
+            "Parameter of the scikit-learn class: its dimension. This is `{low, high}` (uniform), with `log: true` "
+            "log-uniform, with `integer: true` whole numbers; or `{choices: [...]}`; or a constant. `class_weight` "
+            "(balanced, or a mapping) is a parameter of every family."
+        ),
+    )
 
     @property
     def key(self) -> str:
@@ -127,49 +153,54 @@ class Family(Frozen):
 class RandomSearcher(Frozen):
     """Points drawn at random; the same seed gives the same points."""
 
-    name: Literal["random"] = "random"
+    name: Literal["random"] = Field("random", description="The name of the searcher.")
 
 
 class TpeSearcher(Frozen):
     """Tree-structured Parzen estimator (Bergstra et al., NIPS 2011), which learns from previous trials.
 
-    The options are those of Optuna's ``TPESampler``; the first ``n_startup_trials`` points are random, by default a
-    third of ``budget.trials`` and at most 10.
+    The options are those of Optuna's ``TPESampler``.
     """
 
-    name: Literal["tpe"]
-    n_startup_trials: int | None = Field(None, ge=1)
-    n_ei_candidates: int = Field(24, ge=1)
-    multivariate: bool = False
+    name: Literal["tpe"] = Field(description="The name of the searcher.")
+    n_startup_trials: int | None = Field(
+        None,
+        ge=1,
+        description="Number of first points that are random. Null means a third of `budget.trials` and at most 10.",
+    )
+    n_ei_candidates: int = Field(24, ge=1, description="Number of candidates from which each point is chosen.")
+    multivariate: bool = Field(False, description="Whether parameters are modelled jointly.")
 
 
 class AshaScheduler(Frozen):
-    """Asynchronous successive halving (Li et al., MLSys 2020), in ``brackets`` with increasingly late first rungs."""
+    """Asynchronous successive halving (Li et al., MLSys 2020)."""
 
-    name: Literal["asha"] = "asha"
-    brackets: int = Field(1, ge=1)
+    name: Literal["asha"] = Field("asha", description="The name of the scheduler.")
+    brackets: int = Field(1, ge=1, description="Number of brackets, with increasingly late first rungs.")
 
 
 class HyperBandScheduler(Frozen):
     """HyperBand (Li et al., JMLR 2018): trials of a bracket wait for each other at each rung."""
 
-    name: Literal["hyperband"]
+    name: Literal["hyperband"] = Field(description="The name of the scheduler.")
 
 
 class MedianScheduler(Frozen):
-    """Median stopping rule (Golovin et al., KDD 2017), once ``min_samples_required`` trials have got as far."""
+    """Median stopping rule (Golovin et al., KDD 2017)."""
 
-    name: Literal["median"]
-    min_samples_required: int = Field(3, ge=1)
+    name: Literal["median"] = Field(description="The name of the scheduler.")
+    min_samples_required: int = Field(
+        3, ge=1, description="Number of trials that must have got as far before one is stopped."
+    )
 
 
 class NoScheduler(Frozen):
     """No trial is stopped early."""
 
-    name: Literal["none"]
+    name: Literal["none"] = Field(description="The name of the scheduler.")
 
 
-def _named(*known: str) -> BeforeValidator:
+def _named(members: Any, *known: str) -> BeforeValidator:
     """A name alone means its defaults."""
 
     def check(value: object) -> object:
@@ -180,53 +211,93 @@ def _named(*known: str) -> BeforeValidator:
             raise ValueError(f"expected {', '.join(known)}, or a mapping of such a name and its options.{close}")
         return given
 
-    return BeforeValidator(check)
+    return BeforeValidator(check, json_schema_input_type=Literal[known] | members)
 
 
-Searcher = Annotated[RandomSearcher | TpeSearcher, Field(discriminator="name"), _named("random", "tpe")]
-Scheduler = Annotated[
-    AshaScheduler | HyperBandScheduler | MedianScheduler | NoScheduler,
-    Field(discriminator="name"),
-    _named("asha", "hyperband", "median", "none"),
-]
+_Searchers = Annotated[RandomSearcher | TpeSearcher, Field(discriminator="name")]
+_Schedulers = Annotated[AshaScheduler | HyperBandScheduler | MedianScheduler | NoScheduler, Field(discriminator="name")]
+Searcher = Annotated[_Searchers, _named(_Searchers, "random", "tpe")]
+Scheduler = Annotated[_Schedulers, _named(_Schedulers, "asha", "hyperband", "median", "none")]
 
 
 Rows = Annotated[StrictInt, Field(ge=1000)]
 
 
 class Tuning(Frozen):
-    """The search: families, number of the latest training rows, and Ray Tune's searcher and scheduler.
+    """The search: families, number of the latest training rows, and Ray Tune's searcher and scheduler."""
 
-    ``rows``: the search is fitted on the latest of the training rows, the final fits on all. With a list of numbers,
-    each trial draws one of them, and its final fits have as many rows, or all if it drew the largest.
-    ``searcher`` (random, tpe) and ``scheduler`` (asha, hyperband, median, none) are a name, or a mapping of the name
-    and its options; by default ASHA, or none for fewer than 16 trials, too few to compare them at several rungs. No
-    scheduler stops a trial before ``grace_iterations``; the rungs of ASHA and HyperBand are there, at
-    ``reduction_factor`` times that, and so on, and of the trials at a rung the best ``1 / reduction_factor`` continue.
-    A trial is finished if its metric did not improve for ``patience`` iterations. Both numbers are those of the
-    highest learning rate: a trial with half of it has twice as many.
-    ``finalists``: number of the best trials that are fitted again on the earlier folds, if ``split.folds`` is above 1.
-    ``blend``: the finalists together are one more finalist: with equal weights (``mean``), or with weights chosen on
-    their scores on the folds (``stacked``, with ``split.folds`` above 1).
-    ``monotone``: boosted trees obey the model's behavioural tests ``direction`` that have no ``where``, in every row.
-    """
-
-    metric: Literal["average_precision", "roc_auc"] = "average_precision"
-    rows: Rows | list[Rows]
-    searcher: Searcher = RandomSearcher()
-    scheduler: Scheduler
-    budget: Budget
-    patience: int | None = Field(None, ge=1)
-    report_every: int = Field(10, ge=1)
-    grace_iterations: int = Field(20, ge=1)
-    reduction_factor: int = Field(3, ge=2)
-    cpus_per_trial: float = Field(1, gt=0)
-    gpus_per_trial: float = Field(0, ge=0)
-    seed: int = Field(0, ge=0)
-    finalists: int = Field(3, ge=1)
-    blend: Literal["none", "mean", "stacked"] = "none"
-    monotone: bool = False
-    families: list[Family] = Field(min_length=1)
+    metric: Literal["average_precision", "roc_auc"] = Field(
+        "average_precision", description="The metric of a trial, on the validation period."
+    )
+    rows: Rows | list[Rows] = Field(
+        description=(
+            "The search is fitted on this number of the latest of the training rows, the final fits on all. With a "
+            "list of numbers, each trial draws one of them, and its final fits have as many rows, or all if it "
+            "drew the largest."
+        )
+    )
+    searcher: Searcher = Field(
+        RandomSearcher(),
+        description="What draws the points: a name, or a mapping of the name and its options.",
+        json_schema_extra={"default": "random"},
+    )
+    scheduler: Scheduler = Field(
+        description=(
+            "What stops trials early: a name, or a mapping of the name and its options. Without it, `none` for "
+            "fewer than 16 trials, too few to compare them at several rungs."
+        ),
+        json_schema_extra={"default": "asha"},
+    )
+    budget: Budget = Field(description="The end of the search.")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description=(
+            "A trial is finished if its metric did not improve for so many iterations, at the highest learning "
+            "rate; a trial with half of it has twice as many. Null means no limit."
+        ),
+    )
+    report_every: int = Field(10, ge=1, description="Iterations between two measurements of the metric.")
+    grace_iterations: int = Field(
+        20,
+        ge=1,
+        description=(
+            "No scheduler stops a trial before so many iterations, at the highest learning rate; a trial with half "
+            "of it has twice as many. The first rung of ASHA and HyperBand is there."
+        ),
+    )
+    reduction_factor: int = Field(
+        3,
+        ge=2,
+        description=(
+            "The further rungs of ASHA and HyperBand are at `reduction_factor` times `grace_iterations`, and so "
+            "on; of the trials at a rung the best `1 / reduction_factor` continue."
+        ),
+    )
+    cpus_per_trial: float = Field(1, gt=0, description="CPUs that a trial reserves.")
+    gpus_per_trial: float = Field(
+        0, ge=0, description="GPUs that a trial reserves. With one, XGBoost is fitted on CUDA."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the search; the same seed is the same search.")
+    finalists: int = Field(
+        3,
+        ge=1,
+        description="Number of the best trials that are fitted again on the earlier folds, if `split.folds` > 1.",
+    )
+    blend: Literal["none", "mean", "stacked"] = Field(
+        "none",
+        description=(
+            "Whether the finalists together are one more finalist: with equal weights (`mean`), or with weights "
+            "chosen on their scores on the folds (`stacked`, with `split.folds` above 1)."
+        ),
+    )
+    monotone: bool = Field(
+        False,
+        description=(
+            "Whether boosted trees obey the model's behavioural tests `direction` that have no `where`, in every row."
+        ),
+    )
+    families: list[Family] = Field(min_length=1, description="The model families, which are searched together.")
 
     @property
     def most_rows(self) -> int:

@@ -83,13 +83,14 @@ def test_a_misspelt_key_is_refused_with_the_nearest_one(place: Any, data: st.Dat
     with pytest.raises(ConfigError) as caught:
         validated(model, content, "somewhere.yaml")
     said = str(caught.value)
-    if "unknown key" not in said:  # another known key, or the missing one is told first
+    assert said.startswith("somewhere.yaml")
+    if "unknown key" not in said:  # another known key
         where = ".".join(map(str, path))
         assert f"'{where}' is missing" in said or wrong in model_keys(said)
         return
     wrong_place = ".".join(map(str, (*path[:-1], wrong)))
-    assert f"somewhere.yaml: unknown key '{wrong_place}'." in said
-    known = said.partition("Known here: ")[2].rstrip(".").split(", ")
+    assert f" unknown key '{wrong_place}'." in said
+    known = said.partition("Known here: ")[2].partition("\n")[0].rstrip(".").split(", ")
     assert key in known and set(known) >= set(holder) - {wrong}
     if len(key) > 2:
         suggested = said.partition("Did you mean '")[2].partition("'")[0]
@@ -129,6 +130,53 @@ def test_a_member_of_a_union_is_not_part_of_the_place() -> None:
         with pytest.raises(ConfigError) as caught:
             validated(ModelSpec, {**content, key: wrong}, "x")
         assert said in str(caught.value)
+
+
+def test_all_problems_of_a_file_are_reported_at_once() -> None:
+    content = merge(
+        MODEL,
+        {"split": {"validation": "2 weeks", "fold": 1}, "timezone": 3, "tuning": {"families": [{"iterations": 0}]}},
+    )
+    del content["name"]
+    with pytest.raises(ConfigError) as caught:
+        validated(ModelSpec, content, "models/m.yaml")
+    assert str(caught.value).splitlines() == [
+        "models/m.yaml: 6 problems.",
+        "- 'name' is missing; add it.",
+        "- timezone = 3: Input should be a valid string.",
+        "- split.validation = '2 weeks': expected a number and a unit such as 90s, 15m, 2h or 7d.",
+        "- unknown key 'split.fold'. Did you mean 'folds'? Known here: folds, held_out, origins, validation.",
+        "- 'tuning.families.0.family' is missing; add it.",
+        "- tuning.families.0.iterations = 0: Input should be greater than or equal to 1.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tuning": {"rows": "many"}}, "x: tuning.rows = 'many': Input should be a valid integer, or a valid list."),
+        (
+            {"tuning": {"rows": 5}},
+            "x: tuning.rows = 5: Input should be greater than or equal to 1000, or a valid list.",
+        ),
+        ({"tuning": {"rows": [10, 2000]}}, "x: tuning.rows.0 = 10: Input should be greater than or equal to 1000."),
+        ({"inputs": {"temp": {"clip": [0.01]}}}, "x: 'inputs.temp.clip.1' is missing; add it."),
+        (
+            {"gate": {"minimum": {"f1": "high"}}},
+            "x: 2 problems.\n- gate.minimum.f1.[key] = 'f1': Input should be 'average_precision' or 'roc_auc'.\n"
+            "- gate.minimum.f1 = 'high': Input should be a valid number, unable to parse string as a number.",
+        ),
+        (
+            {"requests": {"entities": {"origin": {"example": [1]}}}},
+            "x: requests.entities.origin.example = [1]: Input should be a valid string, or a valid integer, or a valid "
+            "number.",
+        ),
+    ],
+)
+def test_a_problem_is_reported_once_and_without_names_of_types(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validated(ModelSpec, merge(MODEL, given), "x")
+    assert str(caught.value) == said
 
 
 def test_nearest_is_silent_when_nothing_is_near() -> None:

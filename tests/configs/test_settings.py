@@ -61,6 +61,17 @@ def test_an_ipv6_host_is_refused(tmp_path: Path) -> None:
         load_settings(environment(tmp_path / "acme", 'host: "::1"\n'), {})
 
 
+def test_the_problems_of_an_environment_and_of_its_tables_are_reported_at_once(tmp_path: Path) -> None:
+    name = environment(tmp_path / "acme", "host: '::1'\nray: { num_cpu: 2 }\n")
+    (tmp_path / "acme" / "tables").mkdir()
+    (tmp_path / "acme" / "tables" / "flights.yaml").write_text("gates: { rows: -1 }")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(name, {})
+    first, second, *rest = str(caught.value).splitlines()
+    assert first.startswith("configs/tables/flights.yaml + acme/tables/flights.yaml: gates.rows = -1")
+    assert second == "configs/base.yaml + acme/headrace.yaml: 2 problems." and len(rest) == 2
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings("local", {}).host = "0.0.0.0"  # type: ignore[misc]

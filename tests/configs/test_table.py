@@ -120,6 +120,22 @@ def test_references_must_be_there(tmp_path: Path) -> None:
         load(tmp_path, sales=content(references={"id": "item.id"}), items=content())
 
 
+def test_the_problems_of_all_tables_are_reported_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, a=content(gates={"rows": -1}), b=content(), c=content(source={"batch_rows": 0}, dya="moved"))
+    first, *others = str(caught.value).splitlines()
+    assert "tables/a.yaml: gates.rows = -1: " in first
+    assert others[0].endswith("tables/c.yaml: 2 problems.") and "- unknown key 'dya'." in others[2] and len(others) == 3
+
+
+def test_all_references_that_lead_nowhere_are_reported_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, a=content(references={"id": "none.id"}), b=content(references={"id": "a.no"}), c=content())
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("tables/a.yaml: references.id = 'none.id': there is no table")
+    assert second.startswith("tables/b.yaml: references.id = 'a.no': table 'a' has no column 'no'")
+
+
 def test_a_reference_to_a_column_there_is_not(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"table 'items' has no column 'nam'. Did you mean 'name'"):
         load(tmp_path, sales=content(references={"id": "items.nam"}), items=content())

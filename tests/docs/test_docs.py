@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from configs import load_model, load_settings
-from configs.model import ModelSpec
+from configs.model import Gate, ModelSpec
 from configs.reading import merge, read_yaml, validated
 from configs.settings import CONFIGS, Settings
-from configs.table import Table
+from configs.table import Gates, Table
 from flows.cli.app import app
 from flows.parameters import FLOWS
 
@@ -210,3 +210,38 @@ def test_the_ports_named_are_those_of_the_settings() -> None:
         assert ports[name] == int(port)
     for port in re.findall(r"http://127\.0\.0\.1:(\d+)", guide):
         assert int(port) in {ports["prefect"], ports["evidently"], ports["mlflow"], ports["serve"]}
+
+
+def defaults(page: str, heading: str) -> list[list[str]]:
+    """First and last cell of the rows of the first table below a heading."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    rows = [line.strip("| ").split(" | ") for line in text.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    return [[row[0], row[-1]] for row in rows[1:]]
+
+
+def numbers(defaults: Any) -> list[float]:
+    return [each for each in defaults if each is not None]
+
+
+def test_the_defaults_named_are_those_of_the_settings() -> None:
+    table = {name: field.default for name, field in Gates.model_fields.items()}
+    found = {name.strip("`"): said for name, said in defaults("data.md", "Gates")}
+    assert set(found) == set(table)
+    for name, said in found.items():
+        assert re.findall(r"[\d.]+", said) == [str(each) for each in numbers([table[name]])], name
+        assert (said == "off") is (table[name] is None)
+    keys = {
+        "gain": ["margin"],
+        "gain, sure": ["confidence", "tolerance"],
+        "minimum": [],
+        "worst slice": ["slice_drop"],
+        "calibration error, its rise": ["ece", "ece_rise"],
+        "latency, size": ["latency_ms", "size_mb"],
+    }
+    gate = {name: field.default for name, field in Gate.model_fields.items()}
+    rows = dict(defaults("training.md", "The promotion gate"))
+    for row, names in keys.items():
+        assert [float(each) for each in re.findall(r"[\d.]+", rows[row])] == numbers(gate[name] for name in names), row
+    assert gate["minimum"] == {} and rows["minimum"] == "none"
+    assert gate["behaviour"] is True and rows["behavioural tests"] == "on"
+    assert gate["fairness"] is False and rows["fairness"] == "measured and shown"

@@ -274,4 +274,4 @@ def test_a_rule_that_says_nothing_sensible_is_refused_when_read(rule: dict[str, 
     with pytest.raises(ConfigError) as raised:
         validated(ModelSpec, content, "models/flight_delay.yaml")
     assert said in str(raised.value), str(raised.value)
-    assert "more problems" not in str(raised.value)
+    assert "\n" not in str(raised.value)
